@@ -1,0 +1,168 @@
+//! The only way from the engine to files.
+//!
+//! What it is: two traits, [`Io`] (names) and [`IoFile`] (bytes), with three implementations: [`file`] (the operating
+//! system), [`memory`] (a file system in memory that knows what a power cut would leave of it) and [`fault`] (any
+//! other one, with failures injected).
+//! What it guarantees: a call either did what it says or returns an error; nothing is durable until the matching
+//! sync returned. What it must not import: any stage. What it costs: one dynamic call per I/O.
+//!
+//! There is no mmap: a page fault cannot be simulated, and a truncated file would be a signal instead of an error.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+pub mod fault;
+pub mod file;
+pub mod memory;
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing; its content stays.
+    ReadWrite,
+    /// A new file, for reading and writing; fails with `AlreadyExists` when the name is taken.
+    CreateNew,
+    /// A block device, for reading, exclusively: fails with `ResourceBusy` when it is mounted or otherwise held.
+    ReadExclusive,
+    /// A block device, for reading and writing, exclusively.
+    ReadWriteExclusive,
+}
+
+/// What kind of thing a name leads to (symbolic links are followed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A block device.
+    BlockDevice,
+    /// A directory.
+    Directory,
+    /// Something else.
+    Other,
+}
+
+/// What tells a file from another and shows that it was written to. Times are nanoseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The kind of file.
+    pub kind: FileKind,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Length in bytes; for a block device the device's.
+    pub size: u64,
+    /// Last modification of the content.
+    pub modified_ns: i128,
+    /// Last change of the content or the inode.
+    pub changed_ns: i128,
+}
+
+/// A directory's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// The name, without its directory.
+    pub name: String,
+    /// The kind of file.
+    pub kind: FileKind,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// A held lock; dropping it releases the lock.
+pub trait LockGuard: Send + Sync {}
+
+/// Names: open, create, rename, remove, list, lock.
+pub trait Io: Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn IoFile>>;
+
+    /// What `path` leads to; `None` when there is nothing.
+    fn identify(&self, path: &Path) -> Result<Option<Identity>>;
+
+    /// Renames a file; an error with `AlreadyExists` when `to` is taken. Durable after [`Io::sync_directory`] of the
+    /// directory (both, if they differ).
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Renames a file, replacing what `to` named, atomically.
+    fn rename_replace(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes a file's name.
+    fn remove_file(&self, path: &Path) -> Result<()>;
+
+    /// Makes a directory, an error with `AlreadyExists` when the name is taken.
+    fn create_directory(&self, path: &Path) -> Result<()>;
+
+    /// The entries of a directory, sorted by name. Names that are not UTF-8 are left out.
+    fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>>;
+
+    /// Makes names created, renamed or removed in this directory durable.
+    fn sync_directory(&self, path: &Path) -> Result<()>;
+
+    /// Takes the exclusive advisory lock on an existing file without waiting; `None` when another holds it.
+    fn lock(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>>;
+
+    /// Bytes that an unprivileged writer could still store on the file system that holds `path`.
+    fn available_bytes(&self, path: &Path) -> Result<u64>;
+}
+
+/// Bytes of one open file. Calls may come from several threads.
+pub trait IoFile: Send + Sync {
+    /// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes were read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+
+    /// Makes the content (and the length) durable.
+    fn sync(&self) -> Result<()>;
+
+    /// Asks that what was written in the range starts its way to the disk, without waiting. A hint: never durable.
+    fn start_writeback(&self, offset: u64, length: u64) -> Result<()>;
+
+    /// Sets the length of a regular file; what is added reads as zero and is a hole.
+    fn set_length(&self, length: u64) -> Result<()>;
+
+    /// Makes the range read as zero and frees its space where the file or device can; otherwise writes zeros.
+    fn zero_range(&self, offset: u64, length: u64) -> Result<()>;
+
+    /// The next range at or after `offset` that may hold data (`SEEK_DATA`, `SEEK_HOLE`), cut off at the file's end;
+    /// `None` when only holes follow. A file that cannot tell is all data.
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>>;
+
+    /// What file this is and when it was last written to.
+    fn identity(&self) -> Result<Identity>;
+
+    /// Tells the operating system that the file is read from front to back (`true`) or at random (`false`). A hint.
+    fn advise_sequential(&self, sequential: bool);
+}
+
+/// Fills `buffer` from `offset`.
+///
+/// # Errors
+/// What reading gives, or `None` inside `Ok` when the file ends before the buffer is full.
+pub fn read_exact_at(file: &dyn IoFile, buffer: &mut [u8], offset: u64) -> Result<Option<()>> {
+    let length = file.read_at(buffer, offset)?;
+    Ok((length == buffer.len()).then_some(()))
+}
+
+/// Reads a whole file that is at most `bytes_max` long; `None` when it is longer.
+///
+/// # Errors
+/// What opening and reading give.
+pub fn read_whole(io: &dyn Io, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    let file = io.open(path, OpenMode::Read)?;
+    let size = file.identity()?.size;
+    if size > bytes_max {
+        return Ok(None);
+    }
+    let mut bytes = vec![0u8; crate::units::usize_from(size)];
+    let length = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(Some(bytes))
+}

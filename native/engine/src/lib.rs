@@ -1,0 +1,6 @@
+//! Stillpoint's engine: the data side.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod error;
+pub mod io;
+pub mod units;
