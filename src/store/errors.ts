@@ -1,0 +1,101 @@
+/**
+ * Operating errors of the library: one class, one table of codes.
+ *
+ * The codes that the engine gives are fixed in `native/engine/src/error.rs`; a parity test compares the two tables.
+ * Codes and kinds are part of the API, message texts are not.
+ */
+
+/** What the caller should do about an error. */
+export type ErrorKind = 'retry' | 'fix-call' | 'fix-data' | 'reopen' | 'report';
+
+interface CodeRow {
+  readonly kind: ErrorKind;
+  /** Where the code comes from: the engine, or the TypeScript side alone. */
+  readonly origin: 'engine' | 'control';
+  /** What to do, in words; the command line prints it below the message. */
+  readonly action: string;
+}
+
+/** Every error code, with what to do about it. `docs/errors.md` has a heading for each. */
+export const errorTable = {
+  ARGUMENT_INVALID: { kind: 'fix-call', origin: 'engine', action: 'Correct the argument.' },
+  CANCELLED: { kind: 'retry', origin: 'engine', action: 'Call again if it was not meant to stop; nothing was left half done.' },
+  CAPTURE_IN_PROGRESS: { kind: 'retry', origin: 'control', action: 'Wait until the running capture of this machine has ended.' },
+  CATALOG_DAMAGED: { kind: 'fix-data', origin: 'control', action: 'Open the store for writing; the catalog is then rebuilt from the manifests and its dump.' },
+  CHUNK_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Run verify --read-data to see which points are hit; a new capture of the same content stores the chunk again after gc.' },
+  CHUNK_MISSING: { kind: 'fix-data', origin: 'engine', action: 'A pack file is missing; bring it back, or run verify to see which points are hit.' },
+  COLLECTION_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the machine to see its collections.' },
+  DISK_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'Show the point or machine to see the roles of its disks.' },
+  INTERNAL: { kind: 'report', origin: 'engine', action: 'This is a defect; report it with the message and the command.' },
+  IO_FAILED: { kind: 'report', origin: 'engine', action: 'Look at the kernel log for the device; replace it if it fails.' },
+  MACHINE_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name.' },
+  MACHINE_NOT_EMPTY: { kind: 'fix-call', origin: 'control', action: 'Delete its restore points first.' },
+  MACHINE_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the store to see its machines.' },
+  MANIFEST_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Bring the manifest file back from a copy of the store, or delete the point.' },
+  NAME_AMBIGUOUS: { kind: 'fix-call', origin: 'control', action: 'Name the collection too: VM/COLLECTION/POINT.' },
+  NAME_INVALID: { kind: 'fix-call', origin: 'control', action: 'Use 1 to 80 of A-Z a-z 0-9 _ . - with a letter or digit at both ends.' },
+  NO_SPACE: { kind: 'retry', origin: 'engine', action: 'Free space on the file system (delete points, then gc), then call again.' },
+  NO_WRITERS: { kind: 'fix-call', origin: 'control', action: 'Ask for a crash-consistent point, or leave the mode out.' },
+  NODE_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Run verify --read-data to see which points are hit.' },
+  NODE_MISSING: { kind: 'fix-data', origin: 'engine', action: 'A pack file is missing; bring it back, or run verify to see which points are hit.' },
+  PERMISSION_DENIED: { kind: 'fix-call', origin: 'engine', action: 'Run as a user that may open the file, or change its permissions.' },
+  POINT_BUSY: { kind: 'retry', origin: 'control', action: 'Wait until the point is no longer being captured or deleted.' },
+  POINT_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name or leave it out.' },
+  POINT_LIMIT_REACHED: { kind: 'fix-call', origin: 'control', action: 'Delete restore points of this machine first.' },
+  POINT_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'List the machine to see its points.' },
+  RESTORE_POINT_LOST: { kind: 'fix-data', origin: 'control', action: 'The point\'s manifest is gone; delete the point, or bring the manifest back from a copy.' },
+  SOURCE_CHANGED: { kind: 'retry', origin: 'engine', action: 'Stop whatever writes to the image, or capture a snapshot or copy of it.' },
+  SOURCE_NOT_A_DISK: { kind: 'fix-call', origin: 'engine', action: 'Name an image file or a block device.' },
+  SOURCE_NOT_EXCLUSIVE: { kind: 'fix-call', origin: 'engine', action: 'Unmount the device, or freeze its file system and say --frozen.' },
+  SOURCE_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'Check the path of the disk, or exclude the disk.' },
+  SOURCE_NOT_STILL: { kind: 'retry', origin: 'engine', action: 'Stop whatever writes to the image and call again.' },
+  SOURCE_SIZE_INVALID: { kind: 'fix-call', origin: 'engine', action: 'Check the image: its length must be a whole number of sectors; the copy may have been cut off.' },
+  STORE_CLOSED: { kind: 'reopen', origin: 'control', action: 'Open the store again.' },
+  STORE_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Bring the named file back from a copy of the store.' },
+  STORE_EXISTS: { kind: 'fix-call', origin: 'engine', action: 'Use the store that is there, or choose another directory.' },
+  STORE_FENCED: { kind: 'reopen', origin: 'engine', action: 'Close and open the store again; nothing acknowledged was lost.' },
+  STORE_LOCKED: { kind: 'retry', origin: 'engine', action: 'Wait until the other process has closed the store, or open it for reading only.' },
+  STORE_NEWER_FORMAT: { kind: 'fix-call', origin: 'engine', action: 'Upgrade Stillpoint.' },
+  STORE_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'Make a store with init, or name its directory with --store or STILLPOINT_STORE.' },
+  STORE_READ_ONLY: { kind: 'fix-call', origin: 'engine', action: 'Open the store for writing.' },
+  TARGET_EXISTS: { kind: 'fix-call', origin: 'engine', action: 'Choose another target, or ask to overwrite it.' },
+  TARGET_INVALID: { kind: 'fix-call', origin: 'engine', action: 'Name a file in an existing directory, or a block device.' },
+  TARGET_TOO_SMALL: { kind: 'fix-call', origin: 'engine', action: 'Use a target at least as large as the disk.' },
+} as const satisfies Record<string, CodeRow>;
+
+/** A stable error code. */
+export type ErrorCode = keyof typeof errorTable;
+
+/** Paths, ids, offsets and the like that say what an error is about. */
+export type ErrorContext = Readonly<Record<string, string | number | readonly string[]>>;
+
+/** An operating error: something outside the program went wrong, or a call was out of range. */
+export class StillpointError extends Error {
+  override readonly name = 'StillpointError';
+  /** Stable code. */
+  readonly code: ErrorCode;
+  /** What the caller should do. */
+  readonly kind: ErrorKind;
+  /** What to do, in words. */
+  readonly action: string;
+  /** What it is about, as data. */
+  readonly context: ErrorContext;
+
+  constructor(code: ErrorCode, message: string, context: ErrorContext = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.kind = errorTable[code].kind;
+    this.action = errorTable[code].action;
+    this.context = context;
+  }
+
+  /** Code, message, action and context as the command line prints them with `--json`. */
+  toJSON(): { code: ErrorCode; message: string; action: string; context: ErrorContext } {
+    return { code: this.code, message: this.message, action: this.action, context: this.context };
+  }
+}
+
+/** Whether a value is an error of this library, with the given code if one is named. */
+export function isStillpointError(value: unknown, code?: ErrorCode): value is StillpointError {
+  return value instanceof StillpointError && (code === undefined || value.code === code);
+}
