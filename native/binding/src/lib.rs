@@ -1,1 +1,19 @@
-//! Node-API addon.
+//! Node-API addon: conversion between JavaScript and the engine, no decisions.
+//!
+//! Every long call runs on a thread of its own (never on libuv's pool) and settles a promise with either its value or
+//! a [`failure::Failure`] record; the TypeScript facade turns the record into an error. Panics are caught and become
+//! `INTERNAL`. No call goes from the engine into JavaScript.
+
+#![allow(unreachable_pub)] // what `#[napi]` exports is reached from JavaScript
+#![cfg_attr(test, allow(dead_code))] // exports exist only in the addon, not where lints compile tests
+#![allow(missing_docs)] // records are documented field by field in src/native/engine.ts
+
+mod convert;
+mod diff_handle;
+mod engine_handle;
+mod failure;
+mod operation;
+mod records;
+mod scan_handle;
+mod tables;
+mod task;

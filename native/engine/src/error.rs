@@ -70,6 +70,8 @@ codes! {
     ChunkDamaged = "CHUNK_DAMAGED", FixData;
     /// A block map names a chunk that no pack holds.
     ChunkMissing = "CHUNK_MISSING", FixData;
+    /// A file of the chunk index is damaged; the packs' trailers are used instead.
+    IndexDamaged = "INDEX_DAMAGED", FixData;
     /// The device or file system failed a call.
     IoFailed = "IO_FAILED", Report;
     /// A defect of Stillpoint itself.
@@ -98,6 +100,8 @@ codes! {
     SourceNotStill = "SOURCE_NOT_STILL", Retry;
     /// A source's length is zero or not a whole number of sectors.
     SourceSizeInvalid = "SOURCE_SIZE_INVALID", FixCall;
+    /// The store is being collected, or something else holds what the call needs.
+    StoreBusy = "STORE_BUSY", Retry;
     /// The store's config or another vital file is damaged.
     StoreDamaged = "STORE_DAMAGED", FixData;
     /// A store, or something else, is already there.

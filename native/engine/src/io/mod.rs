@@ -1,6 +1,6 @@
 //! The only way from the engine to files.
 //!
-//! What it is: two traits, [`Io`] (names) and [`IoFile`] (bytes), with three implementations: [`file`] (the operating
+//! What it is: two traits, [`Io`] (names) and [`IoFile`] (bytes), with three implementations: [`mod@file`] (the operating
 //! system), [`memory`] (a file system in memory that knows what a power cut would leave of it) and [`fault`] (any
 //! other one, with failures injected).
 //! What it guarantees: a call either did what it says or returns an error; nothing is durable until the matching
@@ -17,6 +17,7 @@ use crate::error::Result;
 pub mod fault;
 pub mod file;
 pub mod memory;
+mod tear;
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +28,10 @@ pub enum OpenMode {
     ReadWrite,
     /// A new file, for reading and writing; fails with `AlreadyExists` when the name is taken.
     CreateNew,
-    /// A block device, for reading, exclusively: fails with `ResourceBusy` when it is mounted or otherwise held.
+    /// A block device, for reading, exclusively: fails with `ResourceBusy` when it is mounted or otherwise held
+    /// exclusively. A regular file knows no exclusive open; it is opened as with `Read`.
     ReadExclusive,
-    /// A block device, for reading and writing, exclusively.
+    /// A block device, for reading and writing, exclusively; a regular file as with `ReadWrite`.
     ReadWriteExclusive,
 }
 
@@ -79,7 +81,8 @@ pub trait LockGuard: Send + Sync {}
 
 /// Names: open, create, rename, remove, list, lock.
 pub trait Io: Send + Sync {
-    /// Opens a file.
+    /// Opens a file. Never waits: a FIFO is opened, and then fails to be read. A directory opens for reading only,
+    /// to be identified.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn IoFile>>;
 
     /// What `path` leads to; `None` when there is nothing.
@@ -89,22 +92,25 @@ pub trait Io: Send + Sync {
     /// directory (both, if they differ).
     fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
 
-    /// Renames a file, replacing what `to` named, atomically.
+    /// Renames a file, replacing what `to` named, atomically. Durable as with [`Io::rename_new`]; until then a power
+    /// cut leaves the old state or the new one.
     fn rename_replace(&self, from: &Path, to: &Path) -> Result<()>;
 
-    /// Removes a file's name.
+    /// Removes a file's name. Open handles keep the content. Durable after [`Io::sync_directory`].
     fn remove_file(&self, path: &Path) -> Result<()>;
 
-    /// Makes a directory, an error with `AlreadyExists` when the name is taken.
+    /// Makes a directory, an error with `AlreadyExists` when the name is taken. Its name is durable after
+    /// [`Io::sync_directory`] of the directory above.
     fn create_directory(&self, path: &Path) -> Result<()>;
 
     /// The entries of a directory, sorted by name. Names that are not UTF-8 are left out.
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>>;
 
-    /// Makes names created, renamed or removed in this directory durable.
+    /// Makes names created, renamed or removed in this directory durable; not the files' contents.
     fn sync_directory(&self, path: &Path) -> Result<()>;
 
-    /// Takes the exclusive advisory lock on an existing file without waiting; `None` when another holds it.
+    /// Takes the exclusive advisory lock (`flock`) on an existing file that may be written, without waiting; `None`
+    /// when another holds it, in this process or not. Ends with the guard or the process.
     fn lock(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>>;
 
     /// Bytes that an unprivileged writer could still store on the file system that holds `path`.
@@ -116,10 +122,11 @@ pub trait IoFile: Send + Sync {
     /// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes were read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
-    /// Makes the content (and the length) durable.
+    /// Makes the content (and the length) durable. The name is durable by [`Io::sync_directory`]. After an error
+    /// what was written since the last sync may never become durable, whatever a later sync says.
     fn sync(&self) -> Result<()>;
 
     /// Asks that what was written in the range starts its way to the disk, without waiting. A hint: never durable.
@@ -128,7 +135,8 @@ pub trait IoFile: Send + Sync {
     /// Sets the length of a regular file; what is added reads as zero and is a hole.
     fn set_length(&self, length: u64) -> Result<()>;
 
-    /// Makes the range read as zero and frees its space where the file or device can; otherwise writes zeros.
+    /// Makes the range read as zero and frees its space where the file or device can; otherwise writes zeros. The
+    /// part past the end is left out: the length never changes.
     fn zero_range(&self, offset: u64, length: u64) -> Result<()>;
 
     /// The next range at or after `offset` that may hold data (`SEEK_DATA`, `SEEK_HOLE`), cut off at the file's end;

@@ -1,0 +1,69 @@
+//! One call: a thread, a promise, and what is still running when a handle is closed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use napi::bindgen_prelude::{Either, Object, ToNapiValue};
+use napi::{Env, Result};
+
+use crate::failure::Failure;
+
+/// What a call settles with.
+pub(crate) type Outcome<T> = std::result::Result<T, Box<Failure>>;
+
+/// Counts the calls of a handle that are under way.
+#[derive(Clone, Default)]
+pub(crate) struct Running(Arc<(Mutex<usize>, Condvar)>);
+
+pub(crate) struct RunningCall(Running);
+
+impl Running {
+    pub(crate) fn enter(&self) -> RunningCall {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        RunningCall(self.clone())
+    }
+
+    /// Waits until no call is under way.
+    pub(crate) fn wait(&self) {
+        let mut count = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count > 0 {
+            count = self.0.1.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        let running = &self.0.0;
+        *running.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        running.1.notify_all();
+    }
+}
+
+/// Runs `work` on a thread of its own and returns the promise of its outcome.
+pub(crate) fn start<'env, T>(env: &'env Env, work: impl FnOnce() -> Outcome<T> + Send + 'static) -> Result<Object<'env>>
+where
+    T: ToNapiValue + Send + 'static,
+{
+    type Resolver<T> = Box<dyn FnOnce(Env) -> Result<Either<T, Failure>> + Send>;
+    let (deferred, promise) = env.create_deferred::<Either<T, Failure>, Resolver<T>>()?;
+    let settle = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(Box::new(Failure::panicked(
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message"),
+            )))
+        });
+        deferred.resolve(Box::new(move |_| {
+            Ok(match outcome {
+                Ok(value) => Either::A(value),
+                Err(failure) => Either::B(*failure),
+            })
+        }));
+    };
+    std::thread::Builder::new()
+        .name("stillpoint".into())
+        .spawn(settle)
+        .map_err(|error| napi::Error::from_reason(format!("cannot start a thread: {error}")))?;
+    Ok(promise)
+}

@@ -1,0 +1,87 @@
+//! A block map from its leaves, in order, in memory proportional to its height.
+
+use crate::chunk_store::identity::Identity;
+use crate::error::Result;
+use crate::format::PackKind;
+use crate::format::node::{Entry, Node, Root};
+use crate::limits::{NODE_FAN_OUT, NODE_LEVEL_MAX};
+use crate::units::ContentId;
+
+/// Builds one map. Nodes are handed out as they become complete, children before parents.
+pub struct MapBuilder<'a> {
+    identity: &'a Identity,
+    height: u8,
+    levels: Vec<Vec<Entry>>, // levels[k]: entries of level k whose node is not complete
+}
+
+impl<'a> MapBuilder<'a> {
+    /// A builder for a map of this height.
+    #[must_use]
+    pub fn new(identity: &'a Identity, height: u8) -> Self {
+        assert!(height <= NODE_LEVEL_MAX);
+        Self { identity, height, levels: vec![Vec::new(); usize::from(height) + 1] }
+    }
+
+    /// Appends the chunk entries of the next span: 64, fewer only in the last one.
+    ///
+    /// # Errors
+    /// What `add_node` gives.
+    pub fn push_span(
+        &mut self,
+        entries: &[Entry],
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        assert!(entries.len() <= NODE_FAN_OUT && self.levels[0].is_empty());
+        if self.height == 0 {
+            assert!(entries.len() <= 1);
+            self.levels[0].extend_from_slice(entries);
+            return Ok(());
+        }
+        let mut entry = self.close(1, entries, add_node)?;
+        let mut level = 1;
+        loop {
+            let siblings = &mut self.levels[usize::from(level)];
+            siblings.push(entry);
+            if level == self.height || siblings.len() < NODE_FAN_OUT {
+                return Ok(());
+            }
+            let full = std::mem::take(siblings);
+            level += 1;
+            entry = self.close(level, &full, add_node)?;
+        }
+    }
+
+    /// Closes what is open and returns the root.
+    ///
+    /// # Errors
+    /// What `add_node` gives.
+    pub fn finish(mut self, add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>) -> Result<Root> {
+        for level in 1..self.height {
+            let open = std::mem::take(&mut self.levels[usize::from(level)]);
+            if !open.is_empty() {
+                let entry = self.close(level + 1, &open, add_node)?;
+                self.levels[usize::from(level) + 1].push(entry);
+            }
+        }
+        let top = &self.levels[usize::from(self.height)];
+        assert!(top.len() <= 1, "a map of this height has one root");
+        Ok(Root { entry: top.first().copied().unwrap_or(Entry::Hole), height: self.height })
+    }
+
+    fn close(
+        &self,
+        level: u8,
+        entries: &[Entry],
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<Entry> {
+        match Node::canonical(level, entries) {
+            Err(entry) => Ok(entry),
+            Ok(node) => {
+                let plain = node.encode();
+                let id = self.identity.id(PackKind::Nodes, &plain);
+                add_node(id, &plain)?;
+                Ok(Entry::Id(id))
+            }
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! The store of chunks and nodes: opening, looking up, reading, adopting what a writer made durable.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::codec::Decoder;
+use super::identity::Identity;
+use super::index::{Index, IndexDamage, Location, Lookup};
+use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
+use super::pack_set::{Pack, PackHandle, PackSet};
+use super::pack_writer::{PackTarget, SealedPack};
+use crate::error::{Code, Error, Result};
+use crate::format::frame::FrameHeader;
+use crate::format::pack::PackEntry;
+use crate::format::{Codec, PackKind};
+use crate::io::{FileKind, Io};
+use crate::random::Random;
+use crate::units::{ContentId, Uid, u64_from, usize_from};
+
+/// The directory of packs, below the region's.
+const PACKS: &str = "packs";
+
+/// The directory of the index, below the region's.
+const INDEX: &str = "index";
+
+/// Frames this close together in a pack are read with one call.
+const COALESCE_GAP_BYTES: u64 = 32 << 10;
+
+/// One coalesced read is at most this long: a leaf's worth of chunks.
+const COALESCE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a store's config says that chunks depend on.
+#[derive(Clone)]
+pub struct Parameters {
+    /// The store.
+    pub store_id: Uid,
+    /// Its chunk size.
+    pub chunk_bytes: u32,
+    /// Codec for new chunks.
+    pub codec: Codec,
+    /// Its level.
+    pub level: i32,
+    /// Keys of the ids.
+    pub identity: Identity,
+    /// When packs are closed.
+    pub pack_bytes_target: u64,
+}
+
+/// Something wrong that opening or a look-up found and went around.
+#[derive(Clone, Debug)]
+pub struct Anomaly {
+    /// The file, relative to the region.
+    pub file: String,
+    /// The code that it has for the caller.
+    pub code: Code,
+    /// In words.
+    pub message: String,
+}
+
+/// An id to read, with its place.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// What the caller calls it: an index into its own list.
+    pub tag: usize,
+    /// The content.
+    pub id: ContentId,
+    /// The plain length expected at most.
+    pub plain_bytes_max: u32,
+    locations: Vec<Location>,
+}
+
+/// Buffers and contexts of one reading thread.
+#[derive(Default)]
+pub struct Batch {
+    decoder: Decoder,
+    bytes: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// Chunks and nodes of a region.
+pub struct ChunkStore {
+    io: Arc<dyn Io>,
+    random: Arc<dyn Random>,
+    directory: PathBuf,
+    parameters: Parameters,
+    packs: PackSet,
+    index: Index,
+    commit: Mutex<()>,
+    fenced: AtomicBool,
+    anomalies: Mutex<Vec<Anomaly>>,
+}
+
+impl ChunkStore {
+    /// The directories below a region's that this stage owns.
+    pub const DIRECTORIES: [&'static str; 2] = [PACKS, INDEX];
+
+    /// Opens the packs and the index below `directory`. Packs that no segment covers are read by their trailer.
+    ///
+    /// # Errors
+    /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
+    pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
+        let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
+        for entry in io.list_directory(packs.directory())? {
+            if let Some((id, kind)) = parse_pack_name(&entry.name)
+                && entry.kind == FileKind::Regular
+            {
+                packs.add(Pack { id, kind, bytes: entry.size });
+            }
+        }
+        let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
+        let store = Self {
+            io,
+            random,
+            directory,
+            parameters,
+            packs,
+            index,
+            commit: Mutex::new(()),
+            fenced: AtomicBool::new(false),
+            anomalies: Mutex::default(),
+        };
+        for damage in damage {
+            store.report_index(&damage);
+        }
+        store.cover_packs()?;
+        Ok(store)
+    }
+
+    /// What opening and look-ups found wrong so far.
+    #[must_use]
+    pub fn anomalies(&self) -> Vec<Anomaly> {
+        self.anomalies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The packs.
+    #[must_use]
+    pub fn packs(&self) -> &PackSet {
+        &self.packs
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn io(&self) -> &Arc<dyn Io> {
+        &self.io
+    }
+
+    /// The region's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where a writer of packs puts them.
+    #[must_use]
+    pub fn pack_target(&self) -> PackTarget {
+        PackTarget {
+            io: Arc::clone(&self.io),
+            random: Arc::clone(&self.random),
+            directory: self.packs.directory().to_owned(),
+            store_id: self.parameters.store_id,
+            chunk_bytes: self.parameters.chunk_bytes,
+            pack_bytes_target: self.parameters.pack_bytes_target,
+        }
+    }
+
+    /// Runs something that writes; a failure of the device fences the store, so that nothing is built on what may not
+    /// have reached the disk.
+    ///
+    /// # Errors
+    /// `STORE_FENCED` after an earlier failure; else what `write` gives.
+    pub fn guarded<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.fenced.load(Ordering::Acquire) {
+            return Err(Error::new(Code::StoreFenced, "a write to the store failed earlier; it takes no more writes"));
+        }
+        let result = write();
+        if result.as_ref().is_err_and(|error| error.code() == Code::IoFailed) {
+            self.fenced.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    /// Whether the store holds this content, as far as the index knows.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn contains(&self, id: &ContentId) -> Result<bool> {
+        Ok(!self.locate(id)?.is_empty())
+    }
+
+    /// Where this content lies; empty when nobody knows.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
+        loop {
+            match self.index.lookup(id)? {
+                Lookup::Found(locations) => return Ok(locations),
+                Lookup::Damaged(segment, damage) => {
+                    if self.index.drop_segment(&segment) {
+                        self.report_index(&damage);
+                        self.cover_packs()?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads one content, whole.
+    ///
+    /// # Errors
+    /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
+    pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
+        let locations = self.locate(id)?;
+        self.get_from(kind, id, &locations, batch)
+    }
+
+    /// Looks up a chunk for [`ChunkStore::read_batch`].
+    ///
+    /// # Errors
+    /// `CHUNK_MISSING`, and what reading the index gives.
+    pub fn locate_chunk(&self, tag: usize, id: ContentId, plain_bytes_max: u32) -> Result<Located> {
+        let locations = self.locate(&id)?;
+        if locations.is_empty() {
+            return Err(missing(PackKind::Chunks, &id));
+        }
+        Ok(Located { tag, id, plain_bytes_max, locations })
+    }
+
+    /// Reads many chunks in the order in which they lie, neighbours with one call, and hands each to `take` as
+    /// (tag, plain bytes).
+    ///
+    /// # Errors
+    /// As [`ChunkStore::get`]; what `take` gives.
+    pub fn read_batch(
+        &self,
+        mut wanted: Vec<Located>,
+        batch: &mut Batch,
+        mut take: impl FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let first = |located: &Located| located.locations[0];
+        wanted.sort_by_key(|located| (first(located).pack, first(located).offset));
+        let mut rest = wanted.as_slice();
+        while let Some(head) = rest.first() {
+            let pack = first(head).pack;
+            let start = u64::from(first(head).offset);
+            let mut end = start;
+            let mut count = 0;
+            for located in rest {
+                let location = first(located);
+                let offset = u64::from(location.offset);
+                let frame_end = offset + FrameHeader::frame_bytes(location.codec, location.stored_bytes);
+                let near = offset <= end + COALESCE_GAP_BYTES && frame_end <= start + COALESCE_BYTES_MAX;
+                if location.pack != pack || (count > 0 && !near) {
+                    break;
+                }
+                end = end.max(frame_end);
+                count += 1;
+            }
+            let (run, later) = rest.split_at(count);
+            self.read_run(pack, start, end, run, batch, &mut take)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone.
+    ///
+    /// # Errors
+    /// What writing the index gives.
+    pub fn adopt(&self, sealed: Vec<SealedPack>) -> Result<()> {
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guarded(|| {
+            for sealed in sealed {
+                let handle = self.packs.add(sealed.pack);
+                self.index.add_recent(handle, &sealed.entries);
+            }
+            self.commit_index(None)?;
+            Ok(())
+        })
+    }
+
+    /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
+    /// Returns them: their files are the caller's to remove, now that nothing durable names them.
+    ///
+    /// # Errors
+    /// What reading and writing the index give.
+    pub fn replace_packs(&self, added: Vec<SealedPack>, retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guarded(|| {
+            for sealed in added {
+                let handle = self.packs.add(sealed.pack);
+                self.index.add_recent(handle, &sealed.entries);
+            }
+            self.commit_index(Some(retired))
+        })
+    }
+
+    /// Whether the frame at this place can be read and is what the id says.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn proves(&self, location: &Location, id: &ContentId) -> Result<bool> {
+        let Some(pack) = self.packs.get(location.pack) else { return Ok(false) };
+        match self.get_from(pack.kind, id, &[*location], &mut Batch::default()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == crate::error::Kind::FixData => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The frames of a pack: by its trailer, or salvaged when that is damaged.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn pack_entries(&self, handle: PackHandle) -> Result<Vec<PackEntry>> {
+        let Some(reader) = self.pack_reader(handle)? else { return Ok(Vec::new()) };
+        match reader.trailer()? {
+            Ok(entries) => Ok(entries),
+            Err(found) => {
+                self.report(Anomaly {
+                    file: format!("{PACKS}/{}", reader.pack.file_name()),
+                    code: damaged_code(reader.pack.kind),
+                    message: format!("{}; its frames were searched for", found.defect),
+                });
+                reader.salvage(&self.parameters.identity)
+            }
+        }
+    }
+
+    /// A pack as a whole; `None` when it is gone.
+    ///
+    /// # Errors
+    /// What opening gives.
+    pub fn pack_reader(&self, handle: PackHandle) -> Result<Option<PackReader>> {
+        let (Some(pack), Some(file)) = (self.packs.get(handle), self.packs.file(handle)?) else { return Ok(None) };
+        Ok(Some(PackReader { pack, file }))
+    }
+
+    /// The header that a pack must have.
+    #[must_use]
+    pub fn expected_header(&self, pack: &Pack) -> crate::format::pack::PackHeader {
+        expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
+    }
+
+    fn commit_index(&self, retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
+        loop {
+            match self.index.commit(&self.packs, retired)? {
+                Ok(()) => break,
+                Err((segment, damage)) => {
+                    self.index.drop_segment(&segment);
+                    self.report_index(&damage);
+                    self.cover_packs()?;
+                }
+            }
+        }
+        let forgotten = retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect();
+        self.cover_packs()?;
+        Ok(forgotten)
+    }
+
+    /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
+    fn cover_packs(&self) -> Result<()> {
+        let covered: HashSet<PackHandle> = self.index.covered_packs().into_iter().collect();
+        for (handle, _) in self.packs.all() {
+            if !covered.contains(&handle) {
+                let entries = self.pack_entries(handle)?;
+                self.index.add_recent(handle, &entries);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_run(
+        &self,
+        pack: PackHandle,
+        start: u64,
+        end: u64,
+        run: &[Located],
+        batch: &mut Batch,
+        take: &mut impl FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut bytes = std::mem::take(&mut batch.bytes);
+        bytes.resize(usize_from(end - start), 0);
+        let length = match self.packs.file(pack)? {
+            Some(file) => file.read_at(&mut bytes, start)?,
+            None => 0,
+        };
+        let mut plain = std::mem::take(&mut batch.plain);
+        for located in run {
+            let location = located.locations[0];
+            let at = usize_from(u64::from(location.offset) - start);
+            let frame = bytes[..length].get(at..).unwrap_or_default();
+            let kind = PackKind::Chunks;
+            let checked = self.open_frame(kind, &located.id, &location, frame, batch, &mut plain)?;
+            match checked {
+                Ok(()) => {}
+                // The frame is damaged. Another frame of the same content may be sound.
+                Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
+            }
+            if plain.len() > located.plain_bytes_max as usize {
+                return Err(Error::new(Code::ChunkDamaged, format!("chunk {} is longer than its place", located.id))
+                    .with("chunk", located.id.to_string()));
+            }
+            take(located.tag, &plain)?;
+        }
+        batch.plain = plain;
+        batch.bytes = bytes;
+        Ok(())
+    }
+
+    fn get_from(&self, kind: PackKind, id: &ContentId, locations: &[Location], batch: &mut Batch) -> Result<Vec<u8>> {
+        let mut failure = None;
+        let mut plain = Vec::new();
+        for location in locations {
+            let (Some(pack), Some(file)) = (self.packs.get(location.pack), self.packs.file(location.pack)?) else {
+                continue;
+            };
+            let mut frame = vec![0; usize_from(FrameHeader::frame_bytes(location.codec, location.stored_bytes))];
+            let length = file.read_at(&mut frame, u64::from(location.offset))?;
+            match self.open_frame(kind, id, location, &frame[..length], batch, &mut plain)? {
+                Ok(()) => return Ok(plain),
+                Err(what) => failure = Some((pack, *location, what)),
+            }
+        }
+        let Some((pack, location, what)) = failure else { return Err(missing(kind, id)) };
+        let file = format!("{PACKS}/{}", pack.file_name());
+        Err(Error::new(damaged_code(kind), format!("{} {id} in {file} is damaged: {what}", kind_name(kind)))
+            .with("id", id.to_string())
+            .with("file", file)
+            .with("offset", u64::from(location.offset)))
+    }
+
+    /// Proves a frame that stands at the front of `frame`, into `plain`. Outside: reading a delta's base failed.
+    fn open_frame(
+        &self,
+        kind: PackKind,
+        id: &ContentId,
+        location: &Location,
+        frame: &[u8],
+        batch: &mut Batch,
+        plain: &mut Vec<u8>,
+    ) -> Result<std::result::Result<(), &'static str>> {
+        let header = match FrameHeader::decode(frame) {
+            Ok(header) => header,
+            Err(_) => return Ok(Err("its frame header is damaged")),
+        };
+        if header.id != *id
+            || header.kind != kind
+            || header.codec != location.codec
+            || header.stored_bytes != location.stored_bytes
+            || header.base != location.base
+        {
+            return Ok(Err("another frame stands in its place"));
+        }
+        if header.plain_bytes > plain_bytes_max(kind, self.parameters.chunk_bytes) {
+            return Ok(Err("it is longer than the store's chunks"));
+        }
+        let Some(stored) = stored_bytes(frame, &header) else { return Ok(Err("its frame is cut off")) };
+        let base = match header.base {
+            None => None,
+            Some(base) => {
+                // Depth one: a base is looked for among full frames only, so this does not recurse further.
+                let full = self.locate(&base)?;
+                let full: Vec<Location> = full.into_iter().filter(|at| at.codec != Codec::ZstdDelta).collect();
+                Some(self.get_from(kind, &base, &full, &mut Batch::default())?)
+            }
+        };
+        plain.resize(header.plain_bytes as usize, 0);
+        Ok(check_frame_into(&header, stored, &self.parameters.identity, &mut batch.decoder, base.as_deref(), plain))
+    }
+
+    fn report_index(&self, damage: &IndexDamage) {
+        self.report(Anomaly {
+            file: format!("{INDEX}/{}", damage.file),
+            code: Code::IndexDamaged,
+            message: format!("{}; the packs' trailers are used instead", damage.defect),
+        });
+    }
+
+    fn report(&self, anomaly: Anomaly) {
+        self.anomalies.lock().unwrap_or_else(PoisonError::into_inner).push(anomaly);
+    }
+}
+
+/// The code for damaged content of this kind.
+#[must_use]
+pub const fn damaged_code(kind: PackKind) -> Code {
+    match kind {
+        PackKind::Chunks => Code::ChunkDamaged,
+        PackKind::Nodes => Code::NodeDamaged,
+    }
+}
+
+const fn kind_name(kind: PackKind) -> &'static str {
+    match kind {
+        PackKind::Chunks => "chunk",
+        PackKind::Nodes => "block map node",
+    }
+}
+
+fn missing(kind: PackKind, id: &ContentId) -> Error {
+    let code = match kind {
+        PackKind::Chunks => Code::ChunkMissing,
+        PackKind::Nodes => Code::NodeMissing,
+    };
+    Error::new(code, format!("no pack of the store holds {} {id}", kind_name(kind))).with("id", id.to_string())
+}
+
+fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
+    let (id, extension) = name.split_once('.')?;
+    let kind = PackKind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
+    Some((Uid::parse(id)?, kind))
+}
+
+const _: () = assert!(u64_from(crate::limits::NODE_BYTES_MAX) < COALESCE_BYTES_MAX);

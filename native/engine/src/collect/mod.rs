@@ -1,0 +1,210 @@
+//! The collector: what no point reaches goes, and packs that are mostly garbage are rewritten.
+//!
+//! What it is: mark (all nodes and chunks that the manifests reach), then sweep by packs. The caller holds the
+//! store's write lock for all of it.
+//! What it guarantees: a root, manifest or node that cannot be read stops it before anything is removed. Order of
+//! the sweep: rewritten packs durable, index without the removed entries durable, then the old files go; so a crash
+//! anywhere leaves every live chunk findable.
+//! What it must not import: `scan`, `restore`, the engine's top.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::block_map::{MapReader, Reached};
+use crate::chunk_store::ChunkStore;
+use crate::chunk_store::pack_set::{Pack, PackHandle};
+use crate::chunk_store::pack_writer::{PackWriter, SealedPack};
+use crate::control::Control;
+use crate::error::Result;
+use crate::format::PackKind;
+use crate::format::manifest::Manifest;
+use crate::format::pack::PackEntry;
+use crate::units::{ContentId, usize_from};
+
+/// A pack is rewritten when at least this part of it is garbage: rewriting costs what is live, and frees what is not.
+const REWRITE_GARBAGE_SHARE: u64 = 4; // one in four
+
+/// What collecting did, or would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Packs without any live frame, removed.
+    pub packs_removed: u64,
+    /// Packs whose live frames were moved to new ones.
+    pub packs_rewritten: u64,
+    /// Frames removed.
+    pub chunks_removed: u64,
+    /// Bytes of packs and index before, less those after.
+    pub bytes_freed: u64,
+    /// Bytes of frames moved.
+    pub bytes_rewritten: u64,
+}
+
+struct Plan {
+    remove: Vec<(PackHandle, Pack)>,
+    rewrite: Vec<(PackHandle, Pack, Vec<PackEntry>)>, // with their live frames
+    frames_removed: u64,
+    bytes_moved: u64,
+}
+
+/// Collects a region against these manifests, which must be all of its points.
+pub struct Collector<'a> {
+    /// Block maps, and the store behind them.
+    pub maps: &'a MapReader,
+    /// All points.
+    pub manifests: &'a [Arc<Manifest>],
+}
+
+impl Collector<'_> {
+    /// Marks and sweeps.
+    ///
+    /// # Errors
+    /// `NODE_MISSING` and `NODE_DAMAGED` before anything is removed; `CANCELLED`; what reading and writing give.
+    pub fn run(&self, dry_run: bool, control: &Control) -> Result<Report> {
+        let mut reached = Reached::default();
+        for disk in self.manifests.iter().flat_map(|manifest| &manifest.disks) {
+            reached.add(self.maps, &disk.root, control, Err)?;
+        }
+        let plan = self.plan(&reached, control)?;
+        let mut report = Report {
+            dry_run,
+            packs_removed: plan.remove.len() as u64,
+            packs_rewritten: plan.rewrite.len() as u64,
+            chunks_removed: plan.frames_removed,
+            bytes_rewritten: plan.bytes_moved,
+            ..Report::default()
+        };
+        let packs_bytes: u64 = plan.remove.iter().map(|(_, pack)| pack.bytes).sum::<u64>()
+            + plan.rewrite.iter().map(|(_, pack, _)| pack.bytes).sum::<u64>();
+        if dry_run {
+            report.bytes_freed = packs_bytes.saturating_sub(plan.bytes_moved);
+            return Ok(report);
+        }
+        let index_before = self.store().index().bytes();
+        let written = self.sweep(&plan, control)?;
+        let before = packs_bytes + index_before;
+        report.bytes_freed = before.saturating_sub(written + self.store().index().bytes());
+        Ok(report)
+    }
+
+    fn store(&self) -> &ChunkStore {
+        self.maps.store()
+    }
+
+    fn plan(&self, reached: &Reached, control: &Control) -> Result<Plan> {
+        let mut plan = Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, bytes_moved: 0 };
+        let mut kept: HashSet<ContentId> = HashSet::new();
+        for (handle, pack) in self.store().packs().all() {
+            control.check()?;
+            let entries = self.store().pack_entries(handle)?;
+            let (frame_count, mut frame_bytes) = (entries.len() as u64, 0);
+            let mut live = Vec::new();
+            let mut live_bytes = 0;
+            for entry in entries {
+                frame_bytes += entry.frame_bytes();
+                let wanted = match pack.kind {
+                    PackKind::Chunks => reached.chunks.contains(&entry.id),
+                    PackKind::Nodes => reached.nodes.contains(&entry.id),
+                };
+                // Of several frames of one content the first is kept, unless it turns out damaged below.
+                if wanted && (kept.insert(entry.id) || !self.readable_elsewhere(handle, &entry.id)?) {
+                    live_bytes += entry.frame_bytes();
+                    live.push(entry);
+                }
+            }
+            let garbage = frame_bytes - live_bytes;
+            if live.is_empty() {
+                plan.frames_removed += frame_count;
+                plan.remove.push((handle, pack));
+            } else if garbage > 0 && garbage >= frame_bytes / REWRITE_GARBAGE_SHARE && self.sound(handle, &live)? {
+                plan.frames_removed += frame_count - live.len() as u64;
+                plan.bytes_moved += live_bytes;
+                plan.rewrite.push((handle, pack, live));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether another pack than this one holds a frame of the id that can be read.
+    fn readable_elsewhere(&self, handle: PackHandle, id: &ContentId) -> Result<bool> {
+        for location in self.store().locate(id)? {
+            if location.pack != handle && self.store().proves(&location, id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether all of these frames can be read: a pack with a damaged live frame stays as it is, for whoever may
+    /// mend it.
+    fn sound(&self, handle: PackHandle, live: &[PackEntry]) -> Result<bool> {
+        for entry in live {
+            let location = crate::chunk_store::index::Location::of(handle, entry);
+            if !self.store().proves(&location, &entry.id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the bytes of the packs written.
+    fn sweep(&self, plan: &Plan, control: &Control) -> Result<u64> {
+        let store = self.store();
+        let moved = self.move_frames(plan, control)?;
+        let written = moved.iter().map(|sealed| sealed.pack.bytes).sum();
+        let retired: HashSet<PackHandle> = plan
+            .remove
+            .iter()
+            .map(|(handle, _)| *handle)
+            .chain(plan.rewrite.iter().map(|(handle, ..)| *handle))
+            .collect();
+        if retired.is_empty() {
+            return Ok(0);
+        }
+        let forgotten = store.replace_packs(moved, &retired)?;
+        store.guarded(|| {
+            for pack in &forgotten {
+                match store.io().remove_file(&store.packs().path(pack)) {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
+            store.io().sync_directory(store.packs().directory())
+        })?;
+        Ok(written)
+    }
+
+    fn move_frames(&self, plan: &Plan, control: &Control) -> Result<Vec<SealedPack>> {
+        let store = self.store();
+        let mut sealed = Vec::new();
+        for kind in PackKind::ALL {
+            let mut writer = PackWriter::new(store.pack_target(), kind);
+            let moved = store.guarded(|| {
+                for (handle, pack, live) in &plan.rewrite {
+                    if pack.kind != kind {
+                        continue;
+                    }
+                    let Some(reader) = store.pack_reader(*handle)? else { continue };
+                    for entry in live {
+                        control.check()?;
+                        let mut frame = vec![0; usize_from(entry.frame_bytes())];
+                        reader.file.read_at(&mut frame, u64::from(entry.offset))?;
+                        writer.append(&frame, *entry)?;
+                    }
+                }
+                writer.finish()
+            });
+            if let Err(error) = moved {
+                writer.discard();
+                for sealed in sealed {
+                    let sealed: SealedPack = sealed;
+                    let _ = store.io().remove_file(&store.packs().path(&sealed.pack)); // garbage otherwise
+                }
+                return Err(error);
+            }
+            sealed.extend(writer.take_sealed());
+        }
+        Ok(sealed)
+    }
+}

@@ -1,0 +1,750 @@
+//! The engine's top: the only file that knows all stages, and the only one that turns their values into commits.
+//!
+//! The order of syncs, which is the order of everything that must survive a crash:
+//!
+//! | call | durable, in this order |
+//! | --- | --- |
+//! | `create` | directories, `lock`; then `config` under its final name: the store exists |
+//! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segment; index list |
+//! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
+//! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
+//! | `collect` | rewritten packs; index without what goes; then the old packs' names are gone |
+//!
+//! `scan` holds a lease until its value is published or dropped; `collect` refuses to run while there is one, and
+//! holds everyone else back while it runs (`gate`).
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::block_map::{DiskVersion, MapReader};
+use crate::chunk_store::identity::Identity;
+use crate::chunk_store::pack_writer::PackTarget;
+use crate::chunk_store::writer::Writer;
+use crate::chunk_store::{ChunkStore, Parameters};
+use crate::clock::Clock;
+use crate::collect::{self, Collector};
+use crate::control::Control;
+use crate::diff::DiffCursor;
+use crate::error::{Code, Error, Result};
+use crate::format::config::{BLOCK_BYTES, Config};
+use crate::format::manifest::{Manifest, ManifestDisk};
+use crate::format::{Codec, Defect};
+use crate::io::{FileKind, Io, LockGuard, OpenMode, read_whole};
+use crate::limits::{
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
+};
+use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
+use crate::random::Random;
+use crate::restore::{Restored, Restorer, TargetRequest, read_range};
+use crate::scan::{ScanRequest, Scanned, Scanner, SourceRequest};
+use crate::units::Uid;
+use crate::verify::{Finding, Hit, Report as VerifyReport, Verifier};
+
+/// The home region's directory in a store.
+pub const HOME: &str = "home";
+
+const CONFIG: &str = "config";
+const LOCK: &str = "lock";
+const TEMPORARY: &str = ".tmp";
+
+/// What the engine reaches the world through.
+#[derive(Clone)]
+pub struct Parts {
+    /// Files.
+    pub io: Arc<dyn Io>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and keys.
+    pub random: Arc<dyn Random>,
+}
+
+/// What a new store is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct CreateOptions {
+    /// One of [`CHUNK_BYTES_ALLOWED`].
+    pub chunk_bytes: u32,
+    /// `None` or `Zstd`.
+    pub codec: Codec,
+    /// 1 to 19 for zstd.
+    pub level: i8,
+}
+
+/// How to open a store.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Take no lock and write nothing.
+    pub read_only: bool,
+    /// Threads for scans and restores; with 1 they run on the caller's.
+    pub thread_count: usize,
+    /// When packs are closed; tests make it small.
+    pub pack_bytes_target: u64,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { read_only: false, thread_count: 1, pack_bytes_target: PackTarget::PACK_BYTES_TARGET }
+    }
+}
+
+/// A disk of a restore point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskReference {
+    /// The point.
+    pub point_id: Uid,
+    /// The disk.
+    pub disk_id: Uid,
+}
+
+/// A disk to scan.
+#[derive(Clone, Debug)]
+pub struct ScanDisk {
+    /// The disk.
+    pub disk_id: Uid,
+    /// Where its bytes are.
+    pub source: SourceRequest,
+    /// The point that it is compared with first.
+    pub parent: Option<Uid>,
+}
+
+/// A scanned disk with its id.
+#[derive(Clone, Copy, Debug)]
+pub struct ScannedDisk {
+    /// The disk.
+    pub disk_id: Uid,
+    /// Its sector size.
+    pub sector_bytes: u32,
+    /// Content and counts.
+    pub scanned: Scanned,
+}
+
+/// A finished scan, durable but for the manifest. Publishing or dropping it ends its lease.
+pub struct PreparedPoint {
+    engine: Arc<Engine>,
+    disks: Vec<ScannedDisk>,
+    started_ms: u64,
+    ended_ms: u64,
+}
+
+impl PreparedPoint {
+    /// The disks.
+    #[must_use]
+    pub fn disks(&self) -> &[ScannedDisk] {
+        &self.disks
+    }
+
+    /// Before the first byte was read, milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// After the last byte was read and everything was durable.
+    #[must_use]
+    pub fn ended_ms(&self) -> u64 {
+        self.ended_ms
+    }
+
+    /// Makes the restore point: when this returns, it exists and survives a power cut.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID`, what writing gives. Whether the point exists is then known after the next open.
+    pub fn publish(&self, point_id: Uid, created_ms: u64, detail: Vec<u8>) -> Result<()> {
+        if !(2..=DETAIL_BYTES_MAX).contains(&detail.len()) {
+            let message = format!("a point's detail is {} bytes; it may be {DETAIL_BYTES_MAX}", detail.len());
+            return Err(Error::new(Code::ArgumentInvalid, message));
+        }
+        let engine = &self.engine;
+        let disks = self.disks.iter().map(|disk| ManifestDisk {
+            disk_id: disk.disk_id,
+            size: disk.scanned.version.size,
+            sector_bytes: disk.sector_bytes,
+            root: disk.scanned.version.root,
+            lsn: 0,
+        });
+        let manifest = Manifest {
+            point_id,
+            store_id: engine.config.store_id,
+            created_ms,
+            chunk_bytes: engine.config.chunk_bytes,
+            disks: disks.collect(),
+            detail,
+        };
+        engine.store.guarded(|| engine.points.publish(manifest))
+    }
+}
+
+impl Drop for PreparedPoint {
+    fn drop(&mut self) {
+        self.engine.end_lease();
+    }
+}
+
+/// Leases of scans, and whether the collector runs.
+#[derive(Default)]
+struct Leases {
+    count: usize,
+    collecting: bool,
+}
+
+/// What a store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Packs.
+    pub pack_count: u64,
+    /// Their bytes.
+    pub pack_bytes: u64,
+    /// Bytes of the index.
+    pub index_bytes: u64,
+    /// Bytes of the manifests.
+    pub manifest_bytes: u64,
+    /// Frames: chunks and nodes.
+    pub frame_count: u64,
+    /// Bytes free on the file system.
+    pub available_bytes: u64,
+}
+
+/// An open store.
+pub struct Engine {
+    parts: Parts,
+    directory: PathBuf,
+    options: OpenOptions,
+    config: Config,
+    store: Arc<ChunkStore>,
+    maps: Arc<MapReader>,
+    points: Points,
+    damaged_manifests: Vec<DamagedManifest>,
+    config_damage: Option<Defect>,
+    gate: RwLock<()>,
+    leases: Mutex<Leases>,
+    _lock: Option<Box<dyn LockGuard>>,
+}
+
+impl Engine {
+    /// Makes a store. The directory is made, with its parents, or must hold nothing else.
+    ///
+    /// # Errors
+    /// `STORE_EXISTS`, `ARGUMENT_INVALID`, what writing gives.
+    pub fn create(parts: &Parts, directory: &Path, options: &CreateOptions) -> Result<()> {
+        check_create_options(options)?;
+        let io = parts.io.as_ref();
+        prepare_directory(io, directory)?;
+        let (mut store_id, mut identity_key) = ([0; 16], [0; 32]);
+        parts.random.fill(&mut store_id);
+        parts.random.fill(&mut identity_key);
+        let config = Config {
+            store_id: Uid(store_id),
+            created_ms: milliseconds(parts.clock.now_ns()),
+            chunk_bytes: options.chunk_bytes,
+            codec: options.codec,
+            level: options.level,
+            identity_key,
+        };
+        let home = directory.join(HOME);
+        for path in [home.clone()].into_iter().chain(region_directories(&home)) {
+            match io.create_directory(&path) {
+                Err(error) if !error.is_already_exists() => return Err(error),
+                _ => {}
+            }
+        }
+        match io.open(&directory.join(LOCK), OpenMode::CreateNew) {
+            Ok(lock) => lock.sync()?,
+            Err(error) if error.is_already_exists() => {} // an earlier `create` was cut off
+            Err(error) => return Err(error),
+        }
+        io.sync_directory(&home)?;
+        let temporary = directory.join("config.tmp");
+        match io.remove_file(&temporary) {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+        let file = io.open(&temporary, OpenMode::CreateNew)?;
+        file.write_at(&config.encode(), 0)?;
+        file.sync()?;
+        io.rename_new(&temporary, &directory.join(CONFIG))?;
+        io.sync_directory(directory)?;
+        match directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => io.sync_directory(parent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// `STORE_NOT_FOUND`, `STORE_LOCKED`, `STORE_NEWER_FORMAT`, `STORE_DAMAGED`, what reading gives.
+    pub fn open(parts: Parts, directory: &Path, options: OpenOptions) -> Result<Arc<Self>> {
+        if !(1..=THREADS_MAX).contains(&options.thread_count) {
+            let message = format!("{} threads asked for; 1 to {THREADS_MAX} are possible", options.thread_count);
+            return Err(Error::new(Code::ArgumentInvalid, message));
+        }
+        let io = &parts.io;
+        let (config, config_damage) = read_config(io.as_ref(), directory)?;
+        let lock = if options.read_only { None } else { Some(take_lock(io.as_ref(), directory)?) };
+        let home = directory.join(HOME);
+        if !options.read_only {
+            for path in region_directories(&home) {
+                if path.ends_with(QUARANTINE) {
+                    continue;
+                }
+                remove_temporaries(io.as_ref(), &path)?;
+            }
+        }
+        let parameters = Parameters {
+            store_id: config.store_id,
+            chunk_bytes: config.chunk_bytes,
+            codec: config.codec,
+            level: i32::from(config.level),
+            identity: Identity::new(&config.identity_key),
+            pack_bytes_target: options.pack_bytes_target,
+        };
+        let random = Arc::clone(&parts.random);
+        let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);
+        if !options.read_only {
+            store.index().remove_retired()?;
+        }
+        let (points, damaged_manifests) = Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes)?;
+        Ok(Arc::new(Self {
+            directory: directory.to_owned(),
+            maps: Arc::new(MapReader::new(Arc::clone(&store))),
+            parts,
+            options,
+            config,
+            store,
+            points,
+            damaged_manifests,
+            config_damage,
+            gate: RwLock::new(()),
+            leases: Mutex::default(),
+            _lock: lock,
+        }))
+    }
+
+    /// The store's parameters.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether nothing can be written.
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    /// What opening, and reading since, found wrong and went around.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.config_damage.iter().map(config_finding).collect();
+        findings.extend(self.damaged_manifests.iter().map(manifest_finding));
+        findings.extend(self.store.anomalies().into_iter().map(|anomaly| Finding {
+            file: format!("{HOME}/{}", anomaly.file),
+            place: None,
+            code: anomaly.code,
+            message: anomaly.message,
+            hits: Vec::new(),
+        }));
+        findings
+    }
+
+    /// All points, by id.
+    #[must_use]
+    pub fn manifests(&self) -> Vec<Arc<Manifest>> {
+        self.points.all()
+    }
+
+    /// Scans all disks as one and makes everything but the manifest durable.
+    ///
+    /// # Errors
+    /// `SOURCE_*`, `STORE_READ_ONLY`, `STORE_BUSY`, `ARGUMENT_INVALID`, `CANCELLED`, what reading and writing give. The store is then
+    /// as it was.
+    pub fn scan(self: &Arc<Self>, disks: &[ScanDisk], control: &Control) -> Result<PreparedPoint> {
+        self.check_writable()?;
+        check_disks(disks)?;
+        self.begin_lease()?;
+        // From here on the lease ends when `prepared` is dropped, whatever happens.
+        let mut prepared = PreparedPoint {
+            engine: Arc::clone(self),
+            disks: Vec::with_capacity(disks.len()),
+            started_ms: milliseconds(self.parts.clock.now_ns()),
+            ended_ms: 0,
+        };
+        let mut requests = Vec::with_capacity(disks.len());
+        for disk in disks {
+            let parent = match disk.parent {
+                Some(point_id) => Some(self.points.disk(&point_id, &disk.disk_id)?),
+                None => None,
+            };
+            requests.push(ScanRequest { source: disk.source.clone(), parent });
+        }
+        let scanner = Scanner {
+            io: &self.parts.io,
+            clock: self.parts.clock.as_ref(),
+            maps: &self.maps,
+            thread_count: self.options.thread_count,
+        };
+        let mut writer = Writer::new(&self.store);
+        let scanned = scanner.scan(&requests, &mut writer, control)?;
+        writer.commit()?;
+        prepared.ended_ms = milliseconds(self.parts.clock.now_ns());
+        for (disk, scanned) in disks.iter().zip(scanned) {
+            let (disk_id, sector_bytes) = (disk.disk_id, disk.source.sector_bytes);
+            prepared.disks.push(ScannedDisk { disk_id, sector_bytes, scanned });
+        }
+        Ok(prepared)
+    }
+
+    /// Removes a point, durably. Its space is the collector's.
+    ///
+    /// # Errors
+    /// `STORE_READ_ONLY`, what removing gives.
+    pub fn remove_point(&self, point_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        self.store.guarded(|| self.points.remove(point_id))
+    }
+
+    /// Moves a point's manifest into quarantine, durably.
+    ///
+    /// # Errors
+    /// `STORE_READ_ONLY`, what renaming gives.
+    pub fn quarantine_point(&self, point_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        self.store.guarded(|| self.points.quarantine(point_id))
+    }
+
+    /// Bytes of a disk of a point.
+    ///
+    /// # Errors
+    /// `POINT_NOT_FOUND`, `ARGUMENT_INVALID` past the end or over the limit, missing or damaged content.
+    pub fn read(&self, disk: &DiskReference, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let version = self.version(disk)?;
+        if length > READ_BYTES_MAX || offset.checked_add(length).is_none_or(|end| end > version.size) {
+            let message = format!(
+                "{length} bytes at {offset} asked for; the disk is {} bytes long, and one call reads {READ_BYTES_MAX} at most",
+                version.size
+            );
+            return Err(Error::new(Code::ArgumentInvalid, message).with("sizeBytes", version.size));
+        }
+        read_range(&self.maps, &version, offset, length)
+    }
+
+    /// A cursor over the ranges in which two disk versions differ, with both sizes.
+    ///
+    /// # Errors
+    /// `POINT_NOT_FOUND`, `ARGUMENT_INVALID` for the granularity.
+    pub fn diff(&self, before: &DiskReference, after: &DiskReference, granularity: Option<u64>) -> Result<Diff> {
+        let chunk_bytes = u64::from(self.config.chunk_bytes);
+        if granularity.is_some_and(|bytes| !bytes.is_power_of_two() || !(512..=chunk_bytes).contains(&bytes)) {
+            let message = format!("a granularity is a power of two from 512 to {chunk_bytes} bytes");
+            return Err(Error::new(Code::ArgumentInvalid, message));
+        }
+        let (before, after) = (self.version(before)?, self.version(after)?);
+        let cursor = DiffCursor::new(Arc::clone(&self.maps), before, after, granularity);
+        Ok(Diff { size_before: before.size, size_after: after.size, cursor })
+    }
+
+    /// The next extents of a diff; none at the end.
+    ///
+    /// # Errors
+    /// As [`DiffCursor::next_page`].
+    pub fn diff_page(
+        &self,
+        diff: &mut Diff,
+        extent_count_max: usize,
+        control: &Control,
+    ) -> Result<Vec<crate::diff::Extent>> {
+        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        diff.cursor.next_page(extent_count_max, control)
+    }
+
+    /// Writes a disk of a point to a target.
+    ///
+    /// # Errors
+    /// `POINT_NOT_FOUND`, `TARGET_*`, `CANCELLED`, missing or damaged content, what writing gives.
+    pub fn restore(&self, disk: &DiskReference, target: &TargetRequest, control: &Control) -> Result<Restored> {
+        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let restorer = Restorer {
+            io: &self.parts.io,
+            random: self.parts.random.as_ref(),
+            maps: &self.maps,
+            thread_count: self.options.thread_count,
+        };
+        restorer.restore(self.version(disk)?, target, control)
+    }
+
+    /// Checks the whole store as it is on the disk now.
+    ///
+    /// # Errors
+    /// `CANCELLED`, what reading gives. Damage is no error but a finding.
+    pub fn verify(&self, read_data: bool, control: &Control) -> Result<VerifyReport> {
+        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, config_damage) = read_config(self.parts.io.as_ref(), &self.directory)?;
+        let (sound, damaged) = self.points.read_all()?;
+        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
+        let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
+        let mut report = verifier.run(read_data, control)?;
+        let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding));
+        report.findings.splice(0..0, top.collect::<Vec<_>>());
+        for known in self.points.all() {
+            let gone = !manifests.iter().any(|manifest| manifest.point_id == known.point_id)
+                && !damaged.iter().any(|damaged| damaged.point_id == known.point_id);
+            if gone {
+                report.findings.push(missing_manifest_finding(&known));
+            }
+        }
+        for finding in &mut report.findings {
+            self.add_manifest_hits(finding);
+        }
+        Ok(report)
+    }
+
+    /// Removes what no point reaches. Waits for running reads and restores; refuses to run beside a scan.
+    ///
+    /// # Errors
+    /// `STORE_BUSY`, `STORE_READ_ONLY`, `CANCELLED`; `MANIFEST_DAMAGED`, `NODE_DAMAGED` or `NODE_MISSING` before anything is removed.
+    pub fn collect(&self, dry_run: bool, control: &Control) -> Result<collect::Report> {
+        if !dry_run {
+            self.check_writable()?;
+        }
+        self.begin_collecting()?;
+        let result = self.collect_alone(dry_run, control);
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
+        result
+    }
+
+    /// What the store takes.
+    ///
+    /// # Errors
+    /// What asking the file system gives.
+    pub fn usage(&self) -> Result<Usage> {
+        let packs = self.store.packs().all();
+        Ok(Usage {
+            pack_count: packs.len() as u64,
+            pack_bytes: packs.iter().map(|(_, pack)| pack.bytes).sum(),
+            index_bytes: self.store.index().bytes(),
+            manifest_bytes: self.points.bytes(),
+            frame_count: self.store.index().entry_count(),
+            available_bytes: self.parts.io.available_bytes(&self.directory)?,
+        })
+    }
+
+    fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<collect::Report> {
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let (sound, damaged) = self.points.read_all()?;
+        if let Some(damaged) = damaged.first() {
+            // What this point reaches is unknown, so nothing may go.
+            let message = format!("{HOME}/{}: {}; nothing was collected", damaged.file, damaged.defect);
+            return Err(Error::new(Code::ManifestDamaged, message).with("point", damaged.point_id.to_string()));
+        }
+        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
+        Collector { maps: &self.maps, manifests: &manifests }.run(dry_run, control)
+    }
+
+    fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {
+        self.points.disk(&disk.point_id, &disk.disk_id)
+    }
+
+    /// A damaged manifest hits all of its point, if the point was whole when the store was opened.
+    fn add_manifest_hits(&self, finding: &mut Finding) {
+        if finding.code != Code::ManifestDamaged || !finding.hits.is_empty() {
+            return;
+        }
+        let name = finding.file.rsplit('/').next().and_then(|name| name.split('.').next());
+        let Some(Ok(manifest)) = name.and_then(Uid::parse).map(|point_id| self.points.get(&point_id)) else { return };
+        finding.hits = whole_point(&manifest);
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::new(Code::StoreReadOnly, "the store is open for reading only"));
+        }
+        Ok(())
+    }
+
+    fn begin_lease(&self) -> Result<()> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if leases.collecting {
+            return Err(Error::new(Code::StoreBusy, "the store is being collected"));
+        }
+        leases.count += 1;
+        Ok(())
+    }
+
+    fn end_lease(&self) {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).count -= 1;
+    }
+
+    fn begin_collecting(&self) -> Result<()> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if leases.collecting || leases.count > 0 {
+            return Err(Error::new(Code::StoreBusy, "a capture or another collection is running"));
+        }
+        leases.collecting = true;
+        Ok(())
+    }
+}
+
+/// A diff under way.
+pub struct Diff {
+    /// Size of the older version.
+    pub size_before: u64,
+    /// Size of the newer version.
+    pub size_after: u64,
+    cursor: DiffCursor,
+}
+
+fn check_create_options(options: &CreateOptions) -> Result<()> {
+    let fail = |message: String| Err(Error::new(Code::ArgumentInvalid, message));
+    if !CHUNK_BYTES_ALLOWED.contains(&options.chunk_bytes) {
+        return fail(format!("a chunk size is one of {CHUNK_BYTES_ALLOWED:?}, not {}", options.chunk_bytes));
+    }
+    match (options.codec, options.level) {
+        (Codec::None, 0) | (Codec::Zstd, 1..=19) => Ok(()),
+        (codec, level) => fail(format!("codec {codec:?} does not go with level {level}; zstd takes 1 to 19, none 0")),
+    }
+}
+
+fn check_disks(disks: &[ScanDisk]) -> Result<()> {
+    let fail = |message: String| Err(Error::new(Code::ArgumentInvalid, message));
+    if !(1..=POINT_DISKS_MAX).contains(&disks.len()) {
+        return fail(format!("{} disks asked for; a point has 1 to {POINT_DISKS_MAX}", disks.len()));
+    }
+    for (index, disk) in disks.iter().enumerate() {
+        if !SECTOR_BYTES_ALLOWED.contains(&disk.source.sector_bytes) {
+            return fail(format!("a sector size is one of {SECTOR_BYTES_ALLOWED:?}, not {}", disk.source.sector_bytes));
+        }
+        if disks[..index].iter().any(|earlier| earlier.disk_id == disk.disk_id) {
+            return fail(format!("disk {} is named twice", disk.disk_id));
+        }
+    }
+    Ok(())
+}
+
+fn region_directories(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let home = home.to_owned();
+    ChunkStore::DIRECTORIES.into_iter().chain([MANIFESTS, QUARANTINE]).map(move |name| home.join(name))
+}
+
+/// Makes the directory and its parents, or checks that it holds nothing but what a cut-off `create` left.
+fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
+    let exists = |what: &str| {
+        let message = format!("{} {what}", directory.display());
+        Err(Error::new(Code::StoreExists, message).with("path", directory))
+    };
+    match io.identify(directory)?.map(|identity| identity.kind) {
+        None => {
+            if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                make_parents(io, parent)?;
+            }
+            io.create_directory(directory)
+        }
+        Some(FileKind::Directory) => {
+            let entries = io.list_directory(directory)?;
+            if entries.iter().any(|entry| entry.name == CONFIG) {
+                return exists("holds a store already");
+            }
+            if entries.iter().any(|entry| ![HOME, LOCK, "config.tmp"].contains(&entry.name.as_str())) {
+                return exists("is not empty");
+            }
+            Ok(())
+        }
+        Some(_) => exists("is not a directory"),
+    }
+}
+
+fn make_parents(io: &dyn Io, directory: &Path) -> Result<()> {
+    if io.identify(directory)?.is_some() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_parents(io, parent)?;
+    }
+    match io.create_directory(directory) {
+        Err(error) if !error.is_already_exists() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads `config`: the first sound copy, and what is wrong with the other.
+fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)> {
+    let path = directory.join(CONFIG);
+    let bytes = match read_whole(io, &path, 2 * BLOCK_BYTES as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => {
+            let message = format!("there is no store at {}", directory.display());
+            return Err(Error::new(Code::StoreNotFound, message).with("path", directory));
+        }
+        Err(error) => return Err(error),
+    };
+    let bytes = bytes.unwrap_or_default(); // longer than any config: both copies count as missing
+    let copy =
+        |at: usize| Config::decode_block(bytes.get(at..).map_or(&[], |rest| &rest[..rest.len().min(BLOCK_BYTES)]));
+    match (copy(0), copy(BLOCK_BYTES)) {
+        (Err(Defect::Newer(version)), _) | (_, Err(Defect::Newer(version))) => {
+            let message =
+                format!("{} has format version {version}; this Stillpoint reads version 1", directory.display());
+            Err(Error::new(Code::StoreNewerFormat, message).with("path", directory).with("version", u64::from(version)))
+        }
+        (Ok(first), Ok(second)) if first == second => Ok((first, None)),
+        (Ok(first), Ok(_)) => Ok((first, Some(Defect::Wrong("the two copies differ")))),
+        (Ok(config), Err(defect)) | (Err(defect), Ok(config)) => Ok((config, Some(defect))),
+        (Err(first), Err(_)) => {
+            let message = format!("both copies of {} are damaged: {first}", path.display());
+            Err(Error::new(Code::StoreDamaged, message).with("path", path.as_path()))
+        }
+    }
+}
+
+fn take_lock(io: &dyn Io, directory: &Path) -> Result<Box<dyn LockGuard>> {
+    let path = directory.join(LOCK);
+    let guard = match io.lock(&path) {
+        Err(error) if error.is_not_found() => {
+            io.open(&path, OpenMode::CreateNew)?; // its content says nothing, so a lost one is simply made again
+            io.lock(&path)?
+        }
+        taken => taken?,
+    };
+    guard.ok_or_else(|| {
+        let message = format!("another process has the store at {} open", directory.display());
+        Error::new(Code::StoreLocked, message).with("path", directory)
+    })
+}
+
+fn remove_temporaries(io: &dyn Io, directory: &Path) -> Result<()> {
+    for entry in io.list_directory(directory)? {
+        if entry.name.ends_with(TEMPORARY) && entry.kind == FileKind::Regular {
+            io.remove_file(&directory.join(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn config_finding(defect: &Defect) -> Finding {
+    let message = format!("one of the two copies is damaged: {defect}; the other is used");
+    Finding { file: CONFIG.into(), place: None, code: Code::StoreDamaged, message, hits: Vec::new() }
+}
+
+fn manifest_finding(damaged: &DamagedManifest) -> Finding {
+    let message = format!("restore point {} cannot be listed: {}", damaged.point_id, damaged.defect);
+    let file = format!("{HOME}/{}", damaged.file);
+    Finding { file, place: None, code: Code::ManifestDamaged, message, hits: Vec::new() }
+}
+
+fn missing_manifest_finding(manifest: &Manifest) -> Finding {
+    let file = format!("{HOME}/{MANIFESTS}/{}.manifest", manifest.point_id);
+    let message = format!("the manifest of restore point {} is gone", manifest.point_id);
+    Finding { file, place: None, code: Code::ManifestDamaged, message, hits: whole_point(manifest) }
+}
+
+fn whole_point(manifest: &Manifest) -> Vec<Hit> {
+    let whole = |disk: &ManifestDisk| Hit {
+        point_id: manifest.point_id,
+        disk_id: disk.disk_id,
+        ranges: std::iter::once(0..disk.size).collect(),
+    };
+    manifest.disks.iter().map(whole).collect()
+}
+
+fn milliseconds(nanoseconds: i128) -> u64 {
+    u64::try_from(nanoseconds / 1_000_000).unwrap_or(0) // a clock before 1970 is no clock
+}

@@ -1,0 +1,57 @@
+//! Every upper bound of the engine, with its reason. `stillpoint` exports them through the binding so that the
+//! TypeScript side has no numbers of its own.
+
+/// Chunk sizes a store may have: powers of four from a database page's neighbourhood to an archive's.
+pub const CHUNK_BYTES_ALLOWED: [u32; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+/// The largest chunk.
+pub const CHUNK_BYTES_MAX: u32 = 1 << 20;
+
+/// Entries of a block map node. 64 entries of 32 bytes make 2 KiB: an isolated change rewrites little, and a leaf
+/// spans 4 MiB at 64 KiB chunks, the unit in which scans and restores work.
+pub const NODE_FAN_OUT: usize = 64;
+
+/// Levels of nodes: 64^6 chunks of 16 KiB are 1 PiB, beyond [`DISK_BYTES_MAX`].
+pub const NODE_LEVEL_MAX: u8 = 6;
+
+/// The longest plain node: header, 64 tags, and 64 values or ids.
+pub const NODE_BYTES_MAX: usize = 8 + NODE_FAN_OUT + NODE_FAN_OUT * 32;
+
+/// The largest disk: 64 TiB, what ext4 images and clouds' largest disks stop at.
+pub const DISK_BYTES_MAX: u64 = 64 << 40;
+
+/// A pack is closed once it is this long.
+pub const PACK_BYTES_TARGET: u64 = 64 << 20;
+
+/// No pack is longer. Above the target by the largest frame and the longest trailer of a pack of tiny frames.
+pub const PACK_BYTES_MAX: u64 = 128 << 20;
+
+/// Disks of one restore point (Azure's largest machines take 65).
+pub const POINT_DISKS_MAX: usize = 256;
+
+/// The detail of a manifest: a machine's configuration and names.
+pub const DETAIL_BYTES_MAX: usize = 16 << 20;
+
+/// The longest range that one `read` call returns.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
+
+/// A source written to this shortly before a scan starts may carry a timestamp that a later write repeats (the
+/// kernel's clock for timestamps ticks every 1 to 10 ms).
+pub const STILL_NS: i128 = 20_000_000;
+
+/// Smallest unit in which a diff can be refined, and sector sizes of disks.
+pub const SECTOR_BYTES_ALLOWED: [u32; 2] = [512, 4096];
+
+/// Threads that one engine may be given.
+pub const THREADS_MAX: usize = 256;
+
+/// Extents that one page of a diff holds at most: 24 bytes each across the boundary.
+pub const DIFF_PAGE_EXTENTS_MAX: usize = 65_536;
+
+const _: () = {
+    assert!(CHUNK_BYTES_ALLOWED[3] == CHUNK_BYTES_MAX);
+    assert!(PACK_BYTES_TARGET + (CHUNK_BYTES_MAX as u64) * 2 < PACK_BYTES_MAX);
+    assert!(PACK_BYTES_MAX < u32::MAX as u64); // offsets in a pack are u32
+    // 64^6 chunks of the smallest size reach the largest disk.
+    assert!((1u64 << (6 * NODE_LEVEL_MAX as u32)) * CHUNK_BYTES_ALLOWED[0] as u64 >= DISK_BYTES_MAX);
+};

@@ -1,0 +1,116 @@
+/**
+ * The detail of a manifest: what it says about its restore point besides sizes and roots. docs/format.md, section 7.
+ *
+ * A point's record and its manifest's detail say the same; these functions turn one into the other.
+ */
+
+import type { Manifest } from '../native/engine.js';
+import { StillpointError } from '../store/errors.js';
+import { toPointId, type CollectionId, type MachineId, type PointId } from '../store/units.js';
+import { deepFreeze, type Json } from './json.js';
+import type {
+  Captured,
+  CollectionRecord,
+  Consistency,
+  MachineRecord,
+  PointDisk,
+  PointFailure,
+  PointRecord,
+  PointState,
+} from './record.js';
+import { detailSchema, firstIssue } from './record-schema.js';
+
+/** The detail of one manifest. */
+export interface ManifestDetail {
+  readonly machine: {
+    readonly id: MachineId;
+    readonly name: string;
+    readonly subscription: string;
+    readonly resourceGroup: string;
+  };
+  readonly collection: { readonly id: CollectionId; readonly name: string };
+  readonly name: string;
+  readonly sequence: number;
+  readonly createdMs: number;
+  readonly consistency: Consistency;
+  readonly configuration: Json;
+  readonly disks: readonly PointDisk[];
+  readonly captured: Captured;
+}
+
+/** A published restore point with its detail read. */
+export interface PublishedPoint {
+  readonly id: PointId;
+  readonly detail: ManifestDetail;
+}
+
+/** The detail that a capture publishes, as JSON text. */
+export function encodeDetail(
+  machine: MachineRecord,
+  collection: CollectionRecord,
+  point: PointRecord,
+  captured: Captured,
+): string {
+  const detail: ManifestDetail = {
+    machine: {
+      id: machine.id,
+      name: machine.name,
+      subscription: machine.subscription,
+      resourceGroup: machine.resourceGroup,
+    },
+    collection: { id: collection.id, name: collection.name },
+    name: point.name,
+    sequence: point.sequence,
+    createdMs: point.createdMs,
+    consistency: point.consistency,
+    configuration: point.configuration,
+    disks: point.disks,
+    captured,
+  };
+  return JSON.stringify(detail);
+}
+
+/** Reads a manifest's detail. Errors: `MANIFEST_DAMAGED` when a member is missing or of another type. */
+export function decodeManifest(manifest: Manifest): PublishedPoint {
+  const refuse = (what: string, cause?: unknown): StillpointError =>
+    new StillpointError(
+      'MANIFEST_DAMAGED',
+      `the detail of the manifest of point ${manifest.pointId} is not as the format says: ${what}`,
+      { pointId: manifest.pointId },
+      cause,
+    );
+  let value: unknown;
+  try {
+    value = JSON.parse(manifest.detail);
+  } catch (cause) {
+    throw refuse('no JSON', cause);
+  }
+  const parsed = detailSchema.safeParse(value);
+  if (!parsed.success) throw refuse(firstIssue(parsed.error));
+  return { id: toPointId(manifest.pointId), detail: deepFreeze(parsed.data) };
+}
+
+/** The record of a published point under the names that the catalog knows it by. */
+export function pointOf(
+  published: PublishedPoint,
+  name = published.detail.name,
+  state: PointState = 'copied',
+  failure: PointFailure | null = null,
+): PointRecord {
+  const { id, detail } = published;
+  return {
+    type: 'point',
+    id,
+    machineId: detail.machine.id,
+    collectionId: detail.collection.id,
+    name,
+    sequence: detail.sequence,
+    createdMs: detail.createdMs,
+    state,
+    failure,
+    consistency: detail.consistency,
+    configuration: detail.configuration,
+    disks: detail.disks,
+    captured: detail.captured,
+  };
+}

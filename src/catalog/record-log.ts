@@ -1,0 +1,122 @@
+/**
+ * The database under the catalog: a durable log of batches that can be read whole.
+ *
+ * Nothing else of LevelDB is used. What an open or a read fails with is sorted here: damage becomes a `DamagedError`,
+ * trouble of the machine a `StillpointError`, because damage is answered with a rebuild and trouble must not be.
+ */
+
+import { rm } from 'node:fs/promises';
+
+import { Level } from 'level';
+
+import { StillpointError, type ErrorCode } from '../store/errors.js';
+import { DamagedError } from './damaged-error.js';
+import { systemError } from './system-error.js';
+
+/** One operation of a batch. */
+export type LogOperation =
+  | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: 'del'; readonly key: string };
+
+/** An open database. */
+export interface RecordLog {
+  /** Every key and value. Errors: `DamagedError`. */
+  readAll(): Promise<readonly (readonly [key: string, value: Uint8Array])[]>;
+  /** Writes a batch, all or nothing; durable when it resolves. */
+  write(batch: readonly LogOperation[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Where a database is. */
+export interface RecordLogPlace {
+  /** Opens the database, an empty one where there is none. Errors: `DamagedError`. */
+  open(): Promise<RecordLog>;
+  /** Removes the database with everything in it. */
+  remove(): Promise<void>;
+}
+
+/** What of `abstract-level` a record log needs; `Level` and `MemoryLevel` have it. */
+export interface ByteDatabase {
+  open(): Promise<void>;
+  close(): Promise<void>;
+  batch(
+    operations: (
+      | { readonly type: 'put'; readonly key: string; readonly value: Uint8Array }
+      | { readonly type: 'del'; readonly key: string }
+    )[],
+    options: { readonly sync: true },
+  ): Promise<void>;
+  iterator(): AsyncIterable<[string, Uint8Array]>;
+}
+
+/** Words of LevelDB's messages that tell trouble of the machine, which a rebuild would not mend. */
+const trouble: readonly (readonly [words: string, code: ErrorCode])[] = [
+  ['No space left', 'NO_SPACE'],
+  ['quota exceeded', 'NO_SPACE'],
+  ['Permission denied', 'PERMISSION_DENIED'],
+  ['Operation not permitted', 'PERMISSION_DENIED'],
+  ['Read-only file system', 'PERMISSION_DENIED'],
+  ['Too many open files', 'IO_FAILED'],
+  ['Cannot allocate memory', 'IO_FAILED'],
+  ['Input/output error', 'IO_FAILED'],
+];
+
+/** The innermost error: abstract-level wraps what the database said. */
+function innermost(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof Error ? innermost(error.cause) : error;
+}
+
+/** An error of the database, sorted. */
+function sorted(error: unknown, what: string): StillpointError | DamagedError {
+  const inner = innermost(error);
+  const message = inner instanceof Error ? inner.message : String(inner);
+  if (inner instanceof Error && 'code' in inner && inner.code === 'LEVEL_LOCKED') {
+    return new StillpointError('STORE_LOCKED', `the catalog is open elsewhere: ${message}`, {}, error);
+  }
+  const match = trouble.find(([words]) => message.includes(words));
+  if (match !== undefined) return new StillpointError(match[1], `the catalog ${what}: ${message}`, {}, error);
+  return new DamagedError(`the catalog ${what}: ${message}`, error);
+}
+
+/** A record log over a database that is not open yet. */
+export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> {
+  try {
+    await database.open();
+  } catch (error) {
+    throw sorted(error, 'cannot be opened');
+  }
+  return {
+    readAll: async () => {
+      const all: [string, Uint8Array][] = [];
+      try {
+        for await (const entry of database.iterator()) all.push(entry);
+      } catch (error) {
+        throw sorted(error, 'cannot be read');
+      }
+      return all;
+    },
+    write: async (batch) => {
+      try {
+        await database.batch([...batch], { sync: true });
+      } catch (error) {
+        const reason = sorted(error, 'cannot be written');
+        throw reason instanceof StillpointError ? reason : new StillpointError('IO_FAILED', reason.message, {}, error);
+      }
+    },
+    close: () => database.close(),
+  };
+}
+
+/** A LevelDB database in a directory. */
+export function levelPlace(directory: string): RecordLogPlace {
+  return {
+    open: () => openRecordLog(new Level<string, Uint8Array>(directory, { keyEncoding: 'utf8', valueEncoding: 'view' })),
+    remove: async () => {
+      try {
+        await rm(directory, { recursive: true, force: true });
+      } catch (cause) {
+        throw systemError(cause, directory);
+      }
+    },
+  };
+}

@@ -1,0 +1,89 @@
+/** Turns the words of a command line into values. Each parser throws commander's `InvalidArgumentError`. */
+
+import { resolve } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import type { ExternalDisk } from '../control/commands/machines.js';
+import type { ConsistencyMode } from '../control/library.js';
+
+const unitBytes: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kib: 1024,
+  mib: 1024 ** 2,
+  gib: 1024 ** 3,
+  tib: 1024 ** 4,
+};
+
+/** `65536`, `64KiB`, `1.5 GiB`. */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/iu.exec(text.trim());
+  const unit = unitBytes[(match?.[2] ?? '?').toLowerCase()];
+  const bytes = Number(match?.[1]) * (unit ?? Number.NaN);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new InvalidArgumentError('A size is a number of bytes, or one with KiB, MiB, GiB or TiB.');
+  }
+  return bytes;
+}
+
+function oneOf(bytes: number, allowed: readonly number[], names: string): number {
+  if (!allowed.includes(bytes)) throw new InvalidArgumentError(`Choose ${names}.`);
+  return bytes;
+}
+
+/** A chunk size that a store can have. */
+export function parseChunkSize(text: string): number {
+  return oneOf(parseSize(text), [16_384, 65_536, 262_144, 1_048_576], '16KiB, 64KiB, 256KiB or 1MiB');
+}
+
+/** A sector size that a disk can have. */
+export function parseSectorSize(text: string): 512 | 4096 {
+  const bytes = oneOf(parseSize(text), [512, 4096], '512 or 4096');
+  return bytes === 512 ? 512 : 4096;
+}
+
+/** A granularity that a diff can have; that it is at most a chunk is for the store to say. */
+export function parseGranularity(text: string): number {
+  const bytes = parseSize(text);
+  const exponent = Math.log2(bytes);
+  if (bytes < 512 || bytes > 1_048_576 || !Number.isInteger(exponent)) {
+    throw new InvalidArgumentError('A granularity is a power of two from 512 to the chunk size.');
+  }
+  return bytes;
+}
+
+/** A whole number from `least` to `most`. */
+export function parseWhole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/u.test(text) || value < least || value > most) {
+      throw new InvalidArgumentError(`It is a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+/** The words of `--consistency`. */
+export const modes: Readonly<Record<'crash' | 'file-system' | 'application', ConsistencyMode>> = {
+  crash: 'crashConsistent',
+  'file-system': 'fileSystemConsistent',
+  application: 'applicationConsistent',
+};
+
+/** Gathers the `ROLE=PATH` of an option that can be given several times; paths are left as typed. */
+export function gatherDisk(text: string, earlier: readonly ExternalDisk[] = []): ExternalDisk[] {
+  const at = text.indexOf('=');
+  const role = text.slice(0, at);
+  const path = text.slice(at + 1);
+  if (at < 1 || path === '') throw new InvalidArgumentError('A disk is named ROLE=PATH, for example os=/images/os.raw.');
+  return [...earlier, { role, path }];
+}
+
+/** Gathers the values of an option that can be given several times. */
+export function gatherWord(text: string, earlier: readonly string[] = []): string[] {
+  return [...earlier, text];
+}
+
+/** Makes the paths of disks absolute. */
+export function absoluteDisks(disks: readonly ExternalDisk[], workingDirectory: string): ExternalDisk[] {
+  return disks.map(({ role, path }) => ({ role, path: resolve(workingDirectory, path) }));
+}

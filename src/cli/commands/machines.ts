@@ -1,0 +1,128 @@
+/** `vm create`, `vm list`, `vm show`, `vm update`, `vm delete`. */
+
+import { Argument, Option, type Command } from 'commander';
+import { absoluteDisks, gatherDisk, gatherWord, parseSectorSize } from '../arguments.js';
+import { completes } from '../completion/kinds.js';
+import { readConfiguration } from '../configuration-file.js';
+import type { Invoke } from '../invocation.js';
+import type { ExternalDisk } from '../../control/commands/machines.js';
+
+interface CreateOptions {
+  readonly external: ExternalDisk[];
+  readonly sector?: 512 | 4096;
+  readonly config?: string;
+  readonly resourceGroup?: string;
+  readonly subscription?: string;
+}
+
+interface UpdateOptions {
+  readonly external?: ExternalDisk[];
+  readonly removeDisk?: string[];
+  readonly sector?: 512 | 4096;
+  readonly config?: string;
+}
+
+/** The argument that names a machine that exists. */
+export function machineArgument(): Argument {
+  return completes(new Argument('<vm>', 'name of the machine'), 'machine');
+}
+
+function externalOption(description: string): Option {
+  return completes(new Option('--external <role=path>', description).argParser(gatherDisk), 'role-and-file');
+}
+
+function sectorOption(description: string): Option {
+  const option = new Option('--sector <bytes>', description);
+  option.argChoices = ['512', '4096'];
+  return option.argParser(parseSectorSize);
+}
+
+const configOption = (): Option =>
+  completes(new Option('--config <file>', 'JSON file with the configuration that each point keeps'), 'file');
+
+/** Adds `vm` and the commands below it. */
+export function machineCommands(program: Command, invoke: Invoke): void {
+  const vm = program.command('vm').description('Create, list, show, update and delete virtual machines.').usage('<command>').helpCommand(false);
+
+  vm.command('create')
+    .description('Create a machine with the disks that are captured together.')
+    .argument('<vm>', 'name of the new machine')
+    .addOption(externalOption('a disk: its role and the image or device; once for each disk').makeOptionMandatory())
+    .addOption(sectorOption('sector size of the disks: 512 or 4096 (default: 512)'))
+    .addOption(configOption())
+    .option('--resource-group <name>', 'resource group (default: default)')
+    .option('--subscription <id>', 'subscription (default: the zero GUID)')
+    .addHelpText('after', '\nExample: stillpoint vm create web1 --external os=/images/os.raw --external data=/dev/vg0/data')
+    .action((name: string, options: CreateOptions, command: Command) =>
+      invoke(command, {
+        run: async (context) => {
+          const { createMachine } = await import('../../control/commands/machines.js');
+          return createMachine(context, {
+            name,
+            disks: absoluteDisks(options.external, invoke.workingDirectory),
+            sectorBytes: options.sector ?? null,
+            resourceGroup: options.resourceGroup ?? null,
+            subscription: options.subscription ?? null,
+            ...(await readConfiguration(options.config, invoke.workingDirectory)),
+          });
+        },
+        render: async (machine) => (await import('../render/machines.js')).machineSentence('created', machine),
+      }),
+    );
+
+  vm.command('list')
+    .description('List the machines.')
+    .action((_options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await import('../../control/commands/machines.js')).listMachines(context),
+        render: async ({ value }, style) =>
+          value.length === 0 ? '' : (await import('../render/machines.js')).machineTable(value, style),
+        note: ({ value }) => (value.length === 0 ? 'the store has no machines' : null),
+      }),
+    );
+
+  vm.command('show')
+    .description('Show a machine and its disks.')
+    .addArgument(machineArgument())
+    .action((name: string, _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await import('../../control/commands/machines.js')).showMachine(context, { name }),
+        render: async (result, style) => (await import('../render/machines.js')).machineDetail(result, style),
+      }),
+    );
+
+  vm.command('update')
+    .description('Change disks, paths or configuration; points that exist stay as they are.')
+    .addArgument(machineArgument())
+    .addOption(externalOption('a disk to add, or the new path of the one with that role'))
+    .addOption(
+      completes(new Option('--remove-disk <role>', 'a disk that the machine no longer has').argParser(gatherWord), 'role'),
+    )
+    .addOption(sectorOption('sector size of added disks: 512 or 4096 (default: 512)'))
+    .addOption(configOption())
+    .action((name: string, options: UpdateOptions, command: Command) =>
+      invoke(command, {
+        run: async (context) => {
+          const { updateMachine } = await import('../../control/commands/machines.js');
+          return updateMachine(context, {
+            name,
+            disks: absoluteDisks(options.external ?? [], invoke.workingDirectory),
+            sectorBytes: options.sector ?? null,
+            removeDisks: options.removeDisk ?? [],
+            ...(await readConfiguration(options.config, invoke.workingDirectory)),
+          });
+        },
+        render: async (machine) => (await import('../render/machines.js')).machineSentence('updated', machine),
+      }),
+    );
+
+  vm.command('delete')
+    .description('Forget a machine that has no restore points; its images are left alone.')
+    .addArgument(machineArgument())
+    .action((name: string, _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await import('../../control/commands/machines.js')).deleteMachine(context, { name }),
+        render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
+      }),
+    );
+}

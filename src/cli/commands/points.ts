@@ -1,0 +1,153 @@
+/** `capture`, `list`, `show`, `diff`, `delete`. */
+
+import { Argument, Option, type Command } from 'commander';
+import { gatherWord, modes, parseGranularity } from '../arguments.js';
+import { completes } from '../completion/kinds.js';
+import type { Invoke } from '../invocation.js';
+import { machineArgument } from './machines.js';
+
+interface CaptureOptions {
+  readonly name?: string;
+  readonly collection?: string;
+  readonly consistency?: keyof typeof modes;
+  readonly exclude?: string[];
+  readonly frozen?: true;
+}
+
+interface DiffOptions {
+  readonly disk?: string;
+  readonly diskBefore?: string;
+  readonly granularity?: number;
+  readonly summary?: true;
+}
+
+/** The argument that names a restore point. */
+export function pointArgument(name = '<point>', description = 'VM/POINT or VM/COLLECTION/POINT'): Argument {
+  return completes(new Argument(name, description), 'point');
+}
+
+/** `--disk`, which may be left out where there is only one. */
+export function diskOption(): Option {
+  return completes(new Option('--disk <role>', 'role of the disk; needed where the point has several'), 'role');
+}
+
+function captureCommand(program: Command, invoke: Invoke): void {
+  program
+    .command('capture')
+    .description('Capture all disks of a machine as one restore point.')
+    .addArgument(machineArgument())
+    .option('--name <name>', 'name of the point (default: the time, in UTC)')
+    .option('--collection <name>', 'collection that it goes to (default: default)')
+    .addOption(new Option('--consistency <mode>', 'fail if it is not reached').choices(Object.keys(modes)))
+    .addOption(
+      completes(new Option('--exclude <role>', 'leave a disk out; once for each').argParser(gatherWord), 'role'),
+    )
+    .option('--frozen', 'vouch that block devices do not change meanwhile')
+    .action((machine: string, options: CaptureOptions, command: Command) =>
+      invoke(command, {
+        run: async (context) => {
+          const { capture } = await import('../../control/commands/capture.js');
+          return capture(context, {
+            machine,
+            name: options.name ?? null,
+            collection: options.collection ?? null,
+            consistency: options.consistency === undefined ? null : modes[options.consistency],
+            exclude: options.exclude ?? [],
+            frozen: options.frozen === true,
+          });
+        },
+        render: async (point, style) => (await import('../render/points.js')).captureSentence(point, style),
+      }),
+    );
+}
+
+function diffCommand(program: Command, invoke: Invoke): void {
+  program
+    .command('diff')
+    .description('List the extents of a disk in which two points differ.')
+    .addArgument(pointArgument('<before>', 'the older point'))
+    .addArgument(pointArgument('<after>', 'the newer point, of the same machine or another'))
+    .addOption(diskOption())
+    .addOption(completes(new Option('--disk-before <role>', 'role in the older point, if it was another'), 'role'))
+    .addOption(
+      new Option(
+        '--granularity <size>',
+        'read differing chunks and compare blocks of this size, 512 to the chunk size (default: whole chunks)',
+      ).argParser(parseGranularity),
+    )
+    .option('--summary', 'print only the sums')
+    .action((before: string, after: string, options: DiffOptions, command: Command) => {
+      const request = {
+        before,
+        after,
+        disk: options.disk ?? null,
+        diskBefore: options.diskBefore ?? null,
+        granularity: options.granularity ?? null,
+      };
+      if (options.summary === true) {
+        return invoke(command, {
+          run: async (context) => {
+            const { diff, onlyCount } = await import('../../control/commands/diff.js');
+            return diff(context, request, onlyCount);
+          },
+          render: async (summary) => (await import('../render/reports.js')).diffReport(summary),
+        });
+      }
+      return invoke(command, {
+        write: async (context, terminal) => {
+          const { diff } = await import('../../control/commands/diff.js');
+          const { writeExtents, writeSummary } = await import('../extent-writer.js');
+          // The extents themselves tell how far it is, and a progress line would run into them.
+          const quiet = { ...context, onProgress: () => undefined };
+          const summary = await diff(quiet, request, (stream) => writeExtents(stream, terminal));
+          await writeSummary(summary, terminal);
+        },
+      });
+    });
+}
+
+/** Adds the commands about restore points. */
+export function pointCommands(program: Command, invoke: Invoke): void {
+  captureCommand(program, invoke);
+
+  program
+    .command('list')
+    .description('List restore points, oldest first.')
+    .addArgument(completes(new Argument('[vm]', 'only those of this machine'), 'machine'))
+    .action((machine: string | undefined, _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) =>
+          (await import('../../control/commands/list.js')).list(context, { machine: machine ?? null }),
+        render: async ({ value }, style) =>
+          value.length === 0 ? '' : (await import('../render/points.js')).pointTable(value, style),
+        note: ({ value }) => (value.length === 0 ? `${machine ?? 'the store'} has no restore points` : null),
+      }),
+    );
+
+  program
+    .command('show')
+    .description('Show a restore point, or a machine.')
+    .addArgument(completes(new Argument('<name>', 'VM, VM/POINT or VM/COLLECTION/POINT'), 'machine-or-point'))
+    .action((reference: string, _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await import('../../control/commands/show.js')).show(context, { reference }),
+        render: async (result, style) => {
+          if ('reference' in result) return (await import('../render/points.js')).pointDetail(result, style);
+          return (await import('../render/machines.js')).machineDetail(result, style);
+        },
+      }),
+    );
+
+  diffCommand(program, invoke);
+
+  program
+    .command('delete')
+    .description('Delete restore points, without asking; gc then gives back their space.')
+    .addArgument(pointArgument('<point...>', 'VM/POINT or VM/COLLECTION/POINT'))
+    .action((points: string[], _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await import('../../control/commands/delete.js')).deletePoints(context, { points }),
+        render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
+      }),
+    );
+}

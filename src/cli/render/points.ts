@@ -1,0 +1,113 @@
+/** Restore points as people read them. */
+
+import type { RestorePoint } from '../../control/library.js';
+import type { PortablePoint } from '../../control/commands/portable-restore.js';
+import { fields, table } from './layout.js';
+import { configurationText } from './machines.js';
+import { bold, type Style } from './style.js';
+import { formatBytes, formatCount, formatDuration, formatMode, formatRate, formatTime, rateOf } from './units.js';
+
+function capturedDisks<Disk extends { readonly excluded: boolean }>(disks: readonly Disk[]): Disk[] {
+  return disks.filter((disk) => !disk.excluded);
+}
+
+function totalSize(disks: readonly { readonly excluded: boolean; readonly sizeBytes: number }[]): number {
+  return capturedDisks(disks).reduce((sum, disk) => sum + disk.sizeBytes, 0);
+}
+
+/** One line for each point. */
+export async function pointTable(points: readonly RestorePoint[], style: Style): Promise<string> {
+  const rows = points.map((point) => [
+    point.reference,
+    formatTime(point.createdMs, style),
+    formatMode(point.consistency.reached),
+    formatCount(capturedDisks(point.disks).length),
+    formatBytes(totalSize(point.disks)),
+    formatBytes(point.captured.bytesNew),
+    formatBytes(point.captured.bytesStored),
+    point.state,
+  ]);
+  const columns = [
+    { title: 'POINT' },
+    { title: 'CREATED' },
+    { title: 'CONSISTENCY' },
+    { title: 'DISKS', align: 'right' },
+    { title: 'SIZE', align: 'right' },
+    { title: 'NEW', align: 'right' },
+    { title: 'STORED', align: 'right' },
+    { title: 'STATE' },
+  ] as const;
+  return table(style, columns, rows);
+}
+
+/** One line for each point that the portable reader found. */
+export async function portablePointTable(points: readonly PortablePoint[], style: Style): Promise<string> {
+  const rows = points.map((point) => [
+    `${point.machine.name}/${point.collection.name}/${point.name}`,
+    formatTime(point.createdMs, style),
+    capturedDisks(point.disks)
+      .map((disk) => `${disk.role} ${formatBytes(disk.sizeBytes)}`)
+      .join(', '),
+  ]);
+  return table(style, [{ title: 'POINT' }, { title: 'CREATED' }, { title: 'DISKS' }], rows);
+}
+
+function consistencyText({ requested, reached }: RestorePoint['consistency']): string {
+  const asked = requested === null || requested === reached ? '' : `, asked for ${formatMode(requested)}`;
+  return `${formatMode(reached)}${asked}`;
+}
+
+function capturedText({ captured }: RestorePoint): string {
+  const durationMs = captured.endedMs - captured.startedMs;
+  const parts = [
+    `${formatBytes(captured.bytesRead)} read`,
+    `${formatBytes(captured.bytesNew)} new`,
+    `${formatBytes(captured.bytesStored)} stored`,
+  ];
+  return `${parts.join(', ')} in ${formatDuration(durationMs)}`;
+}
+
+/** One point with its disks. */
+export async function pointDetail(point: RestorePoint, style: Style): Promise<string> {
+  const disks = await table(
+    style,
+    [{ title: 'DISK' }, { title: 'SIZE', align: 'right' }, { title: 'SECTOR', align: 'right' }, { title: 'SOURCE' }],
+    point.disks.map((disk) => [
+      disk.role,
+      disk.excluded ? 'excluded' : formatBytes(disk.sizeBytes),
+      `${disk.sectorBytes} B`,
+      disk.source,
+    ]),
+    '  ',
+  );
+  const facts = fields(style, [
+    ['id', point.id],
+    ['created', formatTime(point.createdMs, style)],
+    ['state', stateText(point)],
+    ['consistency', consistencyText(point.consistency)],
+    ['captured', capturedText(point)],
+    ['configuration', configurationText(point.configuration)],
+  ]);
+  return `${bold(style, point.reference)}\n${facts}\n\n${disks}`;
+}
+
+function stateText(point: RestorePoint): string {
+  const failure = 'failure' in point ? point.failure : undefined;
+  return failure === undefined ? point.state : `${point.state}: ${failure.message} (${failure.code})`;
+}
+
+/** What a capture is answered with. */
+export function captureSentence(point: RestorePoint, style: Style): string {
+  const { captured } = point;
+  const excluded = point.disks.filter((disk) => disk.excluded).map((disk) => disk.role);
+  const rate = formatRate(rateOf(captured.bytesRead, captured.endedMs - captured.startedMs));
+  return [
+    `captured ${bold(style, point.reference)}`,
+    fields(style, [
+      ['disks', `${formatCount(capturedDisks(point.disks).length)}, ${formatBytes(totalSize(point.disks))}`],
+      ['excluded', excluded.length === 0 ? null : excluded.join(', ')],
+      ['consistency', consistencyText(point.consistency)],
+      ['captured', `${capturedText(point)} (${rate})`],
+    ]),
+  ].join('\n');
+}

@@ -1,0 +1,34 @@
+/** Captures all disks of a machine as one restore point. */
+
+import { progressOf, type CommandContext } from '../context.js';
+import type { ConsistencyMode, RestorePoint } from '../library.js';
+import { withStore } from '../opening.js';
+
+export interface CaptureRequest {
+  readonly machine: string;
+  /** Null: the time of the capture. */
+  readonly name: string | null;
+  /** Null: `default`. */
+  readonly collection: string | null;
+  /** Null: the best that the machine gives. */
+  readonly consistency: ConsistencyMode | null;
+  /** Roles of disks to leave out. */
+  readonly exclude: readonly string[];
+  /** The caller vouches that block devices do not change. */
+  readonly frozen: boolean;
+}
+
+/** Captures a machine; the point exists and is durable when this resolves. */
+export async function capture(context: CommandContext, request: CaptureRequest): Promise<RestorePoint> {
+  return withStore(context, (store) =>
+    store.capture(request.machine, {
+      ...(request.name === null ? {} : { name: request.name }),
+      ...(request.collection === null ? {} : { collection: request.collection }),
+      ...(request.consistency === null ? {} : { consistency: request.consistency }),
+      ...(request.exclude.length === 0 ? {} : { exclude: [...request.exclude] }),
+      frozen: request.frozen,
+      signal: context.signal,
+      onProgress: progressOf(context, `capture ${request.machine}`),
+    }),
+  );
+}

@@ -1,0 +1,126 @@
+/** Virtual machines: create, list, show, update, delete. */
+
+import { StillpointError } from '../../store/errors.js';
+import type { CommandContext } from '../context.js';
+import type { VirtualMachine, VirtualMachineChange } from '../library.js';
+import { withStore, withStoreToLook } from '../opening.js';
+
+/** An external disk as a caller names it; the path is absolute. */
+export interface ExternalDisk {
+  readonly role: string;
+  readonly path: string;
+}
+
+export interface CreateMachineRequest {
+  readonly name: string;
+  readonly disks: readonly ExternalDisk[];
+  /** Null: the library's default. */
+  readonly sectorBytes: 512 | 4096 | null;
+  readonly resourceGroup: string | null;
+  readonly subscription: string | null;
+  /** Any JSON value; undefined when none was given. */
+  readonly configuration?: unknown;
+}
+
+export interface UpdateMachineRequest {
+  readonly name: string;
+  /** Disks to add; where the machine has the role already, its new path. */
+  readonly disks: readonly ExternalDisk[];
+  readonly sectorBytes: 512 | 4096 | null;
+  /** Roles of disks that the machine no longer has. */
+  readonly removeDisks: readonly string[];
+  readonly configuration?: unknown;
+}
+
+export interface MachineList {
+  readonly value: readonly VirtualMachine[];
+  readonly readOnly: boolean;
+}
+
+export type MachineView = VirtualMachine & { readonly readOnly: boolean };
+
+export interface DeletedResult {
+  /** What was deleted: the machine's name, or references of points. */
+  readonly deleted: readonly string[];
+}
+
+function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null) {
+  return { role: disk.role, external: disk.path, ...(sectorBytes === null ? {} : { sectorBytes }) };
+}
+
+function refuseRepeatedRoles(disks: readonly ExternalDisk[]): void {
+  const seen = new Set<string>();
+  for (const { role } of disks) {
+    if (seen.has(role.toLowerCase())) {
+      throw new StillpointError('ARGUMENT_INVALID', `the role ${role} is given twice; each disk needs its own`, { role });
+    }
+    seen.add(role.toLowerCase());
+  }
+}
+
+/** Creates a machine with external disks. */
+export async function createMachine(context: CommandContext, request: CreateMachineRequest): Promise<VirtualMachine> {
+  refuseRepeatedRoles(request.disks);
+  return withStore(context, (store) =>
+    store.createVirtualMachine({
+      name: request.name,
+      disks: request.disks.map((disk) => newDisk(disk, request.sectorBytes)),
+      ...(request.resourceGroup === null ? {} : { resourceGroup: request.resourceGroup }),
+      ...(request.subscription === null ? {} : { subscription: request.subscription }),
+      ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
+    }),
+  );
+}
+
+/** Lists the machines by name. */
+export async function listMachines(context: CommandContext): Promise<MachineList> {
+  return withStoreToLook(context, async (store) => ({
+    value: await store.virtualMachines(),
+    readOnly: store.readOnly,
+  }));
+}
+
+/** One machine. Throws `MACHINE_NOT_FOUND`. */
+export async function showMachine(context: CommandContext, request: { readonly name: string }): Promise<MachineView> {
+  return withStoreToLook(context, async (store) => ({
+    ...(await store.virtualMachine(request.name)),
+    readOnly: store.readOnly,
+  }));
+}
+
+/** Splits named disks into those that are new and those whose path changes. */
+function changeOf(machine: VirtualMachine, request: UpdateMachineRequest): VirtualMachineChange {
+  const roles = new Set(machine.disks.map((disk) => disk.role.toLowerCase()));
+  const added = request.disks.filter((disk) => !roles.has(disk.role.toLowerCase()));
+  const moved = request.disks.filter((disk) => roles.has(disk.role.toLowerCase()));
+  return {
+    ...(added.length === 0 ? {} : { addDisks: added.map((disk) => newDisk(disk, request.sectorBytes)) }),
+    ...(moved.length === 0 ? {} : { paths: Object.fromEntries(moved.map((disk) => [disk.role, disk.path])) }),
+    ...(request.removeDisks.length === 0 ? {} : { removeDisks: request.removeDisks }),
+    ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
+  };
+}
+
+/** Changes a machine's disks, paths or configuration; points that exist keep what they had. */
+export async function updateMachine(context: CommandContext, request: UpdateMachineRequest): Promise<VirtualMachine> {
+  refuseRepeatedRoles(request.disks);
+  if (request.disks.length + request.removeDisks.length === 0 && request.configuration === undefined) {
+    throw new StillpointError('ARGUMENT_INVALID', `nothing to change in ${request.name}`, { machine: request.name });
+  }
+  return withStore(context, async (store) => {
+    const machine = await store.virtualMachine(request.name);
+    return store.updateVirtualMachine(machine.name, changeOf(machine, request));
+  });
+}
+
+/** Forgets a machine without restore points. Throws `MACHINE_NOT_EMPTY`. */
+export async function deleteMachine(
+  context: CommandContext,
+  request: { readonly name: string },
+): Promise<DeletedResult> {
+  return withStore(context, async (store) => {
+    const { name } = await store.virtualMachine(request.name);
+    await store.deleteVirtualMachine(name);
+    return { deleted: [name] };
+  });
+}

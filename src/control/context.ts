@@ -1,0 +1,63 @@
+/**
+ * What every command is given besides its request.
+ *
+ * A command is a function `(context, request) => result`. Requests and results are plain data, the results being what
+ * `--json` prints, and nothing in this folder knows a terminal: the same functions can answer over a socket.
+ */
+
+import type { Library } from './library.js';
+
+/** How far a long command is. */
+export interface TaskProgress {
+  /** What is being done, in a few words: `capture web1`. */
+  readonly task: string;
+  readonly doneBytes: number;
+  /** May grow while the task runs; 0 while it is not known. */
+  readonly totalBytes: number;
+}
+
+/** Something that opening a store found or put right, in brief. */
+export interface OpeningNote {
+  /** Relative to the store. */
+  readonly file: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Time, injected. */
+export interface Clock {
+  /** Milliseconds since 1970-01-01 UTC. */
+  nowMs(): number;
+  /** Milliseconds of a clock that never goes back, from any zero. */
+  monotonicMs(): number;
+}
+
+/** The system's clock. */
+export const systemClock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+
+/** What every command is given besides its request. */
+export interface CommandContext {
+  readonly library: Library;
+  /** The store's directory, absolute. */
+  readonly storePath: string;
+  /** Open the store without its lock, also where a command would by itself take it. */
+  readonly readOnly: boolean;
+  /** Threads of the engine; null for one on each core. */
+  readonly threads: number | null;
+  readonly clock: Clock;
+  /** Ends the command with `CANCELLED`. */
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TaskProgress) => void;
+  /** Told what opening the store found or put right, if anything. */
+  readonly onFindings: (findings: readonly OpeningNote[]) => void;
+}
+
+/** Progress of one library call, told under the name of a task. */
+export function progressOf(
+  context: CommandContext,
+  task: string,
+): (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void {
+  return ({ doneBytes, totalBytes }) => {
+    context.onProgress({ task, doneBytes, totalBytes });
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * What the command layer needs of the rest of Stillpoint, as an interface.
+ *
+ * Commands get a `Library` in their context, so that tests can give them one in memory. The real one loads its parts
+ * when they are first used: a command that fails on its arguments never loads the native addon.
+ */
+
+import type {
+  CreateStoreOptions,
+  CreateVirtualMachineRequest,
+  OpenStoreOptions,
+  RestorePoint,
+  Store,
+  VirtualMachine,
+  VirtualMachineChange,
+} from '../index.js';
+import type { PortableStore } from '../portable/index.js';
+
+export type {
+  CreateStoreOptions,
+  CreateVirtualMachineRequest,
+  OpenStoreOptions,
+  PortableStore,
+  RestorePoint,
+  Store,
+  VirtualMachine,
+  VirtualMachineChange,
+};
+
+/** What opening or verifying a store found. */
+export type Finding = Store['findings'][number];
+/** The parameters of a store. */
+export type StoreInfo = Store['info'];
+/** A consistency mode by its library name. */
+export type ConsistencyMode = RestorePoint['consistency']['reached'];
+/** The codec of new chunks. */
+export type Compression = StoreInfo['compression'];
+
+/** Makes and opens stores. */
+export interface Library {
+  createStore(options: CreateStoreOptions): Promise<unknown>;
+  openStore(options: OpenStoreOptions): Promise<Store>;
+  /** The reader that needs no native addon. */
+  openPortable(path: string): Promise<PortableStore>;
+}
+
+/** The library itself, loaded on first use. */
+export const library: Library = {
+  async createStore(options) {
+    const { createStore } = await import('../index.js');
+    return createStore(options);
+  },
+  async openStore(options) {
+    const { openStore } = await import('../index.js');
+    return openStore(options);
+  },
+  async openPortable(path) {
+    const { openPortable } = await import('../portable/index.js');
+    return openPortable(path);
+  },
+};

@@ -1,0 +1,58 @@
+/**
+ * Opens the store for one command and closes it again.
+ *
+ * Two ways: `withStore` takes the store's lock (unless a read-only look was asked for), `withStoreToLook` prefers the
+ * lock and goes on without it where another process has it. After a failure the store is closed too, and the first
+ * error is the one that is reported.
+ */
+
+import { isStillpointError } from '../store/errors.js';
+import type { CommandContext } from './context.js';
+import type { Store } from './library.js';
+
+async function open(context: CommandContext, readOnly: boolean): Promise<Store> {
+  context.signal.throwIfAborted();
+  const store = await context.library.openStore({
+    path: context.storePath,
+    readOnly,
+    ...(context.threads === null ? {} : { threads: context.threads }),
+  });
+  if (store.findings.length > 0) context.onFindings(store.findings);
+  return store;
+}
+
+async function closeAfter<Result>(store: Store, use: (store: Store) => Promise<Result>): Promise<Result> {
+  let result: Result;
+  try {
+    result = await use(store);
+  } catch (error) {
+    // The use's error says more than a failed close after it, which is often its consequence.
+    await store.close().catch(() => undefined);
+    throw error;
+  }
+  await store.close();
+  return result;
+}
+
+/** Opens the store for a command that changes it or reads chunks for long. Throws `STORE_LOCKED`. */
+export async function withStore<Result>(
+  context: CommandContext,
+  use: (store: Store) => Promise<Result>,
+): Promise<Result> {
+  return closeAfter(await open(context, context.readOnly), use);
+}
+
+/** Opens the store for a command that only looks: without the lock where another process has it. */
+export async function withStoreToLook<Result>(
+  context: CommandContext,
+  use: (store: Store) => Promise<Result>,
+): Promise<Result> {
+  let store: Store;
+  try {
+    store = await open(context, context.readOnly);
+  } catch (error) {
+    if (context.readOnly || !isStillpointError(error, 'STORE_LOCKED')) throw error;
+    store = await open(context, true);
+  }
+  return closeAfter(store, use);
+}

@@ -1,0 +1,225 @@
+/**
+ * The boundary, TypeScript half: the engine interface over the native addon.
+ *
+ * The only file that imports the generated loader. It turns failure records into `StillpointError`, packed arrays
+ * into extents, and `AbortSignal` and `onProgress` into a polled operation; it decides nothing.
+ */
+
+import addon from './generated/binding.cjs';
+import type {
+  CodeRecord,
+  Failure,
+  FindingRecord,
+  LimitsRecord,
+  NativeDiff,
+  NativeEngine,
+  NativeScan,
+} from './generated/binding.cjs';
+import type {
+  CollectReport,
+  Control,
+  CreateRequest,
+  DiffCursor,
+  DiskReference,
+  Engine,
+  EngineFactory,
+  Extent,
+  Finding,
+  Manifest,
+  OpenRequest,
+  RestoreReport,
+  RestoreRequest,
+  Scan,
+  ScanDiskRequest,
+  ScannedDisk,
+  StoreInfo,
+  Usage,
+  VerifyReport,
+} from './engine.js';
+import { errorFromFailure } from './failure.js';
+import { follow } from './follow.js';
+
+/** The engine in Rust. */
+export const nativeEngine: EngineFactory = {
+  async create(request: CreateRequest): Promise<void> {
+    const { path, chunkBytes, compression, compressionLevel } = request;
+    unwrap(await addon.createStore(path, chunkBytes, compression, compressionLevel));
+  },
+
+  async open(request: OpenRequest): Promise<Engine> {
+    const handle = unwrap(await addon.openStore(request.path, request.readOnly, request.threads));
+    return new BoundEngine(handle, request.readOnly);
+  },
+};
+
+/** Every code that the engine can give, with its kind. */
+export function engineErrorCodes(): readonly CodeRecord[] {
+  return addon.errorCodes();
+}
+
+/** The engine's limits, their single source. */
+export function engineLimits(): LimitsRecord {
+  return addon.engineLimits();
+}
+
+class BoundEngine implements Engine {
+  readonly info: StoreInfo;
+  readonly readOnly: boolean;
+  readonly #native: NativeEngine;
+
+  constructor(native: NativeEngine, readOnly: boolean) {
+    const info = native.info();
+    if (info === null) throw new TypeError('the engine was closed before it was used');
+    this.info = { ...info, compression: info.compression === 'none' ? 'none' : 'zstd' };
+    this.readOnly = readOnly;
+    this.#native = native;
+  }
+
+  get findings(): readonly Finding[] {
+    return this.#native.findings();
+  }
+
+  async manifests(): Promise<readonly Manifest[]> {
+    return unwrap(await this.#native.manifests());
+  }
+
+  async scan(disks: readonly ScanDiskRequest[], control?: Control): Promise<Scan> {
+    const records = disks.map(({ parentPointId, ...disk }) =>
+      parentPointId === null ? disk : { ...disk, parentPointId },
+    );
+    const scan = await follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.scan(records, operation).then(unwrap),
+    );
+    return new BoundScan(scan);
+  }
+
+  async removePoint(pointId: string): Promise<void> {
+    unwrap(await this.#native.removePoint(pointId));
+  }
+
+  async quarantinePoint(pointId: string): Promise<void> {
+    unwrap(await this.#native.quarantinePoint(pointId));
+  }
+
+  async read(disk: DiskReference, offset: number, length: number): Promise<Uint8Array> {
+    return unwrap(await this.#native.read(disk.pointId, disk.diskId, offset, length));
+  }
+
+  async diff(
+    before: DiskReference,
+    after: DiskReference,
+    granularityBytes: number | null,
+    control?: Control,
+  ): Promise<DiffCursor> {
+    const operation = new addon.NativeOperation();
+    const { pointId, diskId } = before;
+    const diff = unwrap(
+      await this.#native.diff(pointId, diskId, after.pointId, after.diskId, granularityBytes ?? 0, operation),
+    );
+    return new BoundDiff(diff, control);
+  }
+
+  async restore(request: RestoreRequest, control?: Control): Promise<RestoreReport> {
+    const { pointId, diskId, targetPath, overwrite, sync } = request;
+    return follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.restore(pointId, diskId, targetPath, overwrite, sync, operation).then(unwrap),
+    );
+  }
+
+  async verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport> {
+    return follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.verify(options.readData, operation).then(unwrap),
+    );
+  }
+
+  async collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport> {
+    return follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.collect(options.dryRun, operation).then(unwrap),
+    );
+  }
+
+  async usage(): Promise<Usage> {
+    return unwrap(await this.#native.usage());
+  }
+
+  async close(): Promise<void> {
+    unwrap(await this.#native.close());
+  }
+}
+
+class BoundScan implements Scan {
+  readonly disks: readonly ScannedDisk[];
+  readonly startedMs: number;
+  readonly endedMs: number;
+  readonly #native: NativeScan;
+
+  constructor(native: NativeScan) {
+    this.disks = native.takeDisks();
+    this.startedMs = native.startedMs;
+    this.endedMs = native.endedMs;
+    this.#native = native;
+  }
+
+  async publish(manifest: {
+    readonly pointId: string;
+    readonly createdMs: number;
+    readonly detail: string;
+  }): Promise<void> {
+    unwrap(await this.#native.publish(manifest.pointId, manifest.createdMs, manifest.detail));
+  }
+
+  abandon(): Promise<void> {
+    this.#native.abandon();
+    return Promise.resolve();
+  }
+}
+
+class BoundDiff implements DiffCursor {
+  readonly sizeBefore: number;
+  readonly sizeAfter: number;
+  readonly #native: NativeDiff;
+  readonly #control: Control | undefined;
+
+  constructor(native: NativeDiff, control: Control | undefined) {
+    this.sizeBefore = native.sizeBefore;
+    this.sizeAfter = native.sizeAfter;
+    this.#native = native;
+    this.#control = control;
+  }
+
+  async next(): Promise<readonly Extent[]> {
+    const cancelling = { cancel: () => { this.#native.close(); }, doneBytes: 0, totalBytes: 0 };
+    const packed = await follow(this.#control, cancelling, () => this.#native.next().then(unwrap));
+    const last = packed.at(-3);
+    if (last !== undefined) {
+      this.#control?.onProgress?.({ doneBytes: last + (packed.at(-2) ?? 0), totalBytes: this.sizeAfter });
+    }
+    return unpackExtents(packed);
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+}
+
+/** (offset, length, kind) triples; kind 0 is data, 1 zero. */
+function unpackExtents(packed: Float64Array): Extent[] {
+  const extents: Extent[] = [];
+  for (let index = 0; index + 2 < packed.length; index += 3) {
+    const [offset, length, kind] = packed.subarray(index, index + 3);
+    if (offset === undefined || length === undefined) break;
+    extents.push({ offset, length, kind: kind === 1 ? 'zero' : 'data' });
+  }
+  return extents;
+}
+
+function unwrap<T>(outcome: T | Failure): Exclude<T, Failure> {
+  if (isFailure(outcome)) throw errorFromFailure(outcome);
+  return outcome as Exclude<T, Failure>;
+}
+
+function isFailure(outcome: unknown): outcome is Failure {
+  return typeof outcome === 'object' && outcome !== null && 'code' in outcome && 'kind' in outcome;
+}
+
+export type { FindingRecord };

@@ -1,0 +1,339 @@
+/** The store of the fake library: it keeps the promises of docs/api.md that the command line relies on. */
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { StillpointError } from '../../src/store/errors.js';
+import type { Finding, RestorePoint, Store, VirtualMachine } from '../../src/control/library.js';
+import { mebibyte, type FakeStoreState, type FakeWorld } from './fake-world.js';
+
+type Arguments<Name extends 'capture' | 'diff' | 'restore' | 'verify' | 'collect'> = Parameters<Store[Name]>;
+
+interface LongCall {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
+}
+
+const same = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase();
+
+export class FakeStore implements Store {
+  readonly readOnly: boolean;
+  readonly #world: FakeWorld;
+  readonly #path: string;
+  readonly #state: FakeStoreState;
+
+  constructor(world: FakeWorld, path: string, state: FakeStoreState, readOnly: boolean) {
+    this.#world = world;
+    this.#path = path;
+    this.#state = state;
+    this.readOnly = readOnly;
+  }
+
+  get info(): Store['info'] {
+    return this.#state.info;
+  }
+
+  get findings(): readonly Finding[] {
+    return this.#world.findings.map((finding) => ({ ...finding, hits: [] }));
+  }
+
+  async createVirtualMachine(request: Parameters<Store['createVirtualMachine']>[0]): Promise<VirtualMachine> {
+    this.#writable();
+    if (this.#state.machines.some((machine) => same(machine.name, request.name))) {
+      throw new StillpointError('MACHINE_EXISTS', `there is a machine ${request.name} already`, { machine: request.name });
+    }
+    const machine: VirtualMachine = {
+      id: this.#world.id(),
+      name: request.name,
+      subscription: request.subscription ?? '00000000-0000-0000-0000-000000000000',
+      resourceGroup: request.resourceGroup ?? 'default',
+      configuration: request.configuration ?? null,
+      disks: request.disks.map((disk) => this.#disk(request.name, disk)),
+      createdMs: this.#world.clock.nowMs(),
+    };
+    this.#state.machines.push(machine);
+    return machine;
+  }
+
+  async updateVirtualMachine(
+    name: string,
+    change: Parameters<Store['updateVirtualMachine']>[1],
+  ): Promise<VirtualMachine> {
+    this.#writable();
+    const machine = await this.virtualMachine(name);
+    const paths = change.paths ?? {};
+    const kept = machine.disks
+      .filter((disk) => !(change.removeDisks ?? []).includes(disk.role))
+      .map((disk) => ({ ...disk, source: paths[disk.role] ?? disk.source }));
+    const added = (change.addDisks ?? []).map((disk) => this.#disk(machine.name, disk));
+    const configuration = 'configuration' in change ? change.configuration : machine.configuration;
+    const changed: VirtualMachine = { ...machine, disks: [...kept, ...added], configuration };
+    this.#state.machines.splice(this.#state.machines.indexOf(machine), 1, changed);
+    return changed;
+  }
+
+  async deleteVirtualMachine(name: string): Promise<void> {
+    this.#writable();
+    const machine = await this.virtualMachine(name);
+    const count = this.#pointsOf(machine.name).length;
+    if (count > 0) {
+      throw new StillpointError('MACHINE_NOT_EMPTY', `${machine.name} has ${count} restore points`, { machine: machine.name });
+    }
+    this.#state.machines.splice(this.#state.machines.indexOf(machine), 1);
+  }
+
+  async virtualMachines(): Promise<VirtualMachine[]> {
+    return this.#state.machines.toSorted((left, right) => left.name.localeCompare(right.name));
+  }
+
+  async virtualMachine(name: string): Promise<VirtualMachine> {
+    const machine = this.#state.machines.find((each) => same(each.name, name));
+    if (machine === undefined) {
+      throw new StillpointError('MACHINE_NOT_FOUND', `there is no machine ${name}`, { machine: name });
+    }
+    return machine;
+  }
+
+  async capture(name: string, options: Arguments<'capture'>[1] = {}): Promise<RestorePoint> {
+    this.#writable();
+    const machine = await this.virtualMachine(name);
+    if (options.consistency === 'applicationConsistent') {
+      throw new StillpointError('NO_WRITERS', `${machine.name} has nothing that could be frozen`, { machine: machine.name });
+    }
+    const startedMs = this.#world.clock.nowMs();
+    const collection = options.collection ?? 'default';
+    const pointName = options.name ?? new Date(startedMs).toISOString().slice(0, 19).replaceAll(':', '-') + 'Z';
+    const reference = `${machine.name}/${collection}/${pointName}`;
+    if (this.#state.points.some((point) => same(point.reference, reference))) {
+      throw new StillpointError('POINT_EXISTS', `there is a restore point ${reference} already`, { point: reference });
+    }
+    const disks: RestorePoint['disks'][number][] = [];
+    for (const disk of machine.disks) {
+      const excluded = (options.exclude ?? []).includes(disk.role);
+      disks.push({ ...disk, sizeBytes: await this.#sizeOf(reference, disk.role, disk.source), excluded });
+    }
+    const total = disks.reduce((sum, disk) => sum + (disk.excluded ? 0 : disk.sizeBytes), 0);
+    await this.#work(total, options, 800 * mebibyte);
+    const isFirst = this.#pointsOf(machine.name).length === 0;
+    const bytesNew = Math.floor(total / (isFirst ? 5 : 100));
+    const point: RestorePoint = {
+      id: this.#world.id(),
+      name: pointName,
+      machine: machine.name,
+      collection,
+      reference,
+      sequence: this.#state.points.length + 1,
+      createdMs: startedMs,
+      state: 'copied',
+      consistency: { requested: options.consistency ?? null, reached: 'crashConsistent', writers: [] },
+      configuration: machine.configuration,
+      disks,
+      captured: {
+        startedMs,
+        endedMs: this.#world.clock.nowMs(),
+        bytesRead: Math.floor(total / 3),
+        bytesNew,
+        bytesStored: Math.floor(bytesNew / 3),
+      },
+    };
+    this.#state.points.push(point);
+    return point;
+  }
+
+  async restorePoints(machine?: string): Promise<RestorePoint[]> {
+    if (machine === undefined) return [...this.#state.points];
+    return this.#pointsOf((await this.virtualMachine(machine)).name);
+  }
+
+  async restorePoint(reference: string): Promise<RestorePoint> {
+    const found = this.#state.points.filter(
+      (point) => same(point.reference, reference) || same(`${point.machine}/${point.name}`, reference),
+    );
+    const [point] = found;
+    if (point === undefined) {
+      throw new StillpointError('POINT_NOT_FOUND', `there is no restore point ${reference}`, { point: reference });
+    }
+    if (found.length > 1) {
+      throw new StillpointError('NAME_AMBIGUOUS', `${reference} names ${found.length} restore points`, {
+        point: reference,
+        candidates: found.map((each) => each.reference),
+      });
+    }
+    return point;
+  }
+
+  diff(before: string, after: string, options: Arguments<'diff'>[2]): ReturnType<Store['diff']> {
+    const header = async (): Promise<{ sizeBefore: number; sizeAfter: number; granularity: number }> => {
+      const sizeBefore = this.#diskIn(await this.restorePoint(before), options.diskBefore ?? options.disk).sizeBytes;
+      const sizeAfter = this.#diskIn(await this.restorePoint(after), options.disk).sizeBytes;
+      return { sizeBefore, sizeAfter, granularity: options.granularity ?? this.info.chunkBytes };
+    };
+    const world = this.#world;
+    const work = (bytes: number): Promise<void> => this.#work(bytes, options, 100_000 * mebibyte);
+    const promise = header();
+    const { chunkBytes } = this.info;
+    return {
+      header: promise,
+      async *[Symbol.asyncIterator]() {
+        const { sizeAfter } = await promise;
+        await work(sizeAfter);
+        if (world.extents !== null) yield* world.extents;
+        else if (before !== after) {
+          yield { offset: 4 * chunkBytes, length: 16 * chunkBytes, kind: 'data' as const };
+          yield { offset: 20 * chunkBytes, length: chunkBytes, kind: 'zero' as const };
+          yield { offset: 4096 * chunkBytes, length: 128 * chunkBytes, kind: 'data' as const };
+        }
+      },
+    };
+  }
+
+  async read(): Promise<Uint8Array> {
+    return new Uint8Array();
+  }
+
+  async restore(reference: string, options: Arguments<'restore'>[1]): ReturnType<Store['restore']> {
+    const point = await this.restorePoint(reference);
+    const disk = this.#diskIn(point, options.disk);
+    const { to } = options;
+    if (this.#world.files.has(to) && options.overwrite !== true) {
+      throw new StillpointError('TARGET_EXISTS', `there is a file ${to} already`, { path: to });
+    }
+    await this.#work(disk.sizeBytes, options, 1600 * mebibyte);
+    const content = this.#world.contents.get(`${point.reference}/${disk.role}`);
+    if (content === undefined) this.#world.files.add(to);
+    else await writeFile(to, content, { flag: options.overwrite === true ? 'w' : 'wx' });
+    return { sizeBytes: disk.sizeBytes, bytesWritten: content?.length ?? Math.floor(disk.sizeBytes / 3) };
+  }
+
+  async deletePoint(reference: string): Promise<void> {
+    this.#writable();
+    const point = await this.restorePoint(reference);
+    this.#state.points.splice(this.#state.points.indexOf(point), 1);
+    this.#state.garbageBytes += point.captured.bytesStored;
+  }
+
+  async collect(options: Arguments<'collect'>[0] = {}): ReturnType<Store['collect']> {
+    this.#writable();
+    const bytesFreed = this.#state.garbageBytes;
+    await this.#work(bytesFreed, options, 100 * mebibyte);
+    if (options.dryRun !== true) this.#state.garbageBytes = 0;
+    return {
+      dryRun: options.dryRun === true,
+      packsRemoved: Math.floor(bytesFreed / (64 * mebibyte)),
+      packsRewritten: bytesFreed > 0 ? 1 : 0,
+      chunksRemoved: Math.floor((3 * bytesFreed) / 65_536),
+      bytesFreed,
+      bytesRewritten: bytesFreed > 0 ? 12 * mebibyte : 0,
+    };
+  }
+
+  async verify(options: Arguments<'verify'>[0] = {}): ReturnType<Store['verify']> {
+    const stored = this.#storedBytes();
+    const bytesRead = options.readData === true ? stored : Math.floor(stored / 1000);
+    await this.#work(bytesRead, options, 1000 * mebibyte);
+    const [point] = this.#state.points;
+    const hits =
+      point === undefined
+        ? []
+        : [{ point: point.reference, disk: point.disks[0]?.role ?? '', ranges: [{ offset: 1_048_576, length: 65_536 }] }];
+    return {
+      findings: options.readData === true ? this.#world.findings.map((finding) => ({ ...finding, hits })) : [],
+      pointsChecked: this.#state.points.length,
+      chunksChecked: options.readData === true ? Math.floor((3 * stored) / 65_536) : 0,
+      bytesRead,
+    };
+  }
+
+  async status(): ReturnType<Store['status']> {
+    const packBytes = this.#storedBytes() + this.#state.garbageBytes;
+    return {
+      info: this.info,
+      path: this.#path,
+      readOnly: this.readOnly,
+      lockedByOther: this.#world.locked.has(this.#path),
+      machines: this.#state.machines.length,
+      points: this.#state.points.length,
+      packCount: Math.ceil(packBytes / (64 * mebibyte)),
+      packBytes,
+      indexBytes: Math.floor(packBytes / 1000),
+      manifestBytes: 1024 * this.#state.points.length,
+      chunkCount: Math.floor((3 * packBytes) / 65_536),
+      availableBytes: 350_000 * mebibyte,
+      work: [],
+    };
+  }
+
+  async close(): Promise<void> {}
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #writable(): void {
+    if (this.readOnly) throw new StillpointError('STORE_READ_ONLY', `the store ${this.#path} is open for reading only`);
+  }
+
+  #pointsOf(machine: string): RestorePoint[] {
+    return this.#state.points.filter((point) => point.machine === machine);
+  }
+
+  #storedBytes(): number {
+    return this.#state.points.reduce((sum, point) => sum + point.captured.bytesStored, 0);
+  }
+
+  #disk(machine: string, { role, external, sectorBytes }: { role: string; external: string; sectorBytes?: number }) {
+    return {
+      id: this.#world.id(),
+      role,
+      name: `${machine}-${role}`,
+      kind: 'external' as const,
+      source: external,
+      sectorBytes: sectorBytes ?? 512,
+    };
+  }
+
+  #diskIn(point: RestorePoint, role: string): RestorePoint['disks'][number] {
+    const disk = point.disks.find((each) => same(each.role, role));
+    if (disk === undefined) {
+      const roles = point.disks.map((each) => each.role);
+      throw new StillpointError('DISK_NOT_FOUND', `${point.reference} has no disk ${role}`, { disk: role, roles });
+    }
+    return disk;
+  }
+
+  async #sizeOf(reference: string, role: string, path: string): Promise<number> {
+    const size = this.#world.images.get(path);
+    if (size !== undefined) return size;
+    try {
+      const content = await readFile(path);
+      this.#world.contents.set(`${reference}/${role}`, content);
+      return content.length;
+    } catch (error) {
+      throw new StillpointError('SOURCE_NOT_FOUND', `the image of disk ${role}, ${path}, does not exist`, { path }, error);
+    }
+  }
+
+  async #work(totalBytes: number, call: LongCall, bytesPerSecond: number): Promise<void> {
+    const { failure } = this.#world;
+    call.onProgress?.({ doneBytes: 0, totalBytes });
+    if (failure !== null) throw failure;
+    if (this.#world.hangs) {
+      call.onProgress?.({ doneBytes: Math.floor(totalBytes / 2), totalBytes });
+      this.#world.onHang();
+      await untilAborted(this.#world.stubborn ? undefined : call.signal);
+      throw new StillpointError('CANCELLED', 'the call was cancelled', {}, call.signal?.reason);
+    }
+    this.#world.pass(Math.round((totalBytes * 1000) / bytesPerSecond));
+    call.onProgress?.({ doneBytes: totalBytes, totalBytes });
+  }
+}
+
+/** Resolves when the signal is aborted; keeps the process alive until then, as work would. */
+async function untilAborted(signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted === true) return;
+  const alive = setInterval(() => undefined, 60_000);
+  await new Promise<void>((resolve) => {
+    signal?.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+  clearInterval(alive);
+}
