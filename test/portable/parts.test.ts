@@ -6,6 +6,7 @@ import { loadZstdDecoder } from '../../src/portable/codec.js';
 import { FrameTable } from '../../src/portable/frame-table.js';
 import { domainHashes, loadChecksum } from '../../src/portable/hashes.js';
 import { zstdShapeDefect } from '../../src/portable/zstd-shape.js';
+import { runs } from '../house/size.js';
 import { deltas, fulls } from './fixtures/content.mjs';
 import frames from './fixtures/frames.json' with { type: 'json' };
 import { keyedBlake3, xxh64 } from './format-writer.js';
@@ -66,7 +67,7 @@ describe('the zstd decoder', () => {
         // Whatever it was given, it still decodes what is sound.
         expect(Buffer.compare(decode(frame), plain)).toBe(0);
       }),
-      { numRuns: plain.length > 100_000 ? 10 : 60 },
+      { numRuns: plain.length > 100_000 ? runs(10, 200) : runs(60, 2000) },
     );
   });
 
@@ -106,7 +107,7 @@ describe('the frame table', () => {
         }
         expect(table.lookup(contentIdAt(Buffer.alloc(32, 0xee), 0))).toEqual([]);
       }),
-      { numRuns: 20 },
+      { numRuns: runs(20, 300) },
     );
   });
 });

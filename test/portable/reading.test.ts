@@ -3,46 +3,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import * as fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-import { openPortable, type PortableStore } from '../../src/portable/index.js';
+import { openPortable } from '../../src/portable/index.js';
+import { runs } from '../house/size.js';
 import { deltas, fulls, noise } from './fixtures/content.mjs';
 import frames from './fixtures/frames.json' with { type: 'json' };
+import { data, newFolder, newWriter, opened } from './harness.js';
 import { chunkContent, codeOf, diskArbitrary } from './model.js';
-import { expectedBytes, StoreWriter, type ChunkPlace, type DiskModel, type WriterOptions } from './store-writer.js';
-
-const cleanups: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function newWriter(options: WriterOptions = {}): Promise<StoreWriter> {
-  const writer = await StoreWriter.create(options);
-  cleanups.push(() => writer.remove());
-  return writer;
-}
-
-async function opened(writer: StoreWriter): Promise<PortableStore> {
-  const store = await openPortable(writer.path);
-  cleanups.push(() => store.close());
-  return store;
-}
-
-async function newFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'portable-target-'));
-  cleanups.push(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
+import { expectedBytes, StoreWriter, type ChunkPlace, type DiskModel } from './store-writer.js';
 
 function frameOf(set: Readonly<Record<string, string>>, name: string): Buffer {
   const text = set[name];
   if (text === undefined) throw new Error(`no fixture ${name}`);
   return Buffer.from(text, 'base64');
-}
-
-function data(plain: Uint8Array, codec: 0 | 1 = 0): ChunkPlace {
-  return { kind: 'data', plain, codec };
 }
 
 /** A disk with three data chunks, a fill and holes, whose last chunk is short. */
@@ -113,7 +87,7 @@ describe('reading disks', () => {
           await rm(target, { recursive: true });
         }
       }),
-      { numRuns: 25 },
+      { numRuns: runs(25, 500) },
     );
   });
 

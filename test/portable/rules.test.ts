@@ -1,7 +1,7 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { openPortable, type PortableStore } from '../../src/portable/index.js';
 import { noise } from './fixtures/content.mjs';
@@ -18,26 +18,9 @@ import {
   type ManifestFields,
   type PackFields,
 } from './format-writer.js';
+import { newWriter, opened } from './harness.js';
 import { changeFile, codeOf, flipped } from './model.js';
-import { StoreWriter, testId, type DiskModel } from './store-writer.js';
-
-const cleanups: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function newWriter(): Promise<StoreWriter> {
-  const writer = await StoreWriter.create();
-  cleanups.push(() => writer.remove());
-  return writer;
-}
-
-async function opened(writer: StoreWriter): Promise<PortableStore> {
-  const store = await openPortable(writer.path);
-  cleanups.push(() => store.close());
-  return store;
-}
+import { type StoreWriter, testId, type DiskModel } from './store-writer.js';
 
 const chunkBytes = 16_384;
 const hole: Entry = { tag: 'hole' };
