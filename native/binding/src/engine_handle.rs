@@ -45,14 +45,7 @@ pub fn create_store<'env>(
     level: i32,
 ) -> Result<Object<'env>> {
     start(env, move || {
-        let codec = match compression.as_str() {
-            "zstd" => Codec::Zstd,
-            "none" => Codec::None,
-            other => return failed(invalid("compression", &format!("zstd or none, not '{other}'"))),
-        };
-        let Ok(level) = i8::try_from(level) else { return failed(invalid("level", "from 0 to 19")) };
-        let chunk_bytes = unsigned_32(chunk_bytes, "chunkBytes").map_err(|error| Failure::boxed(&error))?;
-        let options = CreateOptions { chunk_bytes, codec, level };
+        let options = create_options(chunk_bytes, &compression, level)?;
         Engine::create(&parts(), Path::new(&path), &options).map_err(|error| Failure::boxed(&error))
     })
 }
@@ -65,8 +58,7 @@ pub fn create_store<'env>(
 pub fn open_store<'env>(env: &'env Env, path: String, read_only: bool, threads: u32) -> Result<Object<'env>> {
     start(env, move || {
         let options = OpenOptions { read_only, thread_count: threads as usize, ..OpenOptions::default() };
-        let engine = Engine::open(parts(), Path::new(&path), options).map_err(|error| Failure::boxed(&error))?;
-        Ok(NativeEngine { engine: Mutex::new(Some(engine)), running: Running::default() })
+        NativeEngine::open_with(parts(), Path::new(&path), options)
     })
 }
 
@@ -246,6 +238,11 @@ impl NativeEngine {
         })
     }
 
+    pub(crate) fn open_with(parts: Parts, path: &Path, options: OpenOptions) -> Outcome<Self> {
+        let engine = Engine::open(parts, path, options).map_err(|error| Failure::boxed(&error))?;
+        Ok(Self { engine: Mutex::new(Some(engine)), running: Running::default() })
+    }
+
     fn open(&self) -> Outcome<Arc<Engine>> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.clone().ok_or_else(|| Failure::closed("the store"))
@@ -266,6 +263,18 @@ impl NativeEngine {
             result
         })
     }
+}
+
+/// The options of a new store from what JavaScript said.
+pub(crate) fn create_options(chunk_bytes: f64, compression: &str, level: i32) -> Outcome<CreateOptions> {
+    let codec = match compression {
+        "zstd" => Codec::Zstd,
+        "none" => Codec::None,
+        other => return failed(invalid("compression", &format!("zstd or none, not '{other}'"))),
+    };
+    let Ok(level) = i8::try_from(level) else { return failed(invalid("level", "from 0 to 19")) };
+    let chunk_bytes = unsigned_32(chunk_bytes, "chunkBytes").map_err(|error| Failure::boxed(&error))?;
+    Ok(CreateOptions { chunk_bytes, codec, level })
 }
 
 fn parts() -> Parts {

@@ -17,3 +17,4 @@ mod records;
 mod scan_handle;
 mod tables;
 mod task;
+mod world_handle;
