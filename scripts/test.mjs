@@ -38,7 +38,7 @@ function wanted(args) {
     typeScript: !onlyRust,
     isWhole: !onlyRust && !given.has('--ts') && others.length === 0,
     cargoArgs: onlyRust ? others : [],
-    vitestArgs: onlyRust ? [] : others,
+    vitestArgs: onlyRust ? [] : others.filter((arg) => arg !== '--'),
   };
 }
 
@@ -74,6 +74,7 @@ await main(async () => {
   await ensureInstalled();
   await build();
   const startedMs = Date.now();
+  say(`seed ${process.env['STILLPOINT_TEST_SEED'] ?? '1'} (STILLPOINT_TEST_SEED)`);
   rmSync(path.dirname(report), { recursive: true, force: true });
   mkdirSync(path.dirname(report), { recursive: true });
   const env = {

@@ -94,7 +94,7 @@ async function makeAddon() {
   writeFileSync(path.join(fresh, loaderFile), await addonLoader(path.join(fresh, addonFile)));
   const declarations = path.join(fresh, declarationsFile);
   const text = existsSync(declarations) ? readFileSync(declarations, 'utf8') : '';
-  writeFileSync(declarations, text.trim() === '' ? 'export {};\n' : text);
+  writeFileSync(declarations, text.trim() === '' ? 'export {};\n' : `${text.trimEnd()}\n`);
   publishAddon(fresh);
 }
 

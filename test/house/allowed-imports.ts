@@ -143,8 +143,8 @@ export const engineRows: readonly ImportRow[] = [
   },
 ];
 
-/** Modules of the engine that the binding may name: its top and the foundation. Stages stay behind them. */
-export const bindingMay: readonly string[] = ['engine', ...engineFoundation];
+/** Modules of the engine that the binding may name: its top, the foundation, what files it is given, and the probe of the benches. */
+export const bindingMay: readonly string[] = ['engine', 'io', 'probe', ...engineFoundation];
 
 /** A table as the lines of `docs/architecture.md`. */
 export function documented(rows: readonly ImportRow[], withPackages: boolean): string[] {

@@ -6,8 +6,7 @@ use napi::bindgen_prelude::{Float64Array, Object};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::control::Control;
-use stillpoint_engine::diff::ExtentKind;
-use stillpoint_engine::engine::{Diff, Engine};
+use stillpoint_engine::engine::{Diff, Engine, ExtentKind};
 use stillpoint_engine::limits::DIFF_PAGE_EXTENTS_MAX;
 
 use crate::convert::number;

@@ -7,13 +7,12 @@ use napi::bindgen_prelude::{Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::clock::SystemClock;
-use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk};
+use stillpoint_engine::engine::{
+    Codec, CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk, SourceRequest, TargetRequest,
+};
 use stillpoint_engine::error::{Code, Error};
-use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::file::FileIo;
 use stillpoint_engine::random::SystemRandom;
-use stillpoint_engine::restore::TargetRequest;
-use stillpoint_engine::scan::SourceRequest;
 
 use crate::convert::{optional_uid, uid, unsigned, unsigned_32};
 use crate::diff_handle::NativeDiff;

@@ -2,12 +2,10 @@
 
 use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
-use stillpoint_engine::engine::{ScannedDisk, Usage};
-use stillpoint_engine::format::Codec;
-use stillpoint_engine::format::config::Config;
-use stillpoint_engine::format::manifest::Manifest;
-use stillpoint_engine::restore::Restored;
-use stillpoint_engine::{collect, verify};
+use stillpoint_engine::engine::{
+    Codec, CollectReport, Config, FORMAT_VERSION, Finding, Hit, Manifest, ManifestDisk, Restored, ScannedDisk, Usage,
+    VerifyReport,
+};
 
 use crate::convert::{nullable, number};
 
@@ -26,7 +24,7 @@ impl InfoRecord {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             store_id: config.store_id.to_string(),
-            format_version: u32::from(stillpoint_engine::format::VERSION),
+            format_version: u32::from(FORMAT_VERSION),
             created_ms: number(config.created_ms),
             chunk_bytes: config.chunk_bytes,
             compression: compression_name(config.codec).to_owned(),
@@ -69,7 +67,7 @@ pub struct FindingRecord {
 }
 
 impl FindingRecord {
-    pub(crate) fn of(finding: &verify::Finding) -> Self {
+    pub(crate) fn of(finding: &Finding) -> Self {
         let place = finding.place.as_ref();
         Self {
             file: finding.file.clone(),
@@ -82,7 +80,7 @@ impl FindingRecord {
     }
 }
 
-fn hit(hit: &verify::Hit) -> HitRecord {
+fn hit(hit: &Hit) -> HitRecord {
     let range = |range: &std::ops::Range<u64>| RangeRecord {
         offset: number(range.start),
         length: number(range.end - range.start),
@@ -113,7 +111,7 @@ pub struct ManifestRecord {
 
 impl ManifestRecord {
     pub(crate) fn of(manifest: &Manifest) -> Self {
-        let disk = |disk: &stillpoint_engine::format::manifest::ManifestDisk| ManifestDiskRecord {
+        let disk = |disk: &ManifestDisk| ManifestDiskRecord {
             disk_id: disk.disk_id.to_string(),
             size_bytes: number(disk.size),
             sector_bytes: disk.sector_bytes,
@@ -201,7 +199,7 @@ pub struct VerifyRecord {
 }
 
 impl VerifyRecord {
-    pub(crate) fn of(report: &verify::Report) -> Self {
+    pub(crate) fn of(report: &VerifyReport) -> Self {
         Self {
             findings: report.findings.iter().map(FindingRecord::of).collect(),
             points_checked: number(report.points_checked),
@@ -223,7 +221,7 @@ pub struct CollectRecord {
 }
 
 impl CollectRecord {
-    pub(crate) fn of(report: &collect::Report) -> Self {
+    pub(crate) fn of(report: &CollectReport) -> Self {
         Self {
             dry_run: report.dry_run,
             packs_removed: number(report.packs_removed),

@@ -1,6 +1,7 @@
 //! The engine's tables, for the parity tests and for messages on the TypeScript side.
 
 use napi_derive::napi;
+use stillpoint_engine::engine::FORMAT_VERSION;
 use stillpoint_engine::error::Code;
 use stillpoint_engine::limits;
 
@@ -39,7 +40,7 @@ pub struct LimitsRecord {
 #[must_use]
 pub fn engine_limits() -> LimitsRecord {
     LimitsRecord {
-        format_version: u32::from(stillpoint_engine::format::VERSION),
+        format_version: u32::from(FORMAT_VERSION),
         chunk_bytes_allowed: limits::CHUNK_BYTES_ALLOWED.to_vec(),
         sector_bytes_allowed: limits::SECTOR_BYTES_ALLOWED.to_vec(),
         disk_bytes_max: crate::convert::number(limits::DISK_BYTES_MAX),

@@ -22,23 +22,32 @@ use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
 use crate::chunk_store::{ChunkStore, Parameters};
 use crate::clock::Clock;
-use crate::collect::{self, Collector};
+use crate::collect::Collector;
 use crate::control::Control;
 use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
-use crate::format::config::{BLOCK_BYTES, Config};
-use crate::format::manifest::{Manifest, ManifestDisk};
-use crate::format::{Codec, Defect};
+use crate::format::Defect;
+use crate::format::config::BLOCK_BYTES;
 use crate::io::{FileKind, Io, LockGuard, OpenMode, read_whole};
 use crate::limits::{
     CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
-use crate::restore::{Restored, Restorer, TargetRequest, read_range};
-use crate::scan::{ScanRequest, Scanned, Scanner, SourceRequest};
+use crate::restore::{Restorer, read_range};
+use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::Uid;
-use crate::verify::{Finding, Hit, Report as VerifyReport, Verifier};
+use crate::verify::Verifier;
+
+// The words of this file's calls, so that its callers need not know the stages.
+pub use crate::collect::Report as CollectReport;
+pub use crate::diff::{Extent, ExtentKind};
+pub use crate::format::config::Config;
+pub use crate::format::manifest::{Manifest, ManifestDisk};
+pub use crate::format::{Codec, VERSION as FORMAT_VERSION};
+pub use crate::restore::{Restored, TargetRequest};
+pub use crate::scan::SourceRequest;
+pub use crate::verify::{Finding, Hit, Report as VerifyReport};
 
 /// The home region's directory in a store.
 pub const HOME: &str = "home";
@@ -447,12 +456,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`DiffCursor::next_page`].
-    pub fn diff_page(
-        &self,
-        diff: &mut Diff,
-        extent_count_max: usize,
-        control: &Control,
-    ) -> Result<Vec<crate::diff::Extent>> {
+    pub fn diff_page(&self, diff: &mut Diff, extent_count_max: usize, control: &Control) -> Result<Vec<Extent>> {
         let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         diff.cursor.next_page(extent_count_max, control)
     }
@@ -502,7 +506,7 @@ impl Engine {
     ///
     /// # Errors
     /// `STORE_BUSY`, `STORE_READ_ONLY`, `CANCELLED`; `MANIFEST_DAMAGED`, `NODE_DAMAGED` or `NODE_MISSING` before anything is removed.
-    pub fn collect(&self, dry_run: bool, control: &Control) -> Result<collect::Report> {
+    pub fn collect(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
         if !dry_run {
             self.check_writable()?;
         }
@@ -528,7 +532,7 @@ impl Engine {
         })
     }
 
-    fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<collect::Report> {
+    fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let (sound, damaged) = self.points.read_all()?;
         if let Some(damaged) = damaged.first() {
