@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { ExternalDisk } from '../control/commands/machines.js';
-import type { ConsistencyMode } from '../control/library.js';
+import type { ConsistencyMode } from '../store/units.js';
 
 const unitBytes: Readonly<Record<string, number>> = {
   '': 1,
@@ -74,7 +74,8 @@ export function gatherDisk(text: string, earlier: readonly ExternalDisk[] = []):
   const at = text.indexOf('=');
   const role = text.slice(0, at);
   const path = text.slice(at + 1);
-  if (at < 1 || path === '') throw new InvalidArgumentError('A disk is named ROLE=PATH, for example os=/images/os.raw.');
+  if (at < 1 || path === '')
+    throw new InvalidArgumentError('A disk is named ROLE=PATH, for example os=/images/os.raw.');
   return [...earlier, { role, path }];
 }
 

@@ -44,7 +44,7 @@ export class Output {
 
   /** Hands the text to the stream. Resolves when it has left the process. Throws `OutputClosed`. */
   async write(text: string): Promise<void> {
-    if (this.#failure !== null) throw this.#failure;
+    this.#throwFailure();
     await new Promise<void>((resolve) => {
       // The callback has the error too, but only the event has it in every version of every stream.
       this.#stream.write(text, (error) => {
@@ -52,6 +52,10 @@ export class Output {
         resolve();
       });
     });
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
     if (this.#failure !== null) throw this.#failure;
   }
 

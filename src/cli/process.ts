@@ -5,7 +5,7 @@
  * done. The second ends the process at once, which a store survives like any crash.
  */
 
-import { systemClock } from '../control/context.js';
+import { commandClock } from '../control/clock.js';
 import type { Library } from '../control/library.js';
 import { run } from './run.js';
 import { Interruption, type EndingSignal } from './shell.js';
@@ -36,7 +36,7 @@ export async function runProcess(library: Library): Promise<void> {
     environment: process.env,
     workingDirectory: process.cwd(),
     library,
-    clock: systemClock,
+    clock: commandClock,
     zoneOffsetMinutes: (timeMs) => -new Date(timeMs).getTimezoneOffset(),
     signal: controller.signal,
   });

@@ -1,7 +1,7 @@
 /** The whole command line as a commander program: what can be typed, and which task it becomes. */
 
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option, type CommanderError } from 'commander';
 import { parseWhole } from './arguments.js';
 import { benchCommand } from './commands/bench.js';
 import { completionCommands } from './commands/completion.js';
@@ -81,7 +81,7 @@ export function createProgram(invoke: Invoke, help: HelpOutput): Command {
     .option('--json', 'print one JSON object')
     .option('-q, --quiet', 'no progress and no notes')
     .option('--read-only', "open the store without its lock, for commands that don't change it")
-    .addOption(new Option('--threads <n>', 'threads to work with (default: one a core)').argParser(parseWhole(1, 1024)))
+    .addOption(new Option('--threads <n>', 'threads to work with (default: one a core)').argParser(parseWhole(1, 256)))
     .addHelpText('after', storeHelp);
 
   program.commandsGroup('Stores:');

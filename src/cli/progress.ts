@@ -6,7 +6,8 @@
  */
 
 import type { Options, Params, SingleBar } from 'cli-progress';
-import type { Clock, TaskProgress } from '../control/context.js';
+import type { CommandClock } from '../control/clock.js';
+import type { TaskProgress } from '../control/context.js';
 import type { Output } from './output.js';
 import { formatBytes, formatRate } from './render/units.js';
 
@@ -59,7 +60,7 @@ function isUnicode(environment: Readonly<Record<string, string | undefined>>): b
 /** The progress line of one command. */
 export class ProgressLine {
   readonly #output: Output;
-  readonly #clock: Clock;
+  readonly #clock: CommandClock;
   readonly #bars: readonly [string, string];
   readonly #startedMs: number;
   #bar: SingleBar | null = null;
@@ -70,7 +71,7 @@ export class ProgressLine {
   /** Where and when the rate was last worked out. */
   #mark = { doneBytes: 0, timeMs: 0 };
 
-  constructor(output: Output, clock: Clock, environment: Readonly<Record<string, string | undefined>>) {
+  constructor(output: Output, clock: CommandClock, environment: Readonly<Record<string, string | undefined>>) {
     this.#output = output;
     this.#clock = clock;
     this.#bars = isUnicode(environment) ? ['\u2588', '\u2591'] : ['#', '.'];

@@ -22,18 +22,19 @@ export async function run(words: readonly string[], shell: Shell): Promise<numbe
   const invocation = new Invocation(shell);
   const { stdout, stderr } = invocation;
   const json = wantsJson(words);
-  const help: string[] = [];
-  let helpGoesOut = true;
+  const help = { text: '', toStderr: false };
   const invoke: Invoke = Object.assign(
     <Result>(command: Command, task: Parameters<typeof invocation.run<Result>>[1]) => invocation.run(command, task),
     { workingDirectory: shell.workingDirectory },
   );
   try {
     const program = createProgram(invoke, {
-      writeOut: (text) => help.push(text),
+      writeOut: (text) => {
+        help.text += text;
+      },
       writeErr: (text) => {
-        helpGoesOut = false;
-        help.push(text);
+        help.text += text;
+        help.toStderr = true;
       },
       outColumns: stdout.columns,
       outColour: invocation.styleOf(stdout).colour,
@@ -43,12 +44,12 @@ export async function run(words: readonly string[], shell: Shell): Promise<numbe
   } catch (error) {
     if (error instanceof OutputClosed) return 0;
     if (error instanceof CommanderError && error.exitCode === 0) {
-      await stdout.writeIfOpen(help.join(''));
+      await stdout.writeIfOpen(help.text);
       return 0;
     }
     const report = reportOf(error, shell.signal);
     if (json) await stderr.writeIfOpen(errorJson(report));
-    else if (error instanceof UsageError && !helpGoesOut) await stderr.writeIfOpen(help.join(''));
+    else if (error instanceof UsageError && help.toStderr) await stderr.writeIfOpen(help.text);
     else {
       const debug = (shell.environment['STILLPOINT_DEBUG'] ?? '') !== '';
       await stderr.writeIfOpen(errorText(report, invocation.styleOf(stderr), debug));

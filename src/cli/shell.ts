@@ -1,7 +1,7 @@
 /** What the command line needs of the process it runs in, as an interface, so that tests can stand in for it. */
 
 import type { Writable } from 'node:stream';
-import type { Clock } from '../control/context.js';
+import type { CommandClock } from '../control/clock.js';
 import type { Library } from '../control/library.js';
 
 /** A stream as a process has it. */
@@ -15,7 +15,7 @@ export interface Shell {
   /** What relative paths are relative to. */
   readonly workingDirectory: string;
   readonly library: Library;
-  readonly clock: Clock;
+  readonly clock: CommandClock;
   /** How far local time is ahead of UTC at a moment. */
   readonly zoneOffsetMinutes: (timeMs: number) => number;
   /** Aborted with an `Interruption` when the user wants the command to end. */

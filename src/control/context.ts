@@ -5,6 +5,7 @@
  * `--json` prints, and nothing in this folder knows a terminal: the same functions can answer over a socket.
  */
 
+import type { CommandClock } from './clock.js';
 import type { Library } from './library.js';
 
 /** How far a long command is. */
@@ -24,17 +25,6 @@ export interface OpeningNote {
   readonly message: string;
 }
 
-/** Time, injected. */
-export interface Clock {
-  /** Milliseconds since 1970-01-01 UTC. */
-  nowMs(): number;
-  /** Milliseconds of a clock that never goes back, from any zero. */
-  monotonicMs(): number;
-}
-
-/** The system's clock. */
-export const systemClock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
-
 /** What every command is given besides its request. */
 export interface CommandContext {
   readonly library: Library;
@@ -44,7 +34,7 @@ export interface CommandContext {
   readonly readOnly: boolean;
   /** Threads of the engine; null for one on each core. */
   readonly threads: number | null;
-  readonly clock: Clock;
+  readonly clock: CommandClock;
   /** Ends the command with `CANCELLED`. */
   readonly signal: AbortSignal;
   readonly onProgress: (progress: TaskProgress) => void;

@@ -5,34 +5,9 @@
  * when they are first used: a command that fails on its arguments never loads the native addon.
  */
 
-import type {
-  CreateStoreOptions,
-  CreateVirtualMachineRequest,
-  OpenStoreOptions,
-  RestorePoint,
-  Store,
-  VirtualMachine,
-  VirtualMachineChange,
-} from '../index.js';
+import type { CreateStoreOptions, OpenStoreOptions, Store, StoreInfo } from '../index.js';
 import type { PortableStore } from '../portable/index.js';
 
-export type {
-  CreateStoreOptions,
-  CreateVirtualMachineRequest,
-  OpenStoreOptions,
-  PortableStore,
-  RestorePoint,
-  Store,
-  VirtualMachine,
-  VirtualMachineChange,
-};
-
-/** What opening or verifying a store found. */
-export type Finding = Store['findings'][number];
-/** The parameters of a store. */
-export type StoreInfo = Store['info'];
-/** A consistency mode by its library name. */
-export type ConsistencyMode = RestorePoint['consistency']['reached'];
 /** The codec of new chunks. */
 export type Compression = StoreInfo['compression'];
 

@@ -8,14 +8,14 @@
 
 import { isStillpointError } from '../store/errors.js';
 import type { CommandContext } from './context.js';
-import type { Store } from './library.js';
+import type { Store } from '../index.js';
 
 async function open(context: CommandContext, readOnly: boolean): Promise<Store> {
   context.signal.throwIfAborted();
   const store = await context.library.openStore({
     path: context.storePath,
     readOnly,
-    ...(context.threads === null ? {} : { threads: context.threads }),
+    threads: context.threads ?? undefined,
   });
   if (store.findings.length > 0) context.onFindings(store.findings);
   return store;
@@ -42,17 +42,21 @@ export async function withStore<Result>(
   return closeAfter(await open(context, context.readOnly), use);
 }
 
-/** Opens the store for a command that only looks: without the lock where another process has it. */
+/**
+ * Opens the store for a command that only looks: without the lock where another process has it, which is told.
+ */
 export async function withStoreToLook<Result>(
   context: CommandContext,
-  use: (store: Store) => Promise<Result>,
+  use: (store: Store, lockedByOther: boolean) => Promise<Result>,
 ): Promise<Result> {
   let store: Store;
+  let lockedByOther = false;
   try {
     store = await open(context, context.readOnly);
   } catch (error) {
     if (context.readOnly || !isStillpointError(error, 'STORE_LOCKED')) throw error;
+    lockedByOther = true;
     store = await open(context, true);
   }
-  return closeAfter(store, use);
+  return closeAfter(store, (opened) => use(opened, lockedByOther));
 }

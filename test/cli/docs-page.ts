@@ -68,7 +68,10 @@ export function exchangesOf(block: Block): Exchange[] {
 
 /** JSON wrapped to a width: what fits on a line stays on it. */
 export function wrapJson(value: unknown, width = 112, indent = ''): string {
-  const flat = JSON.stringify(value).replace(/("(?:[^"\\]|\\.)*")|([:,])/gu, (_all, text: string, sign: string) => text ?? `${sign} `);
+  // Outside of texts a blank follows each colon and comma.
+  const flat = JSON.stringify(value).replace(/"(?:[^"\\]|\\.)*"|[:,]/gu, (part) =>
+    part.length === 1 ? `${part} ` : part,
+  );
   if (typeof value !== 'object' || value === null || indent.length + flat.length <= width) return flat;
   const inner = `${indent}  `;
   const items = Array.isArray(value)

@@ -28,7 +28,7 @@ function reader(): FakeUser {
 
 /** A program whose commands do nothing. */
 function idleProgram(): Command {
-  const invoke: Invoke = Object.assign(async () => undefined, { workingDirectory: '/work' });
+  const invoke: Invoke = Object.assign(async () => undefined, { workingDirectory: '/data' });
   const nothing = (): undefined => undefined;
   return createProgram(invoke, { writeOut: nothing, writeErr: nothing, outColumns: 80, outColour: false });
 }

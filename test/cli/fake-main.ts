@@ -23,5 +23,7 @@ const wishes = JSON.parse(process.env['STILLPOINT_FAKE'] ?? '{}') as Wishes;
 const { world } = await userWithPoints();
 world.hangs = wishes.hangs === true || wishes.stubborn === true;
 world.stubborn = wishes.stubborn === true;
+// Tells the test when to send its signals.
+world.onHang = () => process.stderr.write('hanging\n');
 if (wishes.extents !== undefined) world.extents = manyExtents(wishes.extents);
 await runProcess(fakeLibrary(world));

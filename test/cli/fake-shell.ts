@@ -70,7 +70,7 @@ export class FakeUser {
       stdout: options.stdout ?? new KeepingStream(),
       stderr: options.stderr ?? new KeepingStream(),
       environment: options.environment ?? { STILLPOINT_STORE: '/backup/store' },
-      workingDirectory: options.workingDirectory ?? '/work',
+      workingDirectory: options.workingDirectory ?? '/data',
       library: fakeLibrary(this.world),
       clock: this.world.clock,
       zoneOffsetMinutes: () => options.zoneOffsetMinutes ?? 0,

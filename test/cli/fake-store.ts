@@ -2,17 +2,25 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { StillpointError } from '../../src/store/errors.js';
-import type { Finding, RestorePoint, Store, VirtualMachine } from '../../src/control/library.js';
+import type {
+  DiskRequest,
+  Finding,
+  LongCallOptions,
+  RestorePoint,
+  Store,
+  VirtualMachine,
+  VirtualMachineDisk,
+} from '../../src/index.js';
+import type { Json } from '../../src/catalog/json.js';
+import { toDiskId, toMachineId, toPointId } from '../../src/store/units.js';
 import { mebibyte, type FakeStoreState, type FakeWorld } from './fake-world.js';
 
 type Arguments<Name extends 'capture' | 'diff' | 'restore' | 'verify' | 'collect'> = Parameters<Store[Name]>;
 
-interface LongCall {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
-}
-
 const same = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase();
+
+/** A value as the JSON that a configuration file holds. */
+const json = (value: unknown): Json => value as Json;
 
 export class FakeStore implements Store {
   readonly readOnly: boolean;
@@ -38,14 +46,16 @@ export class FakeStore implements Store {
   async createVirtualMachine(request: Parameters<Store['createVirtualMachine']>[0]): Promise<VirtualMachine> {
     this.#writable();
     if (this.#state.machines.some((machine) => same(machine.name, request.name))) {
-      throw new StillpointError('MACHINE_EXISTS', `there is a machine ${request.name} already`, { machine: request.name });
+      throw new StillpointError('MACHINE_EXISTS', `there is a machine ${request.name} already`, {
+        machine: request.name,
+      });
     }
     const machine: VirtualMachine = {
-      id: this.#world.id(),
+      id: toMachineId(this.#world.id()),
       name: request.name,
       subscription: request.subscription ?? '00000000-0000-0000-0000-000000000000',
       resourceGroup: request.resourceGroup ?? 'default',
-      configuration: request.configuration ?? null,
+      configuration: json(request.configuration ?? null),
       disks: request.disks.map((disk) => this.#disk(request.name, disk)),
       createdMs: this.#world.clock.nowMs(),
     };
@@ -64,7 +74,7 @@ export class FakeStore implements Store {
       .filter((disk) => !(change.removeDisks ?? []).includes(disk.role))
       .map((disk) => ({ ...disk, source: paths[disk.role] ?? disk.source }));
     const added = (change.addDisks ?? []).map((disk) => this.#disk(machine.name, disk));
-    const configuration = 'configuration' in change ? change.configuration : machine.configuration;
+    const configuration = 'configuration' in change ? json(change.configuration) : machine.configuration;
     const changed: VirtualMachine = { ...machine, disks: [...kept, ...added], configuration };
     this.#state.machines.splice(this.#state.machines.indexOf(machine), 1, changed);
     return changed;
@@ -75,7 +85,9 @@ export class FakeStore implements Store {
     const machine = await this.virtualMachine(name);
     const count = this.#pointsOf(machine.name).length;
     if (count > 0) {
-      throw new StillpointError('MACHINE_NOT_EMPTY', `${machine.name} has ${count} restore points`, { machine: machine.name });
+      throw new StillpointError('MACHINE_NOT_EMPTY', `${machine.name} has ${count} restore points`, {
+        machine: machine.name,
+      });
     }
     this.#state.machines.splice(this.#state.machines.indexOf(machine), 1);
   }
@@ -96,7 +108,9 @@ export class FakeStore implements Store {
     this.#writable();
     const machine = await this.virtualMachine(name);
     if (options.consistency === 'applicationConsistent') {
-      throw new StillpointError('NO_WRITERS', `${machine.name} has nothing that could be frozen`, { machine: machine.name });
+      throw new StillpointError('NO_WRITERS', `${machine.name} has nothing that could be frozen`, {
+        machine: machine.name,
+      });
     }
     const startedMs = this.#world.clock.nowMs();
     const collection = options.collection ?? 'default';
@@ -108,14 +122,15 @@ export class FakeStore implements Store {
     const disks: RestorePoint['disks'][number][] = [];
     for (const disk of machine.disks) {
       const excluded = (options.exclude ?? []).includes(disk.role);
-      disks.push({ ...disk, sizeBytes: await this.#sizeOf(reference, disk.role, disk.source), excluded });
+      const sizeBytes = excluded ? 0 : await this.#sizeOf(reference, disk.role, disk.source);
+      disks.push({ ...disk, sizeBytes, excluded });
     }
-    const total = disks.reduce((sum, disk) => sum + (disk.excluded ? 0 : disk.sizeBytes), 0);
+    const total = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
     await this.#work(total, options, 800 * mebibyte);
     const isFirst = this.#pointsOf(machine.name).length === 0;
     const bytesNew = Math.floor(total / (isFirst ? 5 : 100));
     const point: RestorePoint = {
-      id: this.#world.id(),
+      id: toPointId(this.#world.id()),
       name: pointName,
       machine: machine.name,
       collection,
@@ -199,7 +214,10 @@ export class FakeStore implements Store {
     await this.#work(disk.sizeBytes, options, 1600 * mebibyte);
     const content = this.#world.contents.get(`${point.reference}/${disk.role}`);
     if (content === undefined) this.#world.files.add(to);
-    else await writeFile(to, content, { flag: options.overwrite === true ? 'w' : 'wx' });
+    else
+      await writeFile(to, this.#world.corrupts ? content.subarray(1) : content, {
+        flag: options.overwrite === true ? 'w' : 'wx',
+      });
     return { sizeBytes: disk.sizeBytes, bytesWritten: content?.length ?? Math.floor(disk.sizeBytes / 3) };
   }
 
@@ -233,7 +251,13 @@ export class FakeStore implements Store {
     const hits =
       point === undefined
         ? []
-        : [{ point: point.reference, disk: point.disks[0]?.role ?? '', ranges: [{ offset: 1_048_576, length: 65_536 }] }];
+        : [
+            {
+              point: point.reference,
+              disk: point.disks[0]?.role ?? '',
+              ranges: [{ offset: 1_048_576, length: 65_536 }],
+            },
+          ];
     return {
       findings: options.readData === true ? this.#world.findings.map((finding) => ({ ...finding, hits })) : [],
       pointsChecked: this.#state.points.length,
@@ -248,7 +272,6 @@ export class FakeStore implements Store {
       info: this.info,
       path: this.#path,
       readOnly: this.readOnly,
-      lockedByOther: this.#world.locked.has(this.#path),
       machines: this.#state.machines.length,
       points: this.#state.points.length,
       packCount: Math.ceil(packBytes / (64 * mebibyte)),
@@ -261,7 +284,9 @@ export class FakeStore implements Store {
     };
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#world.openCount -= 1;
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
@@ -279,12 +304,12 @@ export class FakeStore implements Store {
     return this.#state.points.reduce((sum, point) => sum + point.captured.bytesStored, 0);
   }
 
-  #disk(machine: string, { role, external, sectorBytes }: { role: string; external: string; sectorBytes?: number }) {
+  #disk(machine: string, { role, external, sectorBytes }: DiskRequest): VirtualMachineDisk {
     return {
-      id: this.#world.id(),
+      id: toDiskId(this.#world.id()),
       role,
       name: `${machine}-${role}`,
-      kind: 'external' as const,
+      kind: 'external',
       source: external,
       sectorBytes: sectorBytes ?? 512,
     };
@@ -307,11 +332,16 @@ export class FakeStore implements Store {
       this.#world.contents.set(`${reference}/${role}`, content);
       return content.length;
     } catch (error) {
-      throw new StillpointError('SOURCE_NOT_FOUND', `the image of disk ${role}, ${path}, does not exist`, { path }, error);
+      throw new StillpointError(
+        'SOURCE_NOT_FOUND',
+        `the image of disk ${role}, ${path}, does not exist`,
+        { path },
+        error,
+      );
     }
   }
 
-  async #work(totalBytes: number, call: LongCall, bytesPerSecond: number): Promise<void> {
+  async #work(totalBytes: number, call: LongCallOptions, bytesPerSecond: number): Promise<void> {
     const { failure } = this.#world;
     call.onProgress?.({ doneBytes: 0, totalBytes });
     if (failure !== null) throw failure;

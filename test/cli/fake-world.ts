@@ -5,8 +5,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../src/control/context.js';
-import type { RestorePoint, StoreInfo, VirtualMachine } from '../../src/control/library.js';
+import type { CommandClock } from '../../src/control/clock.js';
+import type { RestorePoint, StoreInfo, VirtualMachine } from '../../src/index.js';
 
 export const mebibyte: number = 1024 ** 2;
 
@@ -21,19 +21,21 @@ export interface FakeStoreState {
 
 /** Everything outside the process that a command could meet. */
 export class FakeWorld {
-  readonly stores: Map<string, FakeStoreState> = new Map();
+  readonly stores: Map<string, FakeStoreState> = new Map<string, FakeStoreState>();
   /** Sizes of images that exist only here; other paths are read from the file system. */
-  readonly images: Map<string, number> = new Map();
+  readonly images: Map<string, number> = new Map<string, number>();
   /** Contents of captured real files, by point and role. */
-  readonly contents: Map<string, Buffer> = new Map();
+  readonly contents: Map<string, Buffer> = new Map<string, Buffer>();
   /** Restored files that exist only here. */
-  readonly files: Set<string> = new Set();
+  readonly files: Set<string> = new Set<string>();
   /** Stores that another process has open for writing. */
-  readonly locked: Set<string> = new Set();
+  readonly locked: Set<string> = new Set<string>();
   /** Long calls tell half of their progress, then wait to be cancelled. */
   hangs = false;
   /** They do not heed that they are cancelled. */
   stubborn = false;
+  /** Restored files differ from what was captured. */
+  corrupts = false;
   /** Told when a long call hangs. */
   onHang: () => void = () => undefined;
   /** Thrown by long calls. */
@@ -44,10 +46,14 @@ export class FakeWorld {
   extents: Iterable<{ offset: number; length: number; kind: 'data' | 'zero' }> | null = null;
   /** What was opened: `path` or `path (read-only)`. */
   readonly openings: string[] = [];
+  /** Threads that the last opening asked for. */
+  threads: number | null = null;
+  /** Stores that are open now. */
+  openCount = 0;
   #timeMs = Date.UTC(2026, 10, 23, 4, 28, 14);
   #ids = 0;
 
-  readonly clock: Clock = {
+  readonly clock: CommandClock = {
     nowMs: () => this.#timeMs,
     monotonicMs: () => this.#timeMs,
   };

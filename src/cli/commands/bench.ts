@@ -21,7 +21,9 @@ export function benchCommand(program: Command, invoke: Invoke): void {
     .addOption(
       completes(new Option('--images <path...>', 'images to capture, as one machine').makeOptionMandatory(), 'file'),
     )
-    .addOption(completes(new Option('--dir <dir>', 'where to make the store (default: the temporary directory)'), 'directory'))
+    .addOption(
+      completes(new Option('--dir <dir>', 'where to make the store (default: the temporary directory)'), 'directory'),
+    )
     .option('--keep', 'keep the store and the restored files');
   withChunkOptions(command).action((options: BenchOptions, command: Command) =>
     invoke(command, {

@@ -41,7 +41,9 @@ export function completionCommands(program: Command, invoke: Invoke): void {
           const { storeAmong } = await import('../completion/typed-words.js');
           const storePath = storeAmong(words, invoke.workingDirectory) ?? context.storePath;
           // Whatever goes wrong, a half typed line is no place for a message.
-          return complete({ ...context, storePath, onFindings: () => undefined }, { kind, words }).catch(() => ({ value: [] }));
+          return complete({ ...context, storePath, onFindings: () => undefined }, { kind, words }).catch(() => ({
+            value: [],
+          }));
         },
         render: (result) => result.value.join('\n'),
       }),

@@ -42,7 +42,11 @@ const configOption = (): Option =>
 
 /** Adds `vm` and the commands below it. */
 export function machineCommands(program: Command, invoke: Invoke): void {
-  const vm = program.command('vm').description('Create, list, show, update and delete virtual machines.').usage('<command>').helpCommand(false);
+  const vm = program
+    .command('vm')
+    .description('Create, list, show, update and delete virtual machines.')
+    .usage('<command>')
+    .helpCommand(false);
 
   vm.command('create')
     .description('Create a machine with the disks that are captured together.')
@@ -52,7 +56,10 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addOption(configOption())
     .option('--resource-group <name>', 'resource group (default: default)')
     .option('--subscription <id>', 'subscription (default: the zero GUID)')
-    .addHelpText('after', '\nExample: stillpoint vm create web1 --external os=/images/os.raw --external data=/dev/vg0/data')
+    .addHelpText(
+      'after',
+      '\nExample: stillpoint vm create web1 --external os=/images/os.raw --external data=/dev/vg0/data',
+    )
     .action((name: string, options: CreateOptions, command: Command) =>
       invoke(command, {
         run: async (context) => {
@@ -96,7 +103,10 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addArgument(machineArgument())
     .addOption(externalOption('a disk to add, or the new path of the one with that role'))
     .addOption(
-      completes(new Option('--remove-disk <role>', 'a disk that the machine no longer has').argParser(gatherWord), 'role'),
+      completes(
+        new Option('--remove-disk <role>', 'a disk that the machine no longer has').argParser(gatherWord),
+        'role',
+      ),
     )
     .addOption(sectorOption('sector size of added disks: 512 or 4096 (default: 512)'))
     .addOption(configOption())

@@ -56,7 +56,10 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
         run: async (context) => {
           const { restoreAll, restoreDisk } = await import('../../control/commands/restore.js');
           if (options.to === undefined) {
-            return restoreAll(context, { ...settings, toDirectory: resolve(invoke.workingDirectory, options.toDir ?? '') });
+            return restoreAll(context, {
+              ...settings,
+              toDirectory: resolve(invoke.workingDirectory, options.toDir ?? ''),
+            });
           }
           const to = resolve(invoke.workingDirectory, options.to);
           return restoreDisk(context, { ...settings, disk: options.disk ?? null, to });
@@ -67,7 +70,7 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
 
   program
     .command('portable-restore')
-    .description("Write a disk to a new file with the independent reader, which needs no native addon.")
+    .description('Write a disk to a new file with the independent reader, which needs no native addon.')
     .addArgument(pointArgument('[point]'))
     .addOption(new Option('--list', 'list the points that it finds').conflicts(['disk', 'to']))
     .addOption(completes(new Option('--disk <role>', 'role of the disk'), 'role'))

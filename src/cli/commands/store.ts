@@ -43,8 +43,7 @@ export function storeCommands(program: Command, invoke: Invoke): void {
     .description('Make a store.')
     .action((options: ChunkOptions, command: Command) =>
       invoke(command, {
-        run: async (context) =>
-          (await import('../../control/commands/init.js')).init(context, chunkRequest(options)),
+        run: async (context) => (await import('../../control/commands/init.js')).init(context, chunkRequest(options)),
         render: async (result, style) => (await import('../render/reports.js')).initReport(result, style),
       }),
     );

@@ -82,19 +82,18 @@ export function zshScript(shapes: readonly CommandShape[]): string {
 # zsh completion for stillpoint
 # stillpoint completion zsh > "\${fpath[1]}/_stillpoint"
 
-# Offers names out of the store.
+# Offers names out of the store; the last argument is their kind, those before it are for compadd.
 _stillpoint_names() {
   local -a names
-  names=(\${(f)"$(stillpoint __complete $1 -- "\${(@)_stillpoint_typed}" 2>/dev/null)"})
-  shift
-  compadd "$@" -a names
+  names=(\${(f)"$(stillpoint __complete \${argv[-1]} -- "\${(@)_stillpoint_typed}" 2>/dev/null)"})
+  compadd "\${(@)argv[1,-2]}" -a names
 }
 
 _stillpoint_role_and_file() {
   if compset -P '*='; then
     _files
   else
-    _stillpoint_names role -S '=' -q
+    _stillpoint_names "$@" -S '=' -q role
   fi
 }
 

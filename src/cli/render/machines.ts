@@ -1,6 +1,6 @@
 /** Virtual machines as people read them. */
 
-import type { VirtualMachine } from '../../control/library.js';
+import type { VirtualMachine } from '../../index.js';
 import { fields, table } from './layout.js';
 import { bold, type Style } from './style.js';
 import { formatCountOf, formatTime } from './units.js';

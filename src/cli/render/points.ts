@@ -1,6 +1,6 @@
 /** Restore points as people read them. */
 
-import type { RestorePoint } from '../../control/library.js';
+import type { RestorePoint } from '../../index.js';
 import type { PortablePoint } from '../../control/commands/portable-restore.js';
 import { fields, table } from './layout.js';
 import { configurationText } from './machines.js';

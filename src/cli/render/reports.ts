@@ -1,14 +1,20 @@
 /** Answers of init, restore, verify, gc and delete as people read them. */
 
-import type { CollectResult } from '../../control/commands/gc.js';
-import type { DiffSummary, Extent } from '../../control/commands/diff.js';
+import type { DiffSummary } from '../../control/commands/diff.js';
 import type { InitResult } from '../../control/commands/init.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
-import type { VerifyResult } from '../../control/commands/verify.js';
-import type { Finding, StoreInfo } from '../../control/library.js';
+import type { CollectReport, Extent, Finding, StoreInfo, VerifyReport } from '../../index.js';
 import { fields, table } from './layout.js';
 import { bold, green, red, type Style } from './style.js';
-import { formatBytes, formatChosenBytes, formatCount, formatCountOf, formatDuration, formatRate, rateOf } from './units.js';
+import {
+  formatBytes,
+  formatChosenBytes,
+  formatCount,
+  formatCountOf,
+  formatDuration,
+  formatRate,
+  rateOf,
+} from './units.js';
 
 /** A store's compression in words. */
 export function compressionText(info: StoreInfo): string {
@@ -63,7 +69,7 @@ export function findingLines(finding: Finding, style: Style): string[] {
 }
 
 /** What verification found. */
-export function verifyReport(result: VerifyResult, style: Style): string {
+export function verifyReport(result: VerifyReport, style: Style): string {
   const looked = [
     formatCountOf(result.pointsChecked, 'point', 'points'),
     formatCountOf(result.chunksChecked, 'chunk', 'chunks'),
@@ -77,7 +83,7 @@ export function verifyReport(result: VerifyResult, style: Style): string {
 }
 
 /** What a collection gave back, or would. */
-export function collectReport(result: CollectResult, style: Style): string {
+export function collectReport(result: CollectReport, style: Style): string {
   const freed = bold(style, formatBytes(result.bytesFreed));
   return [
     result.dryRun ? `would free ${freed}` : `freed ${freed}`,
@@ -107,7 +113,8 @@ export function extentLine(extent: Extent): string {
 /** The sums of a diff. */
 export function diffReport(summary: DiffSummary): string {
   const { sizeBefore, sizeAfter, dataBytes, zeroBytes } = summary;
-  const size = sizeBefore === sizeAfter ? formatBytes(sizeAfter) : `${formatBytes(sizeBefore)} -> ${formatBytes(sizeAfter)}`;
+  const size =
+    sizeBefore === sizeAfter ? formatBytes(sizeAfter) : `${formatBytes(sizeBefore)} -> ${formatBytes(sizeAfter)}`;
   const changed = formatBytes(dataBytes + zeroBytes);
   const extents = formatCountOf(summary.extentCount, 'extent', 'extents');
   const kinds = `${formatBytes(dataBytes)} data, ${formatBytes(zeroBytes)} zero`;

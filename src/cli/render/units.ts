@@ -1,6 +1,6 @@
 /** Numbers, times and modes as people read them. */
 
-import type { ConsistencyMode } from '../../control/library.js';
+import type { ConsistencyMode } from '../../store/units.js';
 import type { Style } from './style.js';
 
 const byteUnits = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;

@@ -1,7 +1,8 @@
 /** Captures all disks of a machine as one restore point. */
 
 import { progressOf, type CommandContext } from '../context.js';
-import type { ConsistencyMode, RestorePoint } from '../library.js';
+import type { RestorePoint } from '../../index.js';
+import type { ConsistencyMode } from '../../store/units.js';
 import { withStore } from '../opening.js';
 
 export interface CaptureRequest {
@@ -22,10 +23,10 @@ export interface CaptureRequest {
 export async function capture(context: CommandContext, request: CaptureRequest): Promise<RestorePoint> {
   return withStore(context, (store) =>
     store.capture(request.machine, {
-      ...(request.name === null ? {} : { name: request.name }),
-      ...(request.collection === null ? {} : { collection: request.collection }),
-      ...(request.consistency === null ? {} : { consistency: request.consistency }),
-      ...(request.exclude.length === 0 ? {} : { exclude: [...request.exclude] }),
+      name: request.name ?? undefined,
+      collection: request.collection ?? undefined,
+      consistency: request.consistency ?? undefined,
+      exclude: request.exclude,
       frozen: request.frozen,
       signal: context.signal,
       onProgress: progressOf(context, `capture ${request.machine}`),

@@ -1,7 +1,7 @@
 /** Deletes restore points. */
 
 import type { CommandContext } from '../context.js';
-import type { RestorePoint } from '../library.js';
+import type { RestorePoint } from '../../index.js';
 import { withStore } from '../opening.js';
 import type { DeletedResult } from './machines.js';
 

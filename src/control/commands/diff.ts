@@ -5,12 +5,10 @@
  * gives its result to a receiver instead of returning it, and the store is closed when the receiver is done.
  */
 
-import type { Store } from '../library.js';
+import type { DiffHeader, Extent } from '../../index.js';
 import { progressOf, type CommandContext } from '../context.js';
 import { withStore } from '../opening.js';
 import { roleIn } from '../roles.js';
-
-export type Extent = ReturnType<Store['diff']> extends AsyncIterable<infer Item> ? Item : never;
 
 export interface DiffRequest {
   readonly before: string;
@@ -21,12 +19,6 @@ export interface DiffRequest {
   readonly diskBefore: string | null;
   /** Null: whole chunks, compared without reading them. */
   readonly granularity: number | null;
-}
-
-export interface DiffHeader {
-  readonly sizeBefore: number;
-  readonly sizeAfter: number;
-  readonly granularity: number;
 }
 
 /** A diff while it is found. `extents` can be read once. */
@@ -63,8 +55,8 @@ export async function diff(
     const disk = roleIn(await store.restorePoint(request.after), request.disk);
     const found = store.diff(request.before, request.after, {
       disk,
-      ...(request.diskBefore === null ? {} : { diskBefore: request.diskBefore }),
-      ...(request.granularity === null ? {} : { granularity: request.granularity }),
+      diskBefore: request.diskBefore ?? undefined,
+      granularity: request.granularity ?? undefined,
       signal: context.signal,
       onProgress: progressOf(context, `diff ${disk}`),
     });

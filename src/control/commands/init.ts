@@ -1,7 +1,8 @@
 /** Makes a store. */
 
 import type { CommandContext } from '../context.js';
-import type { Compression, StoreInfo } from '../library.js';
+import type { StoreInfo } from '../../index.js';
+import type { Compression } from '../library.js';
 import { withStore } from '../opening.js';
 
 export interface InitRequest {
@@ -20,9 +21,9 @@ export interface InitResult {
 export async function init(context: CommandContext, request: InitRequest): Promise<InitResult> {
   await context.library.createStore({
     path: context.storePath,
-    ...(request.chunkBytes === null ? {} : { chunkBytes: request.chunkBytes }),
-    ...(request.compression === null ? {} : { compression: request.compression }),
-    ...(request.compressionLevel === null ? {} : { compressionLevel: request.compressionLevel }),
+    chunkBytes: request.chunkBytes ?? undefined,
+    compression: request.compression ?? undefined,
+    compressionLevel: request.compressionLevel ?? undefined,
   });
   return withStore(context, async (store) => ({ path: context.storePath, info: store.info }));
 }

@@ -1,7 +1,7 @@
 /** Lists restore points. */
 
 import type { CommandContext } from '../context.js';
-import type { RestorePoint } from '../library.js';
+import type { RestorePoint } from '../../index.js';
 import { withStoreToLook } from '../opening.js';
 
 export interface ListRequest {

@@ -2,7 +2,7 @@
 
 import { StillpointError } from '../../store/errors.js';
 import type { CommandContext } from '../context.js';
-import type { VirtualMachine, VirtualMachineChange } from '../library.js';
+import type { DiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 
 /** An external disk as a caller names it; the path is absolute. */
@@ -44,15 +44,17 @@ export interface DeletedResult {
   readonly deleted: readonly string[];
 }
 
-function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null) {
-  return { role: disk.role, external: disk.path, ...(sectorBytes === null ? {} : { sectorBytes }) };
+function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): DiskRequest {
+  return { role: disk.role, external: disk.path, sectorBytes: sectorBytes ?? undefined };
 }
 
 function refuseRepeatedRoles(disks: readonly ExternalDisk[]): void {
   const seen = new Set<string>();
   for (const { role } of disks) {
     if (seen.has(role.toLowerCase())) {
-      throw new StillpointError('ARGUMENT_INVALID', `the role ${role} is given twice; each disk needs its own`, { role });
+      throw new StillpointError('ARGUMENT_INVALID', `the role ${role} is given twice; each disk needs its own`, {
+        role,
+      });
     }
     seen.add(role.toLowerCase());
   }
@@ -65,8 +67,8 @@ export async function createMachine(context: CommandContext, request: CreateMach
     store.createVirtualMachine({
       name: request.name,
       disks: request.disks.map((disk) => newDisk(disk, request.sectorBytes)),
-      ...(request.resourceGroup === null ? {} : { resourceGroup: request.resourceGroup }),
-      ...(request.subscription === null ? {} : { subscription: request.subscription }),
+      resourceGroup: request.resourceGroup ?? undefined,
+      subscription: request.subscription ?? undefined,
       ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
     }),
   );
@@ -88,15 +90,16 @@ export async function showMachine(context: CommandContext, request: { readonly n
   }));
 }
 
-/** Splits named disks into those that are new and those whose path changes. */
+/** Splits named disks into those that are new, also in the role of one that goes, and those whose path changes. */
 function changeOf(machine: VirtualMachine, request: UpdateMachineRequest): VirtualMachineChange {
-  const roles = new Set(machine.disks.map((disk) => disk.role.toLowerCase()));
+  const gone = new Set(request.removeDisks.map((role) => role.toLowerCase()));
+  const roles = new Set(machine.disks.map((disk) => disk.role.toLowerCase()).filter((role) => !gone.has(role)));
   const added = request.disks.filter((disk) => !roles.has(disk.role.toLowerCase()));
   const moved = request.disks.filter((disk) => roles.has(disk.role.toLowerCase()));
   return {
-    ...(added.length === 0 ? {} : { addDisks: added.map((disk) => newDisk(disk, request.sectorBytes)) }),
-    ...(moved.length === 0 ? {} : { paths: Object.fromEntries(moved.map((disk) => [disk.role, disk.path])) }),
-    ...(request.removeDisks.length === 0 ? {} : { removeDisks: request.removeDisks }),
+    addDisks: added.map((disk) => newDisk(disk, request.sectorBytes)),
+    paths: Object.fromEntries(moved.map((disk) => [disk.role, disk.path])),
+    removeDisks: request.removeDisks,
     ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
   };
 }

@@ -1,7 +1,7 @@
 /** Lists and restores without the engine: the reader written from the format document alone. */
 
 import { progressOf, type CommandContext } from '../context.js';
-import type { PortableStore } from '../library.js';
+import type { PortableStore } from '../../portable/index.js';
 import type { RestoreResult } from './restore.js';
 
 export type PortablePoint = ReturnType<PortableStore['points']>[number];

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StillpointError } from '../../store/errors.js';
 import { progressOf, type CommandContext } from '../context.js';
-import type { Store } from '../library.js';
+import type { Store } from '../../index.js';
 import { withStore } from '../opening.js';
 import { roleIn } from '../roles.js';
 

@@ -1,7 +1,7 @@
 /** Shows one restore point, or one machine. */
 
 import type { CommandContext } from '../context.js';
-import type { RestorePoint } from '../library.js';
+import type { RestorePoint } from '../../index.js';
 import { withStoreToLook } from '../opening.js';
 import { showMachine, type MachineView } from './machines.js';
 
