@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -26,7 +26,7 @@ export function userDisks(images) {
   };
 }
 
-/** Two disks of our own at three moments. */
+/** Two disks of our own at three moments: made with mke2fs, then changed in place with debugfs, as a machine would. */
 export async function ownDisks(place) {
   await requireMke2fs();
   const tree = path.join(place, 'tree');
@@ -34,10 +34,6 @@ export async function ownDisks(place) {
   const database = path.join(data, 'orders.db');
   const os = { role: 'os', image: path.join(place, 'os.raw'), tree, size: '1G', uuid: uuid(1) };
   const disk = { role: 'data', image: path.join(place, 'data.raw'), tree: data, size: '256M', uuid: uuid(2) };
-  const image = async () => {
-    for (const made of [os, disk]) await makeExt4(made);
-    await pause();
-  };
   const moments = [
     {
       name: 'monday',
@@ -47,26 +43,34 @@ export async function ownDisks(place) {
         await cp(path.join(checkout, 'node_modules'), path.join(tree, 'opt/packages'), { recursive: true });
         await cp(process.execPath, path.join(tree, 'usr/bin/node'));
         fill(database, 200_000);
-        await image();
+        for (const made of [os, disk]) await makeExt4(made);
+        await pause();
       },
     },
     {
       name: 'tuesday',
       what: 'sources added, 2 % of the rows updated',
       async make() {
-        await cp(path.join(checkout, 'src'), path.join(tree, 'opt/stillpoint'), { recursive: true });
+        const sources = path.join(checkout, 'src');
+        const added = (await readdir(sources, { recursive: true })).filter((file) => file.endsWith('.ts'));
+        const writes = added.map((file) => `write ${path.join(sources, file)} ${file.replaceAll('/', '-')}`);
+        await change(os.image, ['mkdir opt/stillpoint', 'cd opt/stillpoint', ...writes]);
         update(database, 50);
-        await image();
+        await change(disk.image, ['rm orders.db', `write ${database} orders.db`]);
+        await pause();
       },
     },
     {
       name: 'wednesday',
-      what: 'files deleted, 1 % of the rows updated',
+      what: 'sources deleted, 1 % of the rows updated',
       async make() {
-        await rm(path.join(tree, 'opt/packages/.bin'), { recursive: true, force: true });
-        await writeFile(path.join(tree, 'opt/notes.txt'), 'cleaned up\n'.repeat(1000));
+        const added = (await readdir(path.join(checkout, 'src'), { recursive: true })).filter((file) =>
+          file.endsWith('.ts'),
+        );
+        await change(os.image, ['cd opt/stillpoint', ...added.map((file) => `rm ${file.replaceAll('/', '-')}`)]);
         update(database, 100);
-        await image();
+        await change(disk.image, ['rm orders.db', `write ${database} orders.db`]);
+        await pause();
       },
     },
   ];
@@ -108,6 +112,14 @@ async function requireMke2fs() {
 
 /** mke2fs lies in sbin, which is not on everyone's path. */
 const toolEnv = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin` };
+
+/** Changes the files of an ext4 image in place. */
+async function change(image, commands) {
+  const script = `${image}.debugfs`;
+  await writeFile(script, `${commands.join('\n')}\n`);
+  await run('debugfs', ['-w', '-f', script, image], { env: toolEnv, maxBuffer: 16 << 20 });
+  await rm(script);
+}
 
 async function makeExt4({ image, tree, size, uuid: id }) {
   await rm(image, { force: true });

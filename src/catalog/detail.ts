@@ -6,37 +6,18 @@
 
 import type { Manifest } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
-import { toPointId, type CollectionId, type MachineId, type PointId } from '../store/units.js';
-import { deepFreeze, type Json } from './json.js';
+import { toPointId, type PointId } from '../store/units.js';
+import { deepFreeze } from './json.js';
 import type {
   Captured,
   CollectionRecord,
-  Consistency,
   MachineRecord,
-  PointDisk,
+  ManifestDetail,
   PointFailure,
   PointRecord,
   PointState,
 } from './record.js';
 import { detailSchema, firstIssue } from './record-schema.js';
-
-/** The detail of one manifest. */
-export interface ManifestDetail {
-  readonly machine: {
-    readonly id: MachineId;
-    readonly name: string;
-    readonly subscription: string;
-    readonly resourceGroup: string;
-  };
-  readonly collection: { readonly id: CollectionId; readonly name: string };
-  readonly name: string;
-  readonly sequence: number;
-  readonly createdMs: number;
-  readonly consistency: Consistency;
-  readonly configuration: Json;
-  readonly disks: readonly PointDisk[];
-  readonly captured: Captured;
-}
 
 /** A published restore point with its detail read. */
 export interface PublishedPoint {
@@ -93,7 +74,7 @@ export function decodeManifest(manifest: Manifest): PublishedPoint {
 /** The record of a published point under the names that the catalog knows it by. */
 export function pointOf(
   published: PublishedPoint,
-  name = published.detail.name,
+  name: string = published.detail.name,
   state: PointState = 'copied',
   failure: PointFailure | null = null,
 ): PointRecord {

@@ -61,8 +61,7 @@ function provenPayload(checksum: Checksum, key: string, value: Uint8Array): { pa
 
 /** A record's payload as JSON text: all members but the type, which the key has. */
 export function payloadText(record: CatalogRecord): string {
-  const { type: _, ...payload } = record;
-  return JSON.stringify(payload);
+  return JSON.stringify({ ...record, type: undefined });
 }
 
 /** A record as bytes. */

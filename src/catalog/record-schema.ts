@@ -1,5 +1,5 @@
 /**
- * What records and details look like, checked: the types of `record.ts` and `detail.ts` as zod schemas.
+ * What records and details look like, checked: the types of `record.ts` as zod schemas.
  *
  * A record's checksum was verified before it gets here, so a refusal means a defect or a forged file, and the message
  * needs no more than the first thing that is wrong.
@@ -8,9 +8,17 @@
 import * as z from 'zod';
 
 import { consistencyModes, idPattern, toCollectionId, toDiskId, toMachineId, toPointId } from '../store/units.js';
-import { isJson } from './json.js';
+import { isJson, type Json } from './json.js';
 import { isName } from './names.js';
-import { pointStates } from './record.js';
+import {
+  pointStates,
+  type CollectionRecord,
+  type DiskRecord,
+  type MachineRecord,
+  type ManifestDetail,
+  type PointRecord,
+  type SequenceRecord,
+} from './record.js';
 
 const id = z.string().regex(idPattern);
 const machineId = id.transform(toMachineId);
@@ -21,7 +29,7 @@ const name = z.string().refine(isName);
 const count = z.number().int().nonnegative();
 /** Times may lie before 1970 on a machine whose clock was never set. */
 const time = z.number().int();
-const json = z.custom(isJson);
+const json = z.custom<Json>(isJson);
 const sectorBytes = z.union([z.literal(512), z.literal(4096)]);
 
 const pointDisk = z.object({
@@ -43,8 +51,17 @@ const consistency = z.object({
 
 const captured = z.object({ startedMs: time, endedMs: time, bytesRead: count, bytesNew: count, bytesStored: count });
 
+/** The payload schema of each type of record. */
+export interface PayloadSchemas {
+  readonly machine: z.ZodType<Omit<MachineRecord, 'type'>>;
+  readonly disk: z.ZodType<Omit<DiskRecord, 'type'>>;
+  readonly collection: z.ZodType<Omit<CollectionRecord, 'type'>>;
+  readonly point: z.ZodType<Omit<PointRecord, 'type'>>;
+  readonly sequence: z.ZodType<Omit<SequenceRecord, 'type'>>;
+}
+
 /** The payloads, by the record's type. Members that are not known are refused. */
-export const payloadSchemas = {
+export const payloadSchemas: PayloadSchemas = {
   machine: z.strictObject({
     id: machineId,
     name,
@@ -83,7 +100,7 @@ export const payloadSchemas = {
 };
 
 /** The detail of a manifest (format.md section 7). Members that are not known are ignored. */
-export const detailSchema = z.object({
+export const detailSchema: z.ZodType<ManifestDetail> = z.object({
   machine: z.object({ id: machineId, name, subscription: z.string(), resourceGroup: name }),
   collection: z.object({ id: collectionId, name }),
   name,

@@ -107,6 +107,24 @@ export interface PointRecord {
   readonly captured: Captured | null;
 }
 
+/** The detail of a manifest: what it says about its point besides sizes and roots. docs/format.md, section 7. */
+export interface ManifestDetail {
+  readonly machine: {
+    readonly id: MachineId;
+    readonly name: string;
+    readonly subscription: string;
+    readonly resourceGroup: string;
+  };
+  readonly collection: { readonly id: CollectionId; readonly name: string };
+  readonly name: string;
+  readonly sequence: number;
+  readonly createdMs: number;
+  readonly consistency: Consistency;
+  readonly configuration: Json;
+  readonly disks: readonly PointDisk[];
+  readonly captured: Captured;
+}
+
 /** The sequence given to the machine's newest point, so that none is given twice. */
 export interface SequenceRecord {
   readonly type: 'sequence';

@@ -22,9 +22,10 @@ export const errorTable = {
   CANCELLED: { kind: 'retry', origin: 'engine', action: 'Call again if it was not meant to stop; nothing was left half done.' },
   CAPTURE_IN_PROGRESS: { kind: 'retry', origin: 'control', action: 'Wait until the running capture of this machine has ended.' },
   CATALOG_DAMAGED: { kind: 'fix-data', origin: 'control', action: 'Open the store for writing; the catalog is then rebuilt from the manifests and its dump.' },
-  CHUNK_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Run verify --read-data to see which points are hit; a new capture of the same content stores the chunk again after gc.' },
+  CHUNK_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Run verify --read-data to see which points are hit, and bring the pack back from a copy of the store; other points and disks stay usable.' },
   CHUNK_MISSING: { kind: 'fix-data', origin: 'engine', action: 'A pack file is missing; bring it back, or run verify to see which points are hit.' },
   COLLECTION_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the machine to see its collections.' },
+  DISK_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another role, or another name for the machine: disks are called MACHINE-ROLE.' },
   DISK_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'Show the point or machine to see the roles of its disks.' },
   INDEX_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Nothing needs to be done: the index is rebuilt from the packs by the next capture or gc.' },
   INTERNAL: { kind: 'report', origin: 'engine', action: 'This is a defect; report it with the message and the command.' },
@@ -33,6 +34,7 @@ export const errorTable = {
   MACHINE_NOT_EMPTY: { kind: 'fix-call', origin: 'control', action: 'Delete its restore points first.' },
   MACHINE_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the store to see its machines.' },
   MANIFEST_DAMAGED: { kind: 'fix-data', origin: 'engine', action: 'Bring the manifest file back from a copy of the store, or delete the point.' },
+  MANIFEST_UNKNOWN: { kind: 'report', origin: 'control', action: 'Nothing: the manifest was put into quarantine. If its point is missed, bring the store\'s files back from a copy.' },
   NAME_AMBIGUOUS: { kind: 'fix-call', origin: 'control', action: 'Name the collection too: VM/COLLECTION/POINT.' },
   NAME_INVALID: { kind: 'fix-call', origin: 'control', action: 'Use 1 to 80 of A-Z a-z 0-9 _ . - with a letter or digit at both ends.' },
   NO_SPACE: { kind: 'retry', origin: 'engine', action: 'Free space on the file system (delete points, then gc), then call again.' },
@@ -45,6 +47,7 @@ export const errorTable = {
   POINT_LIMIT_REACHED: { kind: 'fix-call', origin: 'control', action: 'Delete restore points of this machine first.' },
   POINT_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'List the machine to see its points.' },
   RESTORE_POINT_LOST: { kind: 'fix-data', origin: 'control', action: 'The point\'s manifest is gone; delete the point, or bring the manifest back from a copy.' },
+  RESTORE_POINT_RETURNED: { kind: 'report', origin: 'control', action: 'Nothing: the point\'s manifest is back and the point can be read again.' },
   SOURCE_CHANGED: { kind: 'retry', origin: 'engine', action: 'Stop whatever writes to the image, or capture a snapshot or copy of it.' },
   SOURCE_NOT_A_DISK: { kind: 'fix-call', origin: 'engine', action: 'Name an image file or a block device.' },
   SOURCE_NOT_EXCLUSIVE: { kind: 'fix-call', origin: 'engine', action: 'Unmount the device, or freeze its file system and say --frozen.' },
@@ -63,10 +66,14 @@ export const errorTable = {
   TARGET_EXISTS: { kind: 'fix-call', origin: 'engine', action: 'Choose another target, or ask to overwrite it.' },
   TARGET_INVALID: { kind: 'fix-call', origin: 'engine', action: 'Name a file in an existing directory, or a block device.' },
   TARGET_TOO_SMALL: { kind: 'fix-call', origin: 'engine', action: 'Use a target at least as large as the disk.' },
-} as const satisfies Record<string, CodeRow>;
+  WORK_INTERRUPTED: { kind: 'report', origin: 'control', action: 'Nothing: opening the store put it right. Capture again if a point is missed.' },
+} as const;
 
 /** A stable error code. */
 export type ErrorCode = keyof typeof errorTable;
+
+/** The same table under its rows' type: the type checker proves here that every row is complete. */
+const rows: Readonly<Record<ErrorCode, CodeRow>> = errorTable;
 
 /** Paths, ids, offsets and the like that say what an error is about. */
 export type ErrorContext = Readonly<Record<string, string | number | readonly string[]>>;
@@ -86,8 +93,8 @@ export class StillpointError extends Error {
   constructor(code: ErrorCode, message: string, context: ErrorContext = {}, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
-    this.kind = errorTable[code].kind;
-    this.action = errorTable[code].action;
+    this.kind = rows[code].kind;
+    this.action = rows[code].action;
     this.context = context;
   }
 

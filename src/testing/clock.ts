@@ -11,7 +11,7 @@ export interface ManualClock extends Clock {
 }
 
 /** A clock that stands at `startMs` (2026-11-23T04:28:14Z when left out). */
-export function manualClock(startMs = Date.UTC(2026, 10, 23, 4, 28, 14)): ManualClock {
+export function manualClock(startMs: number = Date.UTC(2026, 10, 23, 4, 28, 14)): ManualClock {
   let now = startMs;
   return {
     nowMs: () => now,

@@ -13,6 +13,7 @@ module.exports.NativeDiff = addon.NativeDiff;
 module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeOperation = addon.NativeOperation;
 module.exports.NativeScan = addon.NativeScan;
+module.exports.NativeWorld = addon.NativeWorld;
 module.exports.createStore = addon.createStore;
 module.exports.engineLimits = addon.engineLimits;
 module.exports.errorCodes = addon.errorCodes;

@@ -134,6 +134,83 @@ export declare class NativeScan {
   abandon(): void
 }
 
+/** A world. */
+export declare class NativeWorld {
+  /** An empty world whose ids follow from `seed`. */
+  constructor(seed: number, nowMs: number)
+  /** Sets the time. */
+  setTimeMs(nowMs: number): void
+  /** Limits the space of the file system; null lifts the limit. */
+  setCapacity(bytes?: number | undefined | null): void
+  /**
+   * Puts a file there, durable, with its folders.
+   *
+   * # Errors
+   * The path leads through a file.
+   */
+  installFile(path: string, bytes: Uint8Array): void
+  /** The bytes of a file; null when there is none. */
+  readFile(path: string): Uint8Array | null
+  /**
+   * Sets the length of a file; what is added is a hole.
+   *
+   * # Errors
+   * There is no such file.
+   */
+  setLength(path: string, length: number): void
+  /**
+   * Writes bytes into a file, durable.
+   *
+   * # Errors
+   * There is no such file.
+   */
+  writeFile(path: string, offset: number, bytes: Uint8Array): void
+  /**
+   * Makes a hole in a file, durable.
+   *
+   * # Errors
+   * There is no such file.
+   */
+  punchHole(path: string, offset: number, length: number): void
+  /** All files. */
+  files(): Array<string>
+  /**
+   * Flips one bit of what is stored.
+   *
+   * # Errors
+   * There is no such byte.
+   */
+  flipBit(path: string, offset: number, bit: number): void
+  /**
+   * The world after the machine stopped now: `processKilled`, `loseUnsynced`, `keepAll` or `seeded`. This one
+   * stays as it is.
+   *
+   * # Errors
+   * The choice is unknown.
+   */
+  crash(choice: string, seed: number): NativeWorld
+  /** A number that is equal for equal file systems. */
+  digest(): string
+  /** What the newest store has called so far. */
+  counts(): CountsRecord
+  /** The newest store's faults and calls, a line each. */
+  log(): string
+  /**
+   * Makes a store in this world.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  createStore(path: string, chunkBytes: number, compression: string, level: number): Promise<undefined | Failure>
+  /**
+   * Opens a store of this world, with faults.
+   *
+   * # Errors
+   * A fault is unknown; no thread could be started.
+   */
+  openStore(path: string, readOnly: boolean, packBytesTarget: number, faults: Array<FaultRecord>): Promise<NativeEngine | Failure>
+}
+
 /** `ScannedDisk.chunks`. */
 export interface ChunkCountsRecord {
   hole: number
@@ -157,6 +234,13 @@ export interface CollectRecord {
   chunksRemoved: number
   bytesFreed: number
   bytesRewritten: number
+}
+
+/** How many calls the newest store made so far. */
+export interface CountsRecord {
+  calls: number
+  syncs: number
+  reads: number
 }
 
 /**
@@ -185,6 +269,20 @@ export interface Failure {
   context: Record<string, string | number>
   /** The system call's error in words. */
   cause?: string
+}
+
+/** One thing that goes wrong while a store is open. Calls, syncs and reads are each counted from 0. */
+export interface FaultRecord {
+  /** `failCall`, `failSync`, `crash` or `flipReadBit`. */
+  kind: string
+  /** Which call, sync or read. */
+  at: number
+  /** `device`, `noSpace` or `access`, for the two that fail. */
+  failure?: string
+  /** Every later one fails too. */
+  sticky?: boolean
+  /** For `crash`: the seed of what a torn write leaves; for `flipReadBit`: which bit. */
+  detail?: number
 }
 
 /** `Finding`. */

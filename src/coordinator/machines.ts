@@ -1,0 +1,165 @@
+/**
+ * What becomes of the catalog when a machine is created, changed or deleted.
+ *
+ * Pure: each function looks at the records and returns the changes. Restore points keep what they had at their capture.
+ */
+
+import type { Json } from '../catalog/json.js';
+import { checkName, folded } from '../catalog/names.js';
+import type { Decision } from '../catalog/catalog.js';
+import { keyOf, type Change, type DiskRecord, type MachineRecord } from '../catalog/record.js';
+import { findMachine } from '../catalog/reference.js';
+import type { CatalogView } from '../catalog/view.js';
+import { StillpointError } from '../store/errors.js';
+import type { DiskId, MachineId } from '../store/units.js';
+import { disksPerMachineMax } from './limits.js';
+
+/** A disk to add; `source` is absolute. */
+export interface DiskPlan {
+  readonly role: string;
+  readonly source: string;
+  readonly sectorBytes: number;
+}
+
+/** A machine to create. */
+export interface MachinePlan {
+  readonly name: string;
+  readonly subscription: string;
+  readonly resourceGroup: string;
+  readonly configuration: Json;
+  readonly disks: readonly DiskPlan[];
+}
+
+/** A change of a machine; what is null or empty stays. */
+export interface MachineChangePlan {
+  readonly configuration: { readonly value: Json } | null;
+  readonly addDisks: readonly DiskPlan[];
+  /** Roles. */
+  readonly removeDisks: readonly string[];
+  readonly moveDisks: readonly { readonly role: string; readonly source: string }[];
+}
+
+/** New ids and the time: what a decision needs besides the records. */
+export interface Makings {
+  readonly nowMs: number;
+  machineId(): MachineId;
+  diskId(): DiskId;
+}
+
+/** Creates a machine. Errors: `NAME_INVALID`, `MACHINE_EXISTS`, `DISK_EXISTS`, `ARGUMENT_INVALID`. */
+export function createMachine(view: CatalogView, plan: MachinePlan, makings: Makings): Decision<MachineRecord> {
+  checkName('machine', plan.name);
+  checkName('resource group', plan.resourceGroup);
+  const existing = view.machineNamed(plan.name);
+  if (existing !== undefined) {
+    throw new StillpointError('MACHINE_EXISTS', `there is a machine ${existing.name} already`, { machine: existing.name });
+  }
+  const id = makings.machineId();
+  const disks = newDisks(view, { id, name: plan.name }, [], plan.disks, makings);
+  checkDiskCount(plan.name, disks.length);
+  const { name, subscription, resourceGroup, configuration } = plan;
+  const machine: MachineRecord = {
+    type: 'machine',
+    id,
+    name,
+    subscription,
+    resourceGroup,
+    configuration,
+    diskIds: disks.map((disk) => disk.id),
+    createdMs: makings.nowMs,
+  };
+  return { changes: [machine, ...disks].map((record): Change => ({ put: record })), result: machine };
+}
+
+/**
+ * Changes a machine. Disks are removed, then moved, then added, so a role can be given to a new disk in one call.
+ *
+ * Errors: `MACHINE_NOT_FOUND`, `DISK_NOT_FOUND`, `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`.
+ */
+export function changeMachine(
+  view: CatalogView,
+  name: string,
+  plan: MachineChangePlan,
+  makings: Makings,
+): Decision<MachineRecord> {
+  const machine = findMachine(view, name);
+  const disks = view.disksOf(machine);
+  const removed = plan.removeDisks.map((role) => diskInRole(machine, disks, role));
+  const kept = disks.filter((disk) => !removed.includes(disk));
+  const moved = plan.moveDisks.map(({ role, source }) => ({ ...diskInRole(machine, kept, role), source }));
+  const added = newDisks(view, machine, removed, plan.addDisks, makings, kept);
+  checkDiskCount(machine.name, kept.length + added.length);
+  const next: MachineRecord = {
+    ...machine,
+    configuration: plan.configuration === null ? machine.configuration : plan.configuration.value,
+    diskIds: [...kept, ...added].map((disk) => disk.id),
+  };
+  const changes: Change[] = [
+    ...removed.map((disk) => ({ remove: keyOf(disk) })),
+    ...[next, ...moved, ...added].map((record) => ({ put: record })),
+  ];
+  return { changes, result: next };
+}
+
+/** Deletes a machine with its disks and empty collections. Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`. */
+export function deleteMachine(view: CatalogView, name: string): Decision<null> {
+  const machine = findMachine(view, name);
+  const points = view.pointsOf(machine.id);
+  if (points.length > 0) {
+    const message = `the machine ${machine.name} has ${points.length} restore points`;
+    throw new StillpointError('MACHINE_NOT_EMPTY', message, { machine: machine.name, points: points.length });
+  }
+  const records = [machine, ...view.disksOf(machine), ...view.collectionsOf(machine.id)];
+  const sequence = view.lastSequence(machine.id) === 0 ? [] : [`sequence/${machine.id}` as const];
+  return { changes: [...records.map(keyOf), ...sequence].map((key): Change => ({ remove: key })), result: null };
+}
+
+/** Records for new disks, their names and roles checked against the store's, the machine's and each other's. */
+function newDisks(
+  view: CatalogView,
+  machine: { readonly id: MachineId; readonly name: string },
+  going: readonly DiskRecord[],
+  plans: readonly DiskPlan[],
+  makings: Makings,
+  staying: readonly DiskRecord[] = [],
+): DiskRecord[] {
+  const roles = new Set(staying.map((disk) => folded(disk.role)));
+  return plans.map(({ role, source, sectorBytes }) => {
+    checkName('role', role);
+    const name = checkName('disk', `${machine.name}-${role}`);
+    const namesake = view.diskNamed(name);
+    if (roles.has(folded(role)) || (namesake !== undefined && !going.includes(namesake))) {
+      const message = `there is a disk ${namesake?.name ?? name} already, so ${machine.name} cannot have a new one with the role ${role}`;
+      throw new StillpointError('DISK_EXISTS', message, { machine: machine.name, role, disk: name });
+    }
+    roles.add(folded(role));
+    return {
+      type: 'disk',
+      id: makings.diskId(),
+      machineId: machine.id,
+      name,
+      role,
+      kind: 'external',
+      source,
+      sectorBytes,
+      createdMs: makings.nowMs,
+    };
+  });
+}
+
+function diskInRole(machine: MachineRecord, disks: readonly DiskRecord[], role: string): DiskRecord {
+  const disk = disks.find((each) => folded(each.role) === folded(role));
+  if (disk !== undefined) return disk;
+  const roles = disks.map((each) => each.role);
+  const message = `the machine ${machine.name} has no disk with the role ${JSON.stringify(role)}; it has ${roles.join(', ')}`;
+  throw new StillpointError('DISK_NOT_FOUND', message, { machine: machine.name, disk: role, roles });
+}
+
+function checkDiskCount(machine: string, count: number): void {
+  if (count >= 1 && count <= disksPerMachineMax) return;
+  throw new StillpointError('ARGUMENT_INVALID', `the machine ${machine} would have ${count} disks`, {
+    option: 'disks',
+    received: count,
+    allowed: `1 to ${disksPerMachineMax} disks`,
+  });
+}

@@ -1,0 +1,246 @@
+/** What callers get: the store, machines, restore points, diffs and reports. */
+
+import type { Json } from '../catalog/json.js';
+import type { Captured, PointFailure } from '../catalog/record.js';
+import type { CollectReport, Extent, RestoreReport, StoreInfo, Usage } from '../native/engine.js';
+import type {
+  CaptureOptions,
+  CollectOptions,
+  CreateVirtualMachineRequest,
+  DiffOptions,
+  ReadOptions,
+  RestoreOptions,
+  VerifyOptions,
+  VirtualMachineChange,
+} from './requests.js';
+import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
+
+/** Disks that are captured together, with a configuration. */
+export interface VirtualMachine {
+  readonly id: MachineId;
+  readonly name: string;
+  readonly subscription: string;
+  readonly resourceGroup: string;
+  readonly configuration: Json;
+  readonly disks: readonly VirtualMachineDisk[];
+  readonly createdMs: number;
+}
+
+/** A disk of a machine. */
+export interface VirtualMachineDisk {
+  readonly id: DiskId;
+  /** Unique in the machine. */
+  readonly role: string;
+  /** `MACHINE-ROLE`, unique in the store. */
+  readonly name: string;
+  readonly kind: 'external';
+  /** Absolute path of the image file or block device. */
+  readonly source: string;
+  readonly sectorBytes: number;
+}
+
+/** All disks of a machine at one moment. */
+export interface RestorePoint {
+  readonly id: PointId;
+  readonly name: string;
+  /** Name of the machine. */
+  readonly machine: string;
+  /** Name of the collection. */
+  readonly collection: string;
+  /** `VM/COLLECTION/POINT`. */
+  readonly reference: string;
+  /** Order of the machine's points; grows with each capture, not always by one. */
+  readonly sequence: number;
+  readonly createdMs: number;
+  readonly state: 'copied' | 'deleting' | 'failed';
+  /** There in the state `failed` only: why the point cannot be read. */
+  readonly failure?: PointFailure;
+  readonly consistency: {
+    /** Null when the mode was left out. */
+    readonly requested: ConsistencyMode | null;
+    readonly reached: ConsistencyMode;
+    /** What each writer did. */
+    readonly writers: readonly Json[];
+  };
+  /** The machine's configuration as it was at the capture. */
+  readonly configuration: Json;
+  readonly disks: readonly RestorePointDisk[];
+  /** The capture itself: its window, bytes read, plain bytes that were new, bytes that the store grew by. */
+  readonly captured: Captured;
+}
+
+/** A disk as it was at the capture. */
+export interface RestorePointDisk {
+  readonly id: DiskId;
+  readonly role: string;
+  readonly name: string;
+  readonly kind: 'external' | 'managed';
+  /** Path of an external disk; empty for a managed one. */
+  readonly source: string;
+  /** 0 when the disk was excluded. */
+  readonly sizeBytes: number;
+  readonly sectorBytes: number;
+  /** The capture left the disk out; nothing of it is stored. */
+  readonly excluded: boolean;
+}
+
+/** Something that is wrong in the store, or was until opening it put it right. */
+export interface Finding {
+  /** The file, relative to the store. */
+  readonly file: string;
+  /** Where in the file; null when the whole file is meant. */
+  readonly offset: number | null;
+  readonly length: number | null;
+  /** An error code. */
+  readonly code: string;
+  readonly message: string;
+  /** What it hits. */
+  readonly hits: readonly FindingHit[];
+}
+
+/** Bytes of a disk restore point that are hit. */
+export interface FindingHit {
+  /** Reference of the point; its id when the catalog does not know it. */
+  readonly point: string;
+  /** Role of the disk; its id when the catalog does not know it. */
+  readonly disk: string;
+  /** Sorted and disjoint, in bytes. */
+  readonly ranges: readonly { readonly offset: number; readonly length: number }[];
+}
+
+/** The sizes that a diff is about. */
+export interface DiffHeader {
+  readonly sizeBefore: number;
+  readonly sizeAfter: number;
+  /** Bytes that were compared as one: the option, or the chunk size. */
+  readonly granularity: number;
+}
+
+/**
+ * The extents in which two disk restore points differ, as an iterable that can be gone through once.
+ *
+ * Shapes: extents sorted, disjoint and maximal, within [0, sizeAfter). Applied to the earlier point they give the later.
+ * Holds: nothing is looked up before the first `next()` or the first access of `header`. While it is gone through,
+ * `collect` waits; leaving the loop ends that.
+ */
+export interface Diff extends AsyncIterable<Extent> {
+  /** Sizes and granularity; may be asked for before, during and after the iteration, or alone. */
+  readonly header: Promise<DiffHeader>;
+}
+
+/** What a verification looked at and found. */
+export interface VerifyReport {
+  /** Empty when everything is sound. */
+  readonly findings: readonly Finding[];
+  readonly pointsChecked: number;
+  readonly chunksChecked: number;
+  readonly bytesRead: number;
+}
+
+/** How the store is. */
+export interface StoreStatus extends Usage {
+  readonly info: StoreInfo;
+  /** Absolute path of the store. */
+  readonly path: string;
+  readonly readOnly: boolean;
+  /** How many there are. */
+  readonly machines: number;
+  readonly points: number;
+  /** Captures and deletions that run, or that an earlier failure left for the next open. */
+  readonly work: readonly StoreWork[];
+}
+
+/** Work in progress. */
+export interface StoreWork {
+  /** Name of the machine. */
+  readonly machine: string;
+  /** Reference of the point. */
+  readonly point: string;
+  readonly state: 'creating' | 'cut' | 'deleting';
+}
+
+/**
+ * An open store. Calls may run side by side; docs/concurrency.md tells which wait for which.
+ *
+ * Every call rejects with `STORE_CLOSED` once `close` was called. Calls that change something reject with
+ * `STORE_READ_ONLY` in a store that is open for reading only, and with `STORE_FENCED` after a write or sync that failed.
+ */
+export interface Store extends AsyncDisposable {
+  readonly info: StoreInfo;
+  readonly readOnly: boolean;
+  /** What opening found or put right; empty for a sound store. */
+  readonly findings: readonly Finding[];
+
+  /**
+   * Creates a machine with external disks. The images need not exist yet.
+   *
+   * Holds: the machine survives a power cut. Errors: `MACHINE_EXISTS`, `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`.
+   */
+  createVirtualMachine(request: CreateVirtualMachineRequest): Promise<VirtualMachine>;
+  /**
+   * Changes a machine's configuration, disks or paths.
+   *
+   * Holds: the change survives a power cut; points keep what they had. Errors: `MACHINE_NOT_FOUND`, `DISK_NOT_FOUND`,
+   * `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`.
+   */
+  updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachine>;
+  /** Forgets a machine that has no points, with its collections. Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`. */
+  deleteVirtualMachine(name: string): Promise<void>;
+  /** All machines, by name. */
+  virtualMachines(): Promise<VirtualMachine[]>;
+  /** One machine. Errors: `MACHINE_NOT_FOUND`. */
+  virtualMachine(name: string): Promise<VirtualMachine>;
+
+  /**
+   * Captures all disks of a machine as one restore point.
+   *
+   * Holds: when it resolves the point survives a power cut and can be read. When it rejects, is cancelled or crashes,
+   * the point is gone; after a crash or a failed write it may also be there, whole, once the store is opened again.
+   * Cost: reads what the images hold; stores what is new.
+   * Errors: `MACHINE_NOT_FOUND`, `CAPTURE_IN_PROGRESS`, `POINT_EXISTS`, `POINT_LIMIT_REACHED`, `NAME_INVALID`,
+   * `DISK_NOT_FOUND`, `NO_WRITERS`, `SOURCE_NOT_FOUND`, `SOURCE_NOT_A_DISK`, `SOURCE_SIZE_INVALID`,
+   * `SOURCE_NOT_EXCLUSIVE`, `SOURCE_NOT_STILL`, `SOURCE_CHANGED`, `NO_SPACE`, `CANCELLED`.
+   */
+  capture(machine: string, options?: CaptureOptions): Promise<RestorePoint>;
+  /** The points of one machine, oldest first, or of all, machines by name. Errors: `MACHINE_NOT_FOUND`. */
+  restorePoints(machine?: string): Promise<RestorePoint[]>;
+  /**
+   * One point by `VM/COLLECTION/POINT`, or `VM/POINT` where that is unambiguous.
+   *
+   * Errors: `MACHINE_NOT_FOUND`, `COLLECTION_NOT_FOUND`, `POINT_NOT_FOUND`, `NAME_AMBIGUOUS` with the candidates.
+   */
+  restorePoint(reference: string): Promise<RestorePoint>;
+  /**
+   * The extents in which a disk differs between two points, of one machine or of two.
+   *
+   * Errors, from the iteration and from `header`: those of `restorePoint`, `DISK_NOT_FOUND`, `RESTORE_POINT_LOST`,
+   * `POINT_BUSY`, `NODE_DAMAGED`, `NODE_MISSING`, with a granularity also `CHUNK_DAMAGED` and `CHUNK_MISSING`,
+   * `CANCELLED`. Options that are out of range throw at once.
+   */
+  diff(before: string, after: string, options: DiffOptions): Diff;
+  /** Bytes of a disk restore point, checked. Errors: those of `diff`; `ARGUMENT_INVALID` past the end. */
+  read(point: string, options: ReadOptions): Promise<Uint8Array>;
+  /**
+   * Writes a disk restore point to a file or block device.
+   *
+   * Holds: when it resolves the target has the disk's bytes, durably with `sync`. A new file appears only when it is
+   * whole. Errors: those of `diff`; `TARGET_EXISTS`, `TARGET_INVALID`, `TARGET_TOO_SMALL`, `NO_SPACE`, `CANCELLED`.
+   */
+  restore(point: string, options: RestoreOptions): Promise<RestoreReport>;
+  /**
+   * Deletes a restore point, also a failed one.
+   *
+   * Holds: the point is gone durably; its space comes back with the next `collect`. Errors: those of `restorePoint`,
+   * `POINT_BUSY`.
+   */
+  deletePoint(reference: string): Promise<void>;
+
+  /** Gives back the space of what no point needs. Runs alone. Errors: `CANCELLED`, `MANIFEST_DAMAGED` and others. */
+  collect(options?: CollectOptions): Promise<CollectReport>;
+  /** Checks what is stored. Damage is in the report, not thrown. Errors: `CANCELLED`. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
+  /** Sizes, counts and running work. */
+  status(): Promise<StoreStatus>;
+  /** Waits for running calls, then closes everything and gives up the lock. May be called more than once. */
+  close(): Promise<void>;
+}

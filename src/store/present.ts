@@ -1,0 +1,71 @@
+/** Turns records and the engine's reports into what callers see: names instead of ids. */
+
+import type { MachineRecord, PointRecord } from '../catalog/record.js';
+import type { CatalogView } from '../catalog/view.js';
+import type { Finding as EngineFinding } from '../native/engine.js';
+import type { Finding, RestorePoint, StoreWork, VirtualMachine } from './handles.js';
+import { idPattern, toPointId } from './units.js';
+
+/** A machine with its disks. */
+export function presentMachine(view: CatalogView, machine: MachineRecord): VirtualMachine {
+  const { id, name, subscription, resourceGroup, configuration, createdMs } = machine;
+  const disks = view
+    .disksOf(machine)
+    .map((disk) => ({
+      id: disk.id,
+      role: disk.role,
+      name: disk.name,
+      kind: disk.kind,
+      source: disk.source,
+      sectorBytes: disk.sectorBytes,
+    }));
+  return { id, name, subscription, resourceGroup, configuration, disks, createdMs };
+}
+
+/** A restore point; null while it is being made. */
+export function presentPoint(view: CatalogView, point: PointRecord): RestorePoint | null {
+  const { state } = point;
+  if (state === 'creating' || state === 'cut') return null;
+  const reference = view.referenceOf(point);
+  const [machine = '', collection = ''] = reference.split('/');
+  const { createdMs } = point;
+  return {
+    id: point.id,
+    name: point.name,
+    machine,
+    collection,
+    reference,
+    sequence: point.sequence,
+    createdMs,
+    state,
+    ...(point.failure === null ? {} : { failure: point.failure }),
+    consistency: point.consistency,
+    configuration: point.configuration,
+    disks: point.disks.map((disk) => ({ ...disk, source: disk.source ?? '' })),
+    captured: point.captured ?? { startedMs: createdMs, endedMs: createdMs, bytesRead: 0, bytesNew: 0, bytesStored: 0 },
+  };
+}
+
+/** A finding of the engine or of recovery. A point or disk that the catalog does not know keeps its id. */
+export function presentFinding(view: CatalogView, finding: EngineFinding): Finding {
+  const hits = finding.hits.map(({ pointId, diskId, ranges }) => {
+    const point = idPattern.test(pointId) ? view.point(toPointId(pointId)) : undefined;
+    return {
+      point: point === undefined ? pointId : view.referenceOf(point),
+      disk: point?.disks.find((disk) => disk.id === diskId)?.role ?? diskId,
+      ranges,
+    };
+  });
+  return { ...finding, hits };
+}
+
+/** The work that is in progress. */
+export function presentWork(view: CatalogView): StoreWork[] {
+  return view.machines().flatMap((machine) =>
+    view.pointsOf(machine.id).flatMap((point) => {
+      const { state } = point;
+      if (state !== 'creating' && state !== 'cut' && state !== 'deleting') return [];
+      return [{ machine: machine.name, point: view.referenceOf(point), state }];
+    }),
+  );
+}

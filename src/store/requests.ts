@@ -1,0 +1,130 @@
+/** What callers pass: requests and options, each with unit, default and range. `plans.ts` checks them. */
+
+import type { Operation } from '../native/engine.js';
+import type { ConsistencyMode } from './units.js';
+
+/** What every call that can take long takes besides its own options. */
+export interface LongCallOptions {
+  /** Cancels the call: it rejects with `CANCELLED` and leaves the store as it was. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told how far the call is, at most ten times a second, and once at the end. */
+  readonly onProgress?: ((progress: Operation) => void) | undefined;
+}
+
+/** Options of `createStore`. */
+export interface CreateStoreOptions {
+  /** Directory that is empty or does not exist; its parent exists. */
+  readonly path: string;
+  /** Chunk size in bytes: 16384, 65536, 262144 or 1048576. Default 65536. It can't be changed later. */
+  readonly chunkBytes?: number | undefined;
+  /** Codec of new chunks. Default `zstd`. */
+  readonly compression?: 'zstd' | 'none' | undefined;
+  /** Level of the codec, 1 to 19 for `zstd`. Default 2. Without a codec it has no meaning and may be left out or 0. */
+  readonly compressionLevel?: number | undefined;
+}
+
+/** Options of `openStore`. */
+export interface OpenStoreOptions {
+  /** The store's directory. */
+  readonly path: string;
+  /** Open without the lock, for looking and reading only. Default false. */
+  readonly readOnly?: boolean | undefined;
+  /** Threads of the engine, 1 to 256. Default: one for each core. */
+  readonly threads?: number | undefined;
+}
+
+/** A disk of a machine. */
+export interface DiskRequest {
+  /** Its role, unique in the machine. The disk is called `MACHINE-ROLE`. */
+  readonly role: string;
+  /** Path of the image file or block device. A relative one is resolved against the current directory now. */
+  readonly external: string;
+  /** Sector size in bytes: 512 or 4096. Default 512. The image's length is a multiple of it. */
+  readonly sectorBytes?: number | undefined;
+}
+
+/** A machine to create. */
+export interface CreateVirtualMachineRequest {
+  readonly name: string;
+  /** 1 to 256 disks. */
+  readonly disks: readonly DiskRequest[];
+  /** Any JSON value of up to 1 MiB as text. Default null. */
+  readonly configuration?: unknown;
+  /** A GUID. Default the zero GUID. */
+  readonly subscription?: string | undefined;
+  /** A name. Default `default`. */
+  readonly resourceGroup?: string | undefined;
+}
+
+/** A change of a machine; what is left out stays. Points keep what they had. */
+export interface VirtualMachineChange {
+  /** Replaces the configuration as a whole. */
+  readonly configuration?: unknown;
+  /** Disks to add. */
+  readonly addDisks?: readonly DiskRequest[] | undefined;
+  /** Roles of disks that the machine no longer has. They go before others are added, so a role can be given anew. */
+  readonly removeDisks?: readonly string[] | undefined;
+  /** New paths, by role. The disk stays the same disk. */
+  readonly paths?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Options of `capture`. */
+export interface CaptureOptions extends LongCallOptions {
+  /** The point's name. Default the UTC time, `2026-11-23T04-28-14Z`, with `-2`, `-3` ... where that is taken. */
+  readonly name?: string | undefined;
+  /** The collection, made when it is new. Default `default`. */
+  readonly collection?: string | undefined;
+  /** The mode to insist on. Left out: the highest that the machine can give. */
+  readonly consistency?: ConsistencyMode | undefined;
+  /** Roles of disks to leave out; not all of them. */
+  readonly exclude?: readonly string[] | undefined;
+  /** The caller vouches that block devices do not change. Default false. */
+  readonly frozen?: boolean | undefined;
+}
+
+/** Options of `diff`. */
+export interface DiffOptions extends LongCallOptions {
+  /** Role of the disk in the later point. */
+  readonly disk: string;
+  /** Role of the disk in the earlier point. Default the same. */
+  readonly diskBefore?: string | undefined;
+  /**
+   * Bytes that are compared as one: 512 to the chunk size, a power of two. Left out, whole chunks are compared by id,
+   * which reads no data.
+   */
+  readonly granularity?: number | undefined;
+}
+
+/** Options of `read`. */
+export interface ReadOptions {
+  /** Role of the disk. */
+  readonly disk: string;
+  /** First byte. */
+  readonly offset: number;
+  /** Bytes to read; past the end of the disk is an error. */
+  readonly length: number;
+}
+
+/** Options of `restore`. */
+export interface RestoreOptions extends LongCallOptions {
+  /** Role of the disk. */
+  readonly disk: string;
+  /** Path of the target. */
+  readonly to: string;
+  /** Write over an existing file or block device, in place. Default false: a new file. */
+  readonly overwrite?: boolean | undefined;
+  /** Make the result durable before resolving. Default true. */
+  readonly sync?: boolean | undefined;
+}
+
+/** Options of `verify`. */
+export interface VerifyOptions extends LongCallOptions {
+  /** Read and check every chunk, not only what leads to them. Default false. */
+  readonly readData?: boolean | undefined;
+}
+
+/** Options of `collect`. */
+export interface CollectOptions extends LongCallOptions {
+  /** Only tell what would be given back. Default false. */
+  readonly dryRun?: boolean | undefined;
+}
