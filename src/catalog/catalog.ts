@@ -179,7 +179,8 @@ export class DurableCatalog implements Catalog {
     try {
       const { seal, sums: found } = await readDatabase(log, checksum);
       if (seal === null) return [{ file, message: 'the meta record is gone' }];
-      const isSame = seal.sequence === this.#seal.sequence && isSameContent(seal, this.#seal) && found.size === sums.size;
+      const isSame =
+        seal.sequence === this.#seal.sequence && isSameContent(seal, this.#seal) && found.size === sums.size;
       return isSame ? [] : [{ file, message: 'the records that can be read are not those that were written' }];
     } catch (error) {
       if (!(error instanceof DamagedError)) throw error;

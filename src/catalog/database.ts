@@ -25,10 +25,14 @@ export async function readDatabase(log: RecordLog, checksum: Checksum): Promise<
     if (key === metaKey) {
       const meta = decodeMeta(checksum, value);
       if ('newerVersion' in meta) {
-        throw new StillpointError('STORE_NEWER_FORMAT', `the catalog was written by a newer version (${meta.newerVersion})`, {
-          found: meta.newerVersion,
-          expected: catalogVersion,
-        });
+        throw new StillpointError(
+          'STORE_NEWER_FORMAT',
+          `the catalog was written by a newer version (${meta.newerVersion})`,
+          {
+            found: meta.newerVersion,
+            expected: catalogVersion,
+          },
+        );
       }
       seal = meta;
     } else {
@@ -40,7 +44,9 @@ export async function readDatabase(log: RecordLog, checksum: Checksum): Promise<
   const own = counted(sums.values());
   if (seal === null && records.length > 0) throw new DamagedError('the database has records but no meta record');
   if (seal !== null && !isSameContent(own, seal)) {
-    throw new DamagedError(`the database holds ${own.count} records where its meta record names ${seal.count}, or others`);
+    throw new DamagedError(
+      `the database holds ${own.count} records where its meta record names ${seal.count}, or others`,
+    );
   }
   return { records, sums, seal };
 }

@@ -55,7 +55,8 @@ export function decodeDump(checksum: Checksum, storeId: StoreId, found: Uint8Arr
   const bytes = Buffer.from(found.buffer, found.byteOffset, found.length);
   if (bytes.length < headerBytes + checksumBytes) throw new DamagedError('the dump is too short');
   const end = bytes.length - checksumBytes;
-  if (bytes.readBigUInt64LE(end) !== checksum(bytes.subarray(0, end))) throw new DamagedError('the checksum of the dump does not hold');
+  if (bytes.readBigUInt64LE(end) !== checksum(bytes.subarray(0, end)))
+    throw new DamagedError('the checksum of the dump does not hold');
   if (bytes.toString('latin1', 0, 8) !== magic) throw new DamagedError('the dump does not begin as one');
   const version = bytes.readUInt16LE(8);
   if (version > catalogVersion) {
@@ -68,7 +69,8 @@ export function decodeDump(checksum: Checksum, storeId: StoreId, found: Uint8Arr
   const isZero = (from: number, to: number): boolean => bytes.subarray(from, to).every((byte) => byte === 0);
   if (!isZero(10, 16) || !isZero(40, 48)) throw new DamagedError('bytes of the dump are not zero');
   if (bytes.toString('hex', 16, 32) !== storeId) throw new DamagedError('the dump belongs to another store');
-  if (bytes.readBigUInt64LE(32) !== BigInt(end - headerBytes)) throw new DamagedError('the length of the dump is wrong');
+  if (bytes.readBigUInt64LE(32) !== BigInt(end - headerBytes))
+    throw new DamagedError('the length of the dump is wrong');
   const entries: unknown = JSON.parse(bytes.toString('utf8', headerBytes, end));
   if (!Array.isArray(entries)) throw new DamagedError('the dump is no array');
   return entries.map((entry: unknown) => {

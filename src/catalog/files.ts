@@ -53,7 +53,7 @@ export class ReplaceError extends Error {
  * ones. Errors: `ReplaceError`, which says whether the old bytes are certainly in place.
  */
 export async function replaceDurably(files: CatalogFiles, name: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${name}.tmp`;
+  const temporary = temporaryName(name);
   try {
     const file = await files.create(temporary);
     try {
@@ -76,6 +76,15 @@ export async function replaceDurably(files: CatalogFiles, name: string, bytes: U
   }
 }
 
+/** Removes what an interrupted replacement has left. */
+export async function removeUnfinished(files: CatalogFiles, name: string): Promise<void> {
+  await files.remove(temporaryName(name));
+}
+
+function temporaryName(name: string): string {
+  return `${name}.tmp`;
+}
+
 /** Files in a directory of the machine. */
 export function nodeFiles(directory: string): CatalogFiles {
   const at = (name: string): string => path.join(directory, name);
@@ -93,7 +102,7 @@ export function nodeFiles(directory: string): CatalogFiles {
       return {
         write: (bytes) =>
           guarded(name, async () => {
-            for (let done = 0; done < bytes.length; ) {
+            for (let done = 0; done < bytes.length;) {
               const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, done);
               done += bytesWritten;
             }

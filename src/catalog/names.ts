@@ -24,7 +24,10 @@ export function isName(text: string): boolean {
 export function checkName(what: Named, text: string): string {
   if (isName(text)) return text;
   const shown = text.length > nameLengthMax ? `${text.slice(0, nameLengthMax)}... (${text.length} characters)` : text;
-  throw new StillpointError('NAME_INVALID', `${JSON.stringify(shown)} is not a name for a ${what}`, { what, name: shown });
+  throw new StillpointError('NAME_INVALID', `${JSON.stringify(shown)} is not a name for a ${what}`, {
+    what,
+    name: shown,
+  });
 }
 
 /** What two names are compared by. */

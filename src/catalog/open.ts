@@ -1,7 +1,7 @@
 /**
  * Opens the catalog, or says why it cannot be trusted; makes it anew from records. docs/catalog-format.md, section 6.
  *
- * Opening never removes anything. A rebuild does, and is called with records that were already read from elsewhere.
+ * Opening removes nothing but unfinished files and what no reader could use. A rebuild does, and is called with records that were already read from elsewhere.
  */
 
 import type { StoreId } from '../store/units.js';
@@ -10,12 +10,12 @@ import { loadChecksum, type Checksum } from './checksum.js';
 import { DamagedError } from './damaged-error.js';
 import { readDatabase, type DatabaseContent } from './database.js';
 import { dumpName, dumpText, encodeDump, readDump, type DumpFound } from './dump.js';
-import { ReplaceError, replaceDurably, type CatalogFiles } from './files.js';
+import { removeUnfinished, ReplaceError, replaceDurably, type CatalogFiles } from './files.js';
 import type { CatalogRecord, RecordKey } from './record.js';
 import { encodeMeta, encodeRecord, metaKey } from './record-codec.js';
 import type { RecordLog, RecordLogPlace } from './record-log.js';
 import { counted, isSameContent, type Seal } from './seal.js';
-import { readSlots, slotProblems, Slots, type SlotsFound } from './slots.js';
+import { readSlots, slotNames, slotProblems, Slots, type SlotsFound } from './slots.js';
 import { CatalogTable } from './view.js';
 
 /** Where a catalog is kept. */
@@ -48,6 +48,7 @@ export async function openCatalog(storage: CatalogStorage, storeId: StoreId): Pr
   const checksum = await loadChecksum();
   const slots = await readSlots(files, checksum, storeId);
   const dump = await readDump(files, checksum, storeId);
+  for (const name of [dumpName, ...slotNames]) await removeUnfinished(files, name);
   const lost = (reason: string, isAbsent = false): LostCatalog => ({
     kind: 'lost',
     isAbsent,
@@ -66,7 +67,10 @@ export async function openCatalog(storage: CatalogStorage, storeId: StoreId): Pr
       await log.close();
       return lost(disagreement ?? 'the database is empty', isIncomplete(content.seal, slots));
     }
-    return await finish({ storage, storeId, checksum, slots }, { log, table, dump, sums: content.sums, seal: content.seal });
+    return await finish(
+      { storage, storeId, checksum, slots },
+      { log, table, dump, sums: content.sums, seal: content.seal },
+    );
   } catch (error) {
     await log?.close().catch(() => undefined);
     if (error instanceof DamagedError) return lost(error.message);
@@ -127,12 +131,13 @@ async function finish(place: Place, content: Content): Promise<SoundCatalog> {
     file,
     message: `the slot was ${problem}, torn by a crash or damaged; it was written again`,
   }));
-  const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, content.seal));
   const text = dumpText(content.table.records());
   if ('problem' in content.dump || dumpText(content.dump.records) !== text) {
-    if ('problem' in content.dump) problems.push({ file: dumpName, message: `the dump was ${content.dump.problem}; it was written again` });
+    if ('problem' in content.dump)
+      problems.push({ file: dumpName, message: `the dump was ${content.dump.problem}; it was written again` });
     await unwrapped(() => replaceDurably(files, dumpName, encodeDump(checksum, storeId, text)));
   }
+  const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, content.seal));
   return { kind: 'sound', catalog: new DurableCatalog({ ...content, files, checksum, storeId, slots }), problems };
 }
 
@@ -161,8 +166,9 @@ async function rebuild(place: Place, records: readonly CatalogRecord[]): Promise
       ...encoded.map(({ key, value }) => ({ type: 'put', key, value }) as const),
       { type: 'put', key: metaKey, value: encodeMeta(checksum, seal) },
     ]);
-    const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, seal));
     await unwrapped(() => replaceDurably(files, dumpName, encodeDump(checksum, storeId, dumpText(records))));
+    // The slots come last: without them the next open makes all of this again.
+    const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, seal));
     return new DurableCatalog({ files, checksum, storeId, log, slots, table, sums, seal });
   } catch (error) {
     await log.close().catch(() => undefined);

@@ -52,7 +52,9 @@ export function rebuiltRecords(
     if (record.type === 'collection') collections.set(record.id, takeCollection(names, record));
   }
 
-  const oldestFirst = [...published].sort((left, right) => inOrder(left.detail, right.detail) || (left.id < right.id ? -1 : 1));
+  const oldestFirst = [...published].sort(
+    (left, right) => inOrder(left.detail, right.detail) || (left.id < right.id ? -1 : 1),
+  );
   for (const { detail } of [...oldestFirst].reverse()) {
     // Newest first: what the machine was last is what it is.
     if (machines.has(detail.machine.id)) continue;
@@ -63,7 +65,10 @@ export function rebuiltRecords(
     const { id, name } = detail.collection;
     if (collections.has(id)) continue;
     const machineId = detail.machine.id;
-    collections.set(id, takeCollection(names, { type: 'collection', id, machineId, name, createdMs: detail.createdMs }));
+    collections.set(
+      id,
+      takeCollection(names, { type: 'collection', id, machineId, name, createdMs: detail.createdMs }),
+    );
   }
   for (const point of oldestFirst) {
     points.set(point.id, pointOf(point, names.take(`point/${point.detail.collection.id}`, point.detail.name)));
@@ -100,7 +105,17 @@ function machineFrom(names: Names, detail: ManifestDetail, disks: Map<DiskId, Di
   for (const { id, name, role, kind, source, sectorBytes } of detail.disks) {
     // A disk id that another machine has already belongs to that one.
     if (kind !== 'external' || source === null || disks.has(id)) continue;
-    const disk = takeDisk(names, { type: 'disk', id, machineId: machine.id, name, role, kind, source, sectorBytes, createdMs });
+    const disk = takeDisk(names, {
+      type: 'disk',
+      id,
+      machineId: machine.id,
+      name,
+      role,
+      kind,
+      source,
+      sectorBytes,
+      createdMs,
+    });
     disks.set(id, disk);
     diskIds.push(id);
   }

@@ -134,8 +134,10 @@ export function decodeMeta(checksum: Checksum, value: Uint8Array): Seal | { read
   const fields = new DataView(payload.buffer, payload.byteOffset, payload.length);
   const version = fields.getUint16(0, true);
   if (version > catalogVersion) return { newerVersion: version };
-  if (version !== catalogVersion || payload.length !== metaPayloadBytes) throw new DamagedError('the meta record is not as the format says');
-  if (payload.subarray(2, 8).some((byte) => byte !== 0)) throw new DamagedError('bytes of the meta record are not zero');
+  if (version !== catalogVersion || payload.length !== metaPayloadBytes)
+    throw new DamagedError('the meta record is not as the format says');
+  if (payload.subarray(2, 8).some((byte) => byte !== 0))
+    throw new DamagedError('bytes of the meta record are not zero');
   return {
     sequence: fields.getBigUint64(8, true),
     count: fields.getBigUint64(16, true),

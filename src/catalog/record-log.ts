@@ -11,6 +11,7 @@ import { Level } from 'level';
 
 import { StillpointError, type ErrorCode } from '../store/errors.js';
 import { DamagedError } from './damaged-error.js';
+import { damagedTables, removeDamagedTables, tablesInForce } from './level-tables.js';
 import { systemError } from './system-error.js';
 
 /** One operation of a batch. */
@@ -78,6 +79,9 @@ function sorted(error: unknown, what: string): StillpointError | DamagedError {
   return new DamagedError(`the catalog ${what}: ${message}`, error);
 }
 
+/** Without compression: the tables are proven by `level-tables.ts`, which reads plain blocks. */
+const levelOptions = { keyEncoding: 'utf8', valueEncoding: 'view', compression: false } as const;
+
 /** A record log over a database that is not open yet. */
 export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> {
   try {
@@ -107,10 +111,32 @@ export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> 
   };
 }
 
+/** Proves the tables that an open database reads: reading a damaged one may end the process (`level-tables.ts`). */
+async function proveTables(directory: string, level: object): Promise<void> {
+  const damaged = await damagedTables(directory);
+  if (damaged.length === 0) return;
+  const getProperty: unknown = Reflect.get(level, 'getProperty');
+  if (typeof getProperty !== 'function') throw new TypeError('the database does not tell its tables');
+  const property: unknown = Reflect.apply(getProperty, level, ['leveldb.sstables']);
+  const inForce = tablesInForce(String(property));
+  const needed = damaged.filter((name) => inForce.has(name));
+  if (needed.length > 0) throw new DamagedError(`the tables ${needed.join(', ')} fail their checksums`);
+}
+
 /** A LevelDB database in a directory. */
 export function levelPlace(directory: string): RecordLogPlace {
   return {
-    open: () => openRecordLog(new Level<string, Uint8Array>(directory, { keyEncoding: 'utf8', valueEncoding: 'view' })),
+    open: async () => {
+      const removed = await removeDamagedTables(directory);
+      const level = new Level<string, Uint8Array>(directory, levelOptions);
+      try {
+        const log = await openRecordLog(level);
+        return { ...log, readAll: () => proveTables(directory, level).then(() => log.readAll()) };
+      } catch (error) {
+        if (!(error instanceof DamagedError) || removed.length === 0) throw error;
+        throw new DamagedError(`the tables ${removed.join(', ')} fail their checksums; ${error.message}`, error);
+      }
+    },
     remove: async () => {
       try {
         await rm(directory, { recursive: true, force: true });

@@ -40,16 +40,29 @@ export function findPoint(view: CatalogView, reference: string): PointRecord {
   }
   const machine = findMachine(view, machineName);
   const points = view.pointsOf(machine.id).filter((point) => point.state !== 'creating');
-  if (third === undefined) return onlyOne(view, reference, points.filter((point) => isSameName(point.name, second)));
+  if (third === undefined)
+    return onlyOne(
+      view,
+      reference,
+      points.filter((point) => isSameName(point.name, second)),
+    );
 
   const collection = view.collectionNamed(machine.id, second);
   if (collection === undefined) {
     const message = `the machine ${machine.name} has no collection ${JSON.stringify(second)}`;
     const collections = listed(view.collectionsOf(machine.id).map(({ name }) => name));
-    throw new StillpointError('COLLECTION_NOT_FOUND', message, { machine: machine.name, collection: second, collections });
+    throw new StillpointError('COLLECTION_NOT_FOUND', message, {
+      machine: machine.name,
+      collection: second,
+      collections,
+    });
   }
   const inCollection = points.filter((point) => point.collectionId === collection.id);
-  return onlyOne(view, reference, inCollection.filter((point) => isSameName(point.name, third)));
+  return onlyOne(
+    view,
+    reference,
+    inCollection.filter((point) => isSameName(point.name, third)),
+  );
 }
 
 function onlyOne(view: CatalogView, reference: string, candidates: readonly PointRecord[]): PointRecord {
@@ -59,10 +72,14 @@ function onlyOne(view: CatalogView, reference: string, candidates: readonly Poin
   }
   if (others.length === 0) return point;
   const names = candidates.map((candidate) => view.referenceOf(candidate));
-  throw new StillpointError('NAME_AMBIGUOUS', `${reference} names ${candidates.length} restore points: ${names.join(', ')}`, {
-    point: reference,
-    candidates: listed(names),
-  });
+  throw new StillpointError(
+    'NAME_AMBIGUOUS',
+    `${reference} names ${candidates.length} restore points: ${names.join(', ')}`,
+    {
+      point: reference,
+      candidates: listed(names),
+    },
+  );
 }
 
 /** A disk of a point by its role. Errors: `DISK_NOT_FOUND`, also for a disk that was excluded. */

@@ -11,15 +11,14 @@ import type { Checksum } from './checksum.js';
 import { replaceDurably, type CatalogFile, type CatalogFiles } from './files.js';
 import { catalogVersion, type Seal } from './seal.js';
 
-const slotNames = ['catalog.slot-a', 'catalog.slot-b'] as const;
+/** Names of the slots in the store's directory. */
+export const slotNames = ['catalog.slot-a', 'catalog.slot-b'] as const;
 const slotBytes = 64;
 const magic = 'STILLSLT';
 
 /** A slot as it was found: its seal, or why it has none. */
 export type SlotContent =
-  | { readonly seal: Seal }
-  | { readonly problem: 'missing' | 'not valid' }
-  | { readonly newerVersion: number };
+  { readonly seal: Seal } | { readonly problem: 'missing' | 'not valid' } | { readonly newerVersion: number };
 
 /** Both slots as they were found. */
 export interface SlotsFound {
@@ -72,14 +71,21 @@ export async function readSlots(files: CatalogFiles, checksum: Checksum, storeId
   const contents = [await read(slotNames[0]), await read(slotNames[1])] as const;
   for (const content of contents) {
     if ('newerVersion' in content) {
-      throw new StillpointError('STORE_NEWER_FORMAT', `the catalog was written by a newer version (${content.newerVersion})`, {
-        found: content.newerVersion,
-        expected: catalogVersion,
-      });
+      throw new StillpointError(
+        'STORE_NEWER_FORMAT',
+        `the catalog was written by a newer version (${content.newerVersion})`,
+        {
+          found: content.newerVersion,
+          expected: catalogVersion,
+        },
+      );
     }
   }
   const seals = contents.flatMap((content) => ('seal' in content ? [content.seal] : []));
-  const newest = seals.reduce<Seal | null>((best, seal) => (best === null || seal.sequence > best.sequence ? seal : best), null);
+  const newest = seals.reduce<Seal | null>(
+    (best, seal) => (best === null || seal.sequence > best.sequence ? seal : best),
+    null,
+  );
   return { contents, newest };
 }
 
@@ -102,7 +108,13 @@ export class Slots {
    *
    * Holds: afterwards both slots are valid and the newest seal is `seal`, durable.
    */
-  static async open(files: CatalogFiles, checksum: Checksum, storeId: StoreId, found: SlotsFound, seal: Seal): Promise<Slots> {
+  static async open(
+    files: CatalogFiles,
+    checksum: Checksum,
+    storeId: StoreId,
+    found: SlotsFound,
+    seal: Seal,
+  ): Promise<Slots> {
     const holds = (content: SlotContent): boolean => 'seal' in content && content.seal.sequence === seal.sequence;
     const bytes = encodeSlot(checksum, storeId, seal);
     const [first, second] = found.contents;

@@ -169,7 +169,9 @@ export class CatalogTable implements CatalogView {
     const machine = this.#machines.get(point.machineId);
     const collection = this.#collections.get(point.collectionId);
     if (machine === undefined || collection === undefined) {
-      throw new StillpointError('INTERNAL', `the point ${point.id} has no machine or collection`, { pointId: point.id });
+      throw new StillpointError('INTERNAL', `the point ${point.id} has no machine or collection`, {
+        pointId: point.id,
+      });
     }
     return `${machine.name}/${collection.name}/${point.name}`;
   }

@@ -96,7 +96,11 @@ function begin(
   const pointCount = view.pointsOf(machine.id).length;
   if (pointCount >= pointsPerMachineMax) {
     const message = `the machine ${machine.name} has ${pointCount} restore points, and no more than ${pointsPerMachineMax} are kept`;
-    throw new StillpointError('POINT_LIMIT_REACHED', message, { machine: machine.name, points: pointCount, max: pointsPerMachineMax });
+    throw new StillpointError('POINT_LIMIT_REACHED', message, {
+      machine: machine.name,
+      points: pointCount,
+      max: pointsPerMachineMax,
+    });
   }
   const { nowMs } = makings;
   const found = view.collectionNamed(machine.id, checkName('collection', plan.collection));
@@ -140,11 +144,15 @@ function excludedDisks(
     excluded.add(disk);
   }
   if (excluded.size === disks.length) {
-    throw new StillpointError('ARGUMENT_INVALID', `every disk of ${machine.name} is excluded, so there is nothing to capture`, {
-      option: 'exclude',
-      received: roles,
-      allowed: 'all but one of the roles at most',
-    });
+    throw new StillpointError(
+      'ARGUMENT_INVALID',
+      `every disk of ${machine.name} is excluded, so there is nothing to capture`,
+      {
+        option: 'exclude',
+        received: roles,
+        allowed: 'all but one of the roles at most',
+      },
+    );
   }
   return excluded;
 }
@@ -217,15 +225,13 @@ async function scanWithParents(
   const ids = disks.map((disk) => disk.id);
   for (;;) {
     const parents = parentsOf(view, machine.id, ids);
-    const requests = disks.map(
-      (disk): ScanDiskRequest => ({
-        diskId: disk.id,
-        path: disk.source,
-        sectorBytes: disk.sectorBytes,
-        parentPointId: parents.get(disk.id) ?? null,
-        frozen,
-      }),
-    );
+    const requests = disks.map((disk): ScanDiskRequest => ({
+      diskId: disk.id,
+      path: disk.source,
+      sectorBytes: disk.sectorBytes,
+      parentPointId: parents.get(disk.id) ?? null,
+      frozen,
+    }));
     try {
       return await engine.scan(requests, control);
     } catch (error) {

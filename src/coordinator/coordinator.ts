@@ -93,7 +93,9 @@ export class Coordinator {
     this.#checkWritable();
     const machine = findMachine(this.view, plan.machine);
     if (this.#capturing.has(machine.id)) {
-      throw new StillpointError('CAPTURE_IN_PROGRESS', `the machine ${machine.name} is being captured`, { machine: machine.name });
+      throw new StillpointError('CAPTURE_IN_PROGRESS', `the machine ${machine.name} is being captured`, {
+        machine: machine.name,
+      });
     }
     return claimed(this.#capturing, machine.id, () =>
       this.#gate.run('shared', control.signal, () => {
@@ -114,7 +116,10 @@ export class Coordinator {
     const point = this.#findForDelete(reference);
     const name = this.view.referenceOf(point);
     if (this.#deleting.has(point.id)) {
-      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, { point: name, state: 'deleting' });
+      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, {
+        point: name,
+        state: 'deleting',
+      });
     }
     await claimed(this.#deleting, point.id, () =>
       this.#gate.run('shared', undefined, () => deletePoint(engine, catalog, point.id, name)),
@@ -138,10 +143,20 @@ export class Coordinator {
   }
 
   /** Opens a diff; its place at the gate is kept until `leave` is called. */
-  async diff(before: NamedDisk, after: NamedDisk, granularityBytes: number | null, control: Control): Promise<OpenDiff> {
+  async diff(
+    before: NamedDisk,
+    after: NamedDisk,
+    granularityBytes: number | null,
+    control: Control,
+  ): Promise<OpenDiff> {
     const leave = await this.#gate.enter('shared', control.signal);
     try {
-      const cursor = await this.#parts.engine.diff(this.#readable(before), this.#readable(after), granularityBytes, control);
+      const cursor = await this.#parts.engine.diff(
+        this.#readable(before),
+        this.#readable(after),
+        granularityBytes,
+        control,
+      );
       return { cursor, leave };
     } catch (error) {
       leave();
@@ -184,7 +199,10 @@ export class Coordinator {
       const creating = isStillpointError(error, 'POINT_NOT_FOUND') ? this.#findCreating(reference) : undefined;
       if (creating === undefined) throw error;
       const name = this.view.referenceOf(creating);
-      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being captured`, { point: name, state: 'creating' });
+      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being captured`, {
+        point: name,
+        state: 'creating',
+      });
     }
   }
 
@@ -203,7 +221,10 @@ export class Coordinator {
     const point = findPoint(this.view, reference);
     const name = this.view.referenceOf(point);
     if (point.state === 'deleting') {
-      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, { point: name, state: point.state });
+      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, {
+        point: name,
+        state: point.state,
+      });
     }
     if (point.failure !== null) {
       const code = point.failure.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';

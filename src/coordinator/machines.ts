@@ -52,7 +52,9 @@ export function createMachine(view: CatalogView, plan: MachinePlan, makings: Mak
   checkName('resource group', plan.resourceGroup);
   const existing = view.machineNamed(plan.name);
   if (existing !== undefined) {
-    throw new StillpointError('MACHINE_EXISTS', `there is a machine ${existing.name} already`, { machine: existing.name });
+    throw new StillpointError('MACHINE_EXISTS', `there is a machine ${existing.name} already`, {
+      machine: existing.name,
+    });
   }
   const id = makings.machineId();
   const disks = newDisks(view, { id, name: plan.name }, [], plan.disks, makings);

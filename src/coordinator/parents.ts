@@ -15,7 +15,10 @@ export function parentsOf(
   machineId: MachineId,
   diskIds: readonly DiskId[],
 ): ReadonlyMap<DiskId, PointId | null> {
-  const newestFirst = view.pointsOf(machineId).filter((point) => point.state === 'copied').reverse();
+  const newestFirst = view
+    .pointsOf(machineId)
+    .filter((point) => point.state === 'copied')
+    .reverse();
   return new Map(diskIds.map((id) => [id, newestFirst.find((point) => holds(point, id))?.id ?? null]));
 }
 

@@ -56,7 +56,9 @@ export async function look(engine: Engine, files: CatalogFiles, storeId: StoreId
   const dump = await readDumpOf(files, storeId);
   const table = new CatalogTable(rebuiltRecords([...region.published.values()], dumpedRecords(dump)));
   const isDamaged = 'problem' in dump && dump.problem === 'not valid';
-  const findings = isDamaged ? [catalogFinding({ file: dumpName, message: `${dump.reason}; only machines with points are shown` })] : [];
+  const findings = isDamaged
+    ? [catalogFinding({ file: dumpName, message: `${dump.reason}; only machines with points are shown` })]
+    : [];
   return { catalog: readOnlyCatalog(table), findings: [...findings, ...region.findings] };
 }
 
@@ -66,14 +68,20 @@ function dumpedRecords(dump: DumpFound): readonly CatalogRecord[] {
 
 async function rebuild(lost: LostCatalog, region: Survey): Promise<[Catalog, CatalogOrigin, readonly Finding[]]> {
   const dumped = dumpedRecords(lost.dump);
-  const stateOf = new Map(dumped.flatMap((record) => (record.type === 'point' ? [[record.id, record.state] as const] : [])));
+  const stateOf = new Map(
+    dumped.flatMap((record) => (record.type === 'point' ? [[record.id, record.state] as const] : [])),
+  );
   const adopted = [...region.published.values()].filter(({ id }) => {
     const action = onOpen(stateOf.get(id) ?? null, 'present', 'rebuilt');
     return action === 'adopt' || action === 'mark-copied';
   });
   const catalog = await lost.rebuild(rebuiltRecords(adopted, dumped));
   const isNew = lost.isAbsent && adopted.length === 0 && dumped.length === 0;
-  return [catalog, 'rebuilt', isNew ? [] : [catalogFinding({ file: 'catalog', message: rebuildMessage(lost, catalog, adopted.length) })]];
+  return [
+    catalog,
+    'rebuilt',
+    isNew ? [] : [catalogFinding({ file: 'catalog', message: rebuildMessage(lost, catalog, adopted.length) })],
+  ];
 }
 
 function rebuildMessage({ reason, dump }: LostCatalog, { view }: Catalog, adoptedCount: number): string {
@@ -166,5 +174,8 @@ function markCopied(reference: string, point: PointRecord, region: Survey): Sett
 }
 
 function markFailed(point: PointRecord, code: 'RESTORE_POINT_LOST' | 'MANIFEST_DAMAGED', message: string): Settled {
-  return { change: { put: moved(point, 'failed', { code, message }) }, finding: manifestFinding(code, point, message, true) };
+  return {
+    change: { put: moved(point, 'failed', { code, message }) },
+    finding: manifestFinding(code, point, message, true),
+  };
 }

@@ -39,7 +39,9 @@ export function isWay(from: PointState, to: PointState | 'none'): boolean {
 export function moved(point: PointRecord, to: PointState, failure: PointFailure | null = null): PointRecord {
   checkWay(point, to);
   if ((to === 'failed') !== (failure !== null)) {
-    throw new StillpointError('INTERNAL', `a failed point has a failure, and no other has: ${point.id}`, { pointId: point.id });
+    throw new StillpointError('INTERNAL', `a failed point has a failure, and no other has: ${point.id}`, {
+      pointId: point.id,
+    });
   }
   return { ...point, state: to, failure };
 }

@@ -32,7 +32,8 @@ export function members(what: string, value: unknown, allowed: readonly string[]
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(what, value, 'an object');
   const known: Record<string, unknown> = {};
   for (const [name, member] of Object.entries(value)) {
-    if (!allowed.includes(name)) throw invalid(`${what}.${name}`, member, `left out: ${what} has ${allowed.join(', ')}`);
+    if (!allowed.includes(name))
+      throw invalid(`${what}.${name}`, member, `left out: ${what} has ${allowed.join(', ')}`);
     known[name] = member;
   }
   return known;

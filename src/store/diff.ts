@@ -104,4 +104,3 @@ export class StoreDiff implements Diff {
     return { sizeBefore: cursor.sizeBefore, sizeAfter: cursor.sizeAfter, granularity: this.#source.granularity };
   }
 }
-

@@ -12,7 +12,19 @@ import type { CapturePlan } from '../coordinator/capture.js';
 import { configurationBytesMax, pathBytesMax } from '../coordinator/limits.js';
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
 import type { Control, CreateRequest, OpenRequest } from '../native/engine.js';
-import { callback, invalid, list, members, oneOf, pathText, signal, text, truth, wholeNumber, type Members } from './checks.js';
+import {
+  callback,
+  invalid,
+  list,
+  members,
+  oneOf,
+  pathText,
+  signal,
+  text,
+  truth,
+  wholeNumber,
+  type Members,
+} from './checks.js';
 import type {
   CaptureOptions,
   CollectOptions,
@@ -60,7 +72,9 @@ export function createStorePlan(options: CreateStoreOptions): CreateRequest {
     chunkBytes: oneOf('chunkBytes', given['chunkBytes'] ?? 65536, chunkBytesAllowed),
     compression,
     compressionLevel:
-      compression === 'none' ? wholeNumber('compressionLevel', level ?? 0, 0, 0) : wholeNumber('compressionLevel', level ?? 2, 1, 19),
+      compression === 'none'
+        ? wholeNumber('compressionLevel', level ?? 0, 0, 0)
+        : wholeNumber('compressionLevel', level ?? 2, 1, 19),
   };
 }
 

@@ -9,16 +9,14 @@ import { idPattern, toPointId } from './units.js';
 /** A machine with its disks. */
 export function presentMachine(view: CatalogView, machine: MachineRecord): VirtualMachine {
   const { id, name, subscription, resourceGroup, configuration, createdMs } = machine;
-  const disks = view
-    .disksOf(machine)
-    .map((disk) => ({
-      id: disk.id,
-      role: disk.role,
-      name: disk.name,
-      kind: disk.kind,
-      source: disk.source,
-      sectorBytes: disk.sectorBytes,
-    }));
+  const disks = view.disksOf(machine).map((disk) => ({
+    id: disk.id,
+    role: disk.role,
+    name: disk.name,
+    kind: disk.kind,
+    source: disk.source,
+    sectorBytes: disk.sectorBytes,
+  }));
   return { id, name, subscription, resourceGroup, configuration, disks, createdMs };
 }
 

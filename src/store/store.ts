@@ -77,7 +77,10 @@ export class OpenStore implements Store {
 
   updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachine> {
     return this.#calls.run(async () => {
-      return presentMachine(this.#view, await this.#coordinator.changeMachine(text('name', name), machineChangePlan(change)));
+      return presentMachine(
+        this.#view,
+        await this.#coordinator.changeMachine(text('name', name), machineChangePlan(change)),
+      );
     });
   }
 
@@ -166,7 +169,15 @@ export class OpenStore implements Store {
       const usage = await engine.usage();
       const machines = this.#view.machines().length;
       const work = presentWork(this.#view);
-      return { info: this.info, path, readOnly: this.readOnly, machines, points: this.#view.pointCount, work, ...usage };
+      return {
+        info: this.info,
+        path,
+        readOnly: this.readOnly,
+        machines,
+        points: this.#view.pointCount,
+        work,
+        ...usage,
+      };
     });
   }
 
@@ -195,6 +206,8 @@ export class OpenStore implements Store {
   #present(point: PointRecord): RestorePoint {
     const presented = presentPoint(this.#view, point);
     if (presented !== null) return presented;
-    throw new StillpointError('POINT_BUSY', `${this.#view.referenceOf(point)} is being captured`, { point: point.name });
+    throw new StillpointError('POINT_BUSY', `${this.#view.referenceOf(point)} is being captured`, {
+      point: point.name,
+    });
   }
 }

@@ -7,7 +7,7 @@
  * What it does not do: look whether a source was still, use threads, compress, or keep anything after the process.
  */
 
-import { access, constants, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import type {
@@ -34,6 +34,7 @@ import { systemClock, type Clock } from '../store/clock.js';
 import { StillpointError } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { extentsBetween } from './memory-diff.js';
+import { writeNew, writeOver } from './memory-target.js';
 import { seededRandom } from './random.js';
 
 /** The steps that a test can stop at. `before` steps have had no effect yet, `after` steps have had all of it. */
@@ -117,7 +118,8 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
   };
   const storeAt = (storePath: string): StoredStore => {
     const store = world.stores.get(path.resolve(storePath));
-    if (store === undefined) throw new StillpointError('STORE_NOT_FOUND', `there is no store at ${storePath}`, { path: storePath });
+    if (store === undefined)
+      throw new StillpointError('STORE_NOT_FOUND', `there is no store at ${storePath}`, { path: storePath });
     return store;
   };
   return {
@@ -153,7 +155,8 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
 function create(world: World, request: CreateRequest, storeId: string): void {
   const { chunkBytes, compression, compressionLevel } = request;
   const storePath = path.resolve(request.path);
-  if (world.stores.has(storePath)) throw new StillpointError('STORE_EXISTS', `there is a store at ${storePath}`, { path: storePath });
+  if (world.stores.has(storePath))
+    throw new StillpointError('STORE_EXISTS', `there is a store at ${storePath}`, { path: storePath });
   world.stores.set(storePath, {
     info: { storeId, formatVersion: 1, createdMs: world.clock.nowMs(), chunkBytes, compression, compressionLevel },
     points: new Map(),
@@ -167,12 +170,14 @@ function create(world: World, request: CreateRequest, storeId: string): void {
 
 function pointIn(points: ReadonlyMap<string, StoredPoint>, pointId: string): StoredPoint {
   const point = points.get(pointId);
-  if (point === undefined) throw new StillpointError('POINT_NOT_FOUND', `there is no restore point ${pointId}`, { pointId });
+  if (point === undefined)
+    throw new StillpointError('POINT_NOT_FOUND', `there is no restore point ${pointId}`, { pointId });
   return point;
 }
 
 function openEngine(world: World, store: StoredStore, { path: storePath, readOnly }: OpenRequest): Engine {
-  if (!readOnly && store.isLocked) throw new StillpointError('STORE_LOCKED', `${storePath} is open elsewhere`, { path: storePath });
+  if (!readOnly && store.isLocked)
+    throw new StillpointError('STORE_LOCKED', `${storePath} is open elsewhere`, { path: storePath });
   if (!readOnly) store.isLocked = true;
   return new MemoryEngine(world, store, readOnly);
 }
@@ -273,7 +278,12 @@ class MemoryEngine implements Engine {
     });
   }
 
-  diff(before: DiskReference, after: DiskReference, granularityBytes: number | null, control: Control = {}): Promise<DiffCursor> {
+  diff(
+    before: DiskReference,
+    after: DiskReference,
+    granularityBytes: number | null,
+    control: Control = {},
+  ): Promise<DiffCursor> {
     return this.#call(async () => {
       await this.#step('diff', control);
       const [older, newer] = [this.#disk(before), this.#disk(after)];
@@ -342,12 +352,16 @@ class MemoryEngine implements Engine {
 
   #neededBytes(): number {
     const points = [...this.#store.points.values(), ...this.#store.damaged.values()];
-    return points.reduce((sum, { disks }) => sum + [...disks.values()].reduce((all, bytes) => all + bytes.length, 0), 0);
+    return points.reduce(
+      (sum, { disks }) => sum + [...disks.values()].reduce((all, bytes) => all + bytes.length, 0),
+      0,
+    );
   }
 
   #disk({ pointId, diskId }: DiskReference): Uint8Array {
     const bytes = pointIn(this.#store.points, pointId).disks.get(diskId);
-    if (bytes === undefined) throw new StillpointError('DISK_NOT_FOUND', `${pointId} has no disk ${diskId}`, { pointId, diskId });
+    if (bytes === undefined)
+      throw new StillpointError('DISK_NOT_FOUND', `${pointId} has no disk ${diskId}`, { pointId, diskId });
     return bytes;
   }
 
@@ -355,7 +369,8 @@ class MemoryEngine implements Engine {
     const check = (): void => {
       // After a crash the calls that were running have no effect any more.
       if (this.#life !== this.#world.life) throw new StillpointError('STORE_FENCED', 'the process has ended');
-      if (control.signal?.aborted === true) throw new StillpointError('CANCELLED', 'the call was cancelled', {}, control.signal.reason);
+      if (control.signal?.aborted === true)
+        throw new StillpointError('CANCELLED', 'the call was cancelled', {}, control.signal.reason);
     };
     check();
     await this.#world.step(step);
@@ -363,7 +378,8 @@ class MemoryEngine implements Engine {
   }
 
   #write<T>(call: () => Promise<T>): Promise<T> {
-    if (this.readOnly) return Promise.reject(new StillpointError('STORE_READ_ONLY', 'the store is open for reading only'));
+    if (this.readOnly)
+      return Promise.reject(new StillpointError('STORE_READ_ONLY', 'the store is open for reading only'));
     return this.#call(call);
   }
 
@@ -381,7 +397,14 @@ class MemoryEngine implements Engine {
 
 function damagedFinding(pointId: string): Finding {
   const file = `home/manifests/${pointId}.manifest`;
-  return { file, offset: null, length: null, code: 'MANIFEST_DAMAGED', message: 'the checksum does not hold', hits: [] };
+  return {
+    file,
+    offset: null,
+    length: null,
+    code: 'MANIFEST_DAMAGED',
+    message: 'the checksum does not hold',
+    hits: [],
+  };
 }
 
 async function sourceBytes(world: World, { path: source, sectorBytes }: ScanDiskRequest): Promise<Uint8Array> {
@@ -403,33 +426,12 @@ async function fileBytes(source: string): Promise<Uint8Array> {
 
 function scannedDisk(diskId: string, bytes: Uint8Array): ScannedDisk {
   const chunks = { hole: 0, fill: 0, unchanged: 0, known: 0, stored: 1 };
-  return { diskId, sizeBytes: bytes.length, bytesRead: bytes.length, bytesNew: bytes.length, bytesStored: bytes.length, chunks };
-}
-
-async function writeNew(target: string, bytes: Uint8Array): Promise<void> {
-  const isThere = await access(target, constants.F_OK).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) throw new StillpointError('TARGET_EXISTS', `${target} exists`, { path: target });
-  const temporary = `${target}.tmp`;
-  try {
-    const file = await open(temporary, 'w');
-    await file.writeFile(bytes).finally(() => file.close());
-    await rename(temporary, target);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw new StillpointError('TARGET_INVALID', `${target} cannot be written`, { path: target }, cause);
-  }
-}
-
-async function writeOver(target: string, bytes: Uint8Array): Promise<void> {
-  const { size } = await stat(target).catch((cause: unknown) => {
-    throw new StillpointError('TARGET_INVALID', `${target} does not exist`, { path: target }, cause);
-  });
-  if (size < bytes.length) {
-    throw new StillpointError('TARGET_TOO_SMALL', `${target} has ${size} bytes, the disk ${bytes.length}`, { path: target, sizeBytes: size });
-  }
-  const file = await open(target, 'r+');
-  await file.write(bytes, 0, bytes.length, 0).finally(() => file.close());
+  return {
+    diskId,
+    sizeBytes: bytes.length,
+    bytesRead: bytes.length,
+    bytesNew: bytes.length,
+    bytesStored: bytes.length,
+    chunks,
+  };
 }

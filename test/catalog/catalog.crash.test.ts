@@ -47,17 +47,19 @@ const history: readonly (readonly Change[])[] = [
 ];
 
 /** The records after each change; the first is before any. */
-const states: string[][] = history.reduce<Map<string, CatalogRecord>[]>(
-  (maps, changes) => {
-    const next = new Map(maps.at(-1));
-    for (const change of changes) {
-      if ('put' in change) next.set(keyOf(change.put), change.put);
-      else next.delete(change.remove);
-    }
-    return [...maps, next];
-  },
-  [new Map()],
-).map((map) => asText(map.values()));
+const states: string[][] = history
+  .reduce<Map<string, CatalogRecord>[]>(
+    (maps, changes) => {
+      const next = new Map<string, CatalogRecord>(maps.at(-1));
+      for (const change of changes) {
+        if ('put' in change) next.set(keyOf(change.put), change.put);
+        else next.delete(change.remove);
+      }
+      return [...maps, next];
+    },
+    [new Map<string, CatalogRecord>()],
+  )
+  .map((map) => asText(map.values()));
 
 /** Opens the catalog, or makes it from the dump as a store without manifests does. */
 async function openOrMake(storage: SimulatedStorage): Promise<{ catalog: Catalog; isRebuilt: boolean }> {
@@ -78,7 +80,8 @@ async function run(storage: SimulatedStorage): Promise<number> {
     }
     await catalog.close();
   } catch (error) {
-    const isEnd = (each: unknown): boolean => each instanceof ProcessEnd || (each instanceof Error && isEnd(each.cause));
+    const isEnd = (each: unknown): boolean =>
+      each instanceof ProcessEnd || (each instanceof Error && isEnd(each.cause));
     if (!isEnd(error)) throw error;
   }
   return acknowledged;
@@ -90,7 +93,10 @@ async function stepsOfHistory(): Promise<number> {
   return crasher.count;
 }
 
-async function crashAt(at: number, kept: Kept): Promise<{ storage: SimulatedStorage; acknowledged: number; crasher: Crasher }> {
+async function crashAt(
+  at: number,
+  kept: Kept,
+): Promise<{ storage: SimulatedStorage; acknowledged: number; crasher: Crasher }> {
   const crasher = new Crasher(at);
   const storage = new SimulatedStorage(crasher.step);
   const acknowledged = await run(storage);
@@ -108,7 +114,9 @@ describe.each(keptModes)('a crash at any step of the catalog, %s kept of what wa
       const { catalog, isRebuilt } = await openOrMake(storage);
 
       expect(isRebuilt, `rebuilt after step ${at}`).toBe(false);
-      expect([states[acknowledged], states[acknowledged + 1]], `after step ${at}`).toContainEqual(asText(catalog.view.records()));
+      expect([states[acknowledged], states[acknowledged + 1]], `after step ${at}`).toContainEqual(
+        asText(catalog.view.records()),
+      );
       expect(await catalog.check(), `after step ${at}`).toEqual([]);
     }
   });

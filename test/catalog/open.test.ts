@@ -152,7 +152,10 @@ describe('a catalog is damaged', () => {
     for (const [key, value] of [...storage.records]) {
       for (let at = 0; at < value.length; at += 7) {
         before();
-        storage.records.set(key, value.map((byte, index) => (index === at ? byte ^ 0x10 : byte)));
+        storage.records.set(
+          key,
+          value.map((byte, index) => (index === at ? byte ^ 0x10 : byte)),
+        );
         expect((await open()).kind, `${key} at ${at}`).toBe('lost');
       }
     }
@@ -238,7 +241,9 @@ describe('an open catalog', () => {
     storage.bytesOf('catalog.slot-a').fill(7);
     storage.bytesOf('catalog.dump').fill(7, 60, 61);
 
-    expect((await catalog.check()).map(({ file }) => file)).toEqual(expect.arrayContaining(['catalog.slot-a', 'catalog.dump']));
+    expect((await catalog.check()).map(({ file }) => file)).toEqual(
+      expect.arrayContaining(['catalog.slot-a', 'catalog.dump']),
+    );
   });
 
   it('makes changes one after the other, so that each sees what those before it did', async () => {

@@ -26,9 +26,16 @@ describe('a rebuild', () => {
   it('makes machine, disks, collection and points from manifests alone', () => {
     const view = rebuilt([published(point(1, 1, 'copied')), published(point(1, 2, 'copied'))], []);
 
-    expect(view.machineNamed('vm1')).toMatchObject({ id: machine(1).id, diskIds: [disk(1).id], configuration: { number: 1 } });
+    expect(view.machineNamed('vm1')).toMatchObject({
+      id: machine(1).id,
+      diskIds: [disk(1).id],
+      configuration: { number: 1 },
+    });
     expect(view.diskNamed('vm1-os')).toMatchObject({ source: disk(1).source, role: 'os' });
-    expect(view.pointsOf(machine(1).id).map((each) => view.referenceOf(each))).toEqual(['vm1/default/rp1', 'vm1/default/rp2']);
+    expect(view.pointsOf(machine(1).id).map((each) => view.referenceOf(each))).toEqual([
+      'vm1/default/rp1',
+      'vm1/default/rp2',
+    ]);
     expect(view.point(point(1, 1, 'copied').id)).toMatchObject({ state: 'copied', failure: null, captured });
     expect(view.lastSequence(machine(1).id)).toBe(2);
   });
@@ -37,7 +44,10 @@ describe('a rebuild', () => {
     const older = published(point(1, 1, 'copied', { configuration: 'older' }));
     const newer = published(point(1, 2, 'copied', { configuration: 'newer' }));
 
-    for (const order of [[older, newer], [newer, older]]) {
+    for (const order of [
+      [older, newer],
+      [newer, older],
+    ]) {
       expect(rebuilt(order, []).machineNamed('vm1')?.configuration).toBe('newer');
     }
   });
@@ -69,14 +79,22 @@ describe('a rebuild', () => {
     const second = point(2, 1, 'copied');
     const namesake = point(1, 2, 'copied', { name: 'RP1' });
 
-    const view = rebuilt([published(point(1, 1, 'copied')), published(namesake), published(second, other, otherCollection)], dumped);
+    const view = rebuilt(
+      [published(point(1, 1, 'copied')), published(namesake), published(second, other, otherCollection)],
+      dumped,
+    );
 
     expect(view.machines().map(({ name }) => name)).toEqual(['vm1', 'VM1-2']);
     expect(view.pointsOf(machine(1).id).map(({ name }) => name)).toEqual(['rp1', 'RP1-2']);
   });
 
   it('gives back what was there: dump and manifests of sound records make the same records', () => {
-    const records = [...wholeMachine(1), point(1, 1, 'copied', { captured }), ...wholeMachine(2), point(2, 1, 'failed')];
+    const records = [
+      ...wholeMachine(1),
+      point(1, 1, 'copied', { captured }),
+      ...wholeMachine(2),
+      point(2, 1, 'failed'),
+    ];
     const dumped = records.filter((record) => record.type !== 'point' || record.state === 'failed');
 
     const view = rebuilt([published(point(1, 1, 'copied'))], dumped);
@@ -92,7 +110,9 @@ describe('the detail of a manifest', () => {
     const detail: unknown = JSON.parse(encodeDetail(machine(1), collection(1), point(1, 1, 'copied'), captured));
     const more = JSON.stringify({ ...(typeof detail === 'object' ? detail : {}), later: { anything: 1 } });
 
-    expect(decodeManifest({ pointId: point(1, 1, 'copied').id, createdMs: 1, disks: [], detail: more }).detail.name).toBe('rp1');
+    expect(
+      decodeManifest({ pointId: point(1, 1, 'copied').id, createdMs: 1, disks: [], detail: more }).detail.name,
+    ).toBe('rp1');
   });
 
   it.each(['', '[]', '{}', '{"name":1}'])('is refused when it is %j', (detail) => {

@@ -59,7 +59,12 @@ export function collection(number: number, change: Partial<CollectionRecord> = {
 }
 
 /** Point `number` of machine `machineNumber`. */
-export function point(machineNumber: number, number: number, state: PointState, change: Partial<PointRecord> = {}): PointRecord {
+export function point(
+  machineNumber: number,
+  number: number,
+  state: PointState,
+  change: Partial<PointRecord> = {},
+): PointRecord {
   const { id, role, name, kind, source, sectorBytes } = disk(machineNumber);
   return {
     type: 'point',

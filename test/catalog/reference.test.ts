@@ -68,7 +68,10 @@ describe('a role', () => {
 
   it('that is not there or was excluded is refused, with the roles that were captured', () => {
     expect(() => findDisk(view, findPoint(view, 'vm1/rp2'), 'data')).toThrow(
-      expect.objectContaining({ code: 'DISK_NOT_FOUND', context: { point: 'vm1/default/rp2', disk: 'data', roles: ['os'] } }),
+      expect.objectContaining({
+        code: 'DISK_NOT_FOUND',
+        context: { point: 'vm1/default/rp2', disk: 'data', roles: ['os'] },
+      }),
     );
     expect(() => findDisk(view, findPoint(view, 'vm1/rp5'), 'os')).toThrow(/excluded/);
   });

@@ -11,10 +11,10 @@ import type { CatalogFile, CatalogFiles } from '../../src/catalog/files.js';
 import type { CatalogStorage } from '../../src/catalog/open.js';
 import { openRecordLog, type LogOperation, type RecordLog, type RecordLogPlace } from '../../src/catalog/record-log.js';
 
-/** What became of writes that were not synced: all lost, all kept, or half of each file's bytes kept. */
-export type Kept = 'nothing' | 'everything' | 'half';
+/** What became of writes that were not synced: all lost, all kept, or the first bytes of each file kept. */
+export type Kept = 'nothing' | 'everything' | 'a part';
 
-export const keptModes: readonly Kept[] = ['nothing', 'everything', 'half'];
+export const keptModes: readonly Kept[] = ['nothing', 'everything', 'a part'];
 
 interface Inode {
   written: Uint8Array;
@@ -46,7 +46,7 @@ export class SimulatedStorage implements CatalogStorage {
     if (kept !== 'everything') this.#names = new Map(this.#durableNames);
     for (const inode of this.#names.values()) {
       if (kept === 'nothing') inode.written = inode.durable;
-      if (kept === 'half') inode.written = torn(inode);
+      if (kept === 'a part') inode.written = torn(inode);
       inode.durable = inode.written;
     }
     this.#durableNames = new Map(this.#names);
@@ -170,10 +170,11 @@ export class SimulatedStorage implements CatalogStorage {
   }
 }
 
-/** The first half of the new bytes over the old ones. */
+/** The first new bytes over the old ones, cut within the fields of a slot. */
 function torn({ written, durable }: Inode): Uint8Array {
-  const bytes = new Uint8Array(Math.max(durable.length, Math.ceil(written.length / 2)));
+  const length = Math.ceil(written.length * 0.7);
+  const bytes = new Uint8Array(Math.max(durable.length, length));
   bytes.set(durable);
-  bytes.set(written.subarray(0, Math.ceil(written.length / 2)));
+  bytes.set(written.subarray(0, length));
   return bytes;
 }

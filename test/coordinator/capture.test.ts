@@ -36,7 +36,15 @@ describe('a capture', () => {
       consistency: { requested: null, reached: 'crashConsistent', writers: [] },
       configuration: { vcpus: 2 },
       disks: [
-        { role: 'os', name: 'web1-os', kind: 'external', source: '/images/os.raw', sizeBytes: 4096, sectorBytes: 512, excluded: false },
+        {
+          role: 'os',
+          name: 'web1-os',
+          kind: 'external',
+          source: '/images/os.raw',
+          sizeBytes: 4096,
+          sectorBytes: 512,
+          excluded: false,
+        },
         { role: 'data', sizeBytes: 4096, excluded: false },
       ],
       captured: { bytesRead: 8192, bytesNew: 8192, bytesStored: 8192 },
@@ -169,6 +177,23 @@ describe('a capture', () => {
     expect((await world.open()).findings).toEqual([]);
   });
 
+  it('whose publishing fails and cannot be undone is settled by the next open', async () => {
+    const { world, store } = await World.make();
+    world.onEngineStep = (step) => {
+      if (step === 'publish-after' || step === 'remove-before')
+        throw new StillpointError('IO_FAILED', 'the device failed');
+    };
+    await expect(store.capture('web1', { name: 'rp1' })).rejects.toMatchObject({ code: 'IO_FAILED' });
+    expect((await store.status()).work).toMatchObject([{ state: 'creating' }]);
+    world.onEngineStep = () => undefined;
+    await store.close();
+
+    const again = await world.open();
+
+    expect(again.findings.map(({ code }) => code)).toEqual(['WORK_INTERRUPTED']);
+    expect(await listing(again)).toEqual(['web1/default/rp1 copied']);
+  });
+
   it.each(['scan-before', 'scan-after'])('that is cancelled at %s leaves nothing', async (when) => {
     const { world, store } = await World.make();
     const stop = new AbortController();
@@ -176,7 +201,10 @@ describe('a capture', () => {
       if (step === when) stop.abort('enough');
     };
 
-    await expect(store.capture('web1', { signal: stop.signal })).rejects.toMatchObject({ code: 'CANCELLED', cause: 'enough' });
+    await expect(store.capture('web1', { signal: stop.signal })).rejects.toMatchObject({
+      code: 'CANCELLED',
+      cause: 'enough',
+    });
     expect(await listing(store)).toEqual([]);
     expect(world.manifests).toEqual([]);
   });
@@ -237,7 +265,12 @@ describe('a capture', () => {
     pause.release();
     await Promise.all([collect, capture, again]);
 
-    expect(order.filter((step) => !step.endsWith('before'))).toEqual(['collect', 'scan-after', 'publish-after', 'collect']);
+    expect(order.filter((step) => !step.endsWith('before'))).toEqual([
+      'collect',
+      'scan-after',
+      'publish-after',
+      'collect',
+    ]);
   });
 
   it('beyond the limit of points is refused until one is deleted, and lists them fast', async () => {
@@ -245,7 +278,10 @@ describe('a capture', () => {
     world.setDisk('os', 1, 512);
     world.setDisk('data', 1, 512);
     for (let index = 0; index < pointsPerMachineMax; index += 1) await store.capture('web1');
-    await expect(store.capture('web1')).rejects.toMatchObject({ code: 'POINT_LIMIT_REACHED', context: { points: 500, max: 500 } });
+    await expect(store.capture('web1')).rejects.toMatchObject({
+      code: 'POINT_LIMIT_REACHED',
+      context: { points: 500, max: 500 },
+    });
 
     const startedMs = performance.now();
     const points = await store.restorePoints('web1');
@@ -281,7 +317,9 @@ describe('a deletion', () => {
     const deletion = store.deletePoint('web1/rp1');
     await begun.promise;
     expect(await listing(store)).toEqual(['web1/default/rp1 deleting']);
-    await expect(store.read('web1/rp1', { disk: 'os', offset: 0, length: 1 })).rejects.toMatchObject({ code: 'POINT_BUSY' });
+    await expect(store.read('web1/rp1', { disk: 'os', offset: 0, length: 1 })).rejects.toMatchObject({
+      code: 'POINT_BUSY',
+    });
     await expect(store.deletePoint('web1/rp1')).rejects.toMatchObject({ code: 'POINT_BUSY' });
     pause.release();
     await deletion;

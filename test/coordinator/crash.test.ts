@@ -63,7 +63,9 @@ async function countSteps(): Promise<number> {
 
 async function checkAfter(world: World, again: Store, acknowledged: number, at: number): Promise<void> {
   const names = (await listing(again)).map((line) => line.replace(/^web1\/\w+\//, ''));
-  const allowed = [acknowledged - 1, acknowledged].map((index) => (history[index]?.points ?? []).map((name) => `${name} copied`));
+  const allowed = [acknowledged - 1, acknowledged].map((index) =>
+    (history[index]?.points ?? []).map((name) => `${name} copied`),
+  );
   expect(allowed, `after step ${at}`).toContainEqual(names);
   for (const point of await again.restorePoints()) {
     const bytes = await again.read(point.reference, { disk: 'os', offset: 0, length: 4096 });
@@ -71,68 +73,75 @@ async function checkAfter(world: World, again: Store, acknowledged: number, at: 
   }
   expect(world.manifests, `manifests after step ${at}`).toHaveLength(names.length);
   expect((await again.status()).work).toEqual([]);
+  expect(world.storage.fileNames()).toEqual(['catalog.dump', 'catalog.slot-a', 'catalog.slot-b']);
   expect((await again.verify()).findings).toEqual([]);
   expect((await again.capture('web1', { name: 'later' })).state).toBe('copied');
 }
 
-describe.each(keptModes)('a process that ends at any step of captures and deletions, %s kept of what was not synced,', (kept: Kept) => {
-  it('costs no acknowledged call and leaves the running one whole or undone', async () => {
-    const steps = await countSteps();
-    expect(steps).toBeGreaterThan(40);
-    for (let at = 1; at <= steps; at += 1) {
-      const { world, store } = await World.make();
-      world.endAt(at);
-      const acknowledged = await run(world, store);
+describe.each(keptModes)(
+  'a process that ends at any step of captures and deletions, %s kept of what was not synced,',
+  (kept: Kept) => {
+    it('costs no acknowledged call and leaves the running one whole or undone', async () => {
+      const steps = await countSteps();
+      expect(steps).toBeGreaterThan(40);
+      for (let at = 1; at <= steps; at += 1) {
+        const { world, store } = await World.make();
+        world.endAt(at);
+        const acknowledged = await run(world, store);
 
-      const again = await world.restart(kept);
+        const again = await world.restart(kept);
 
-      // A slot may be torn; nothing else of the catalog may have come to harm.
-      const damage = again.findings.filter(({ code }) => code === 'CATALOG_DAMAGED').map(({ message }) => message);
-      expect(damage.filter((message) => !message.includes('torn by a crash')), `after step ${at}`).toEqual([]);
-      await checkAfter(world, again, acknowledged, at);
-    }
-  });
+        // A slot may be torn; nothing else of the catalog may have come to harm.
+        const damage = again.findings.filter(({ code }) => code === 'CATALOG_DAMAGED').map(({ message }) => message);
+        expect(
+          damage.filter((message) => !message.includes('torn by a crash')),
+          `after step ${at}`,
+        ).toEqual([]);
+        await checkAfter(world, again, acknowledged, at);
+      }
+    });
 
-  it('costs no acknowledged call even when the catalog is lost as well', async () => {
-    const steps = await countSteps();
-    for (let at = 1; at <= steps; at += 1) {
-      const { world, store } = await World.make();
-      world.endAt(at);
-      const acknowledged = await run(world, store);
-      world.stop(kept);
-      world.storage.records.clear();
+    it('costs no acknowledged call even when the catalog is lost as well', async () => {
+      const steps = await countSteps();
+      for (let at = 1; at <= steps; at += 1) {
+        const { world, store } = await World.make();
+        world.endAt(at);
+        const acknowledged = await run(world, store);
+        world.stop(kept);
+        world.storage.records.clear();
 
-      await checkAfter(world, await world.open(), acknowledged, at);
-    }
-  });
+        await checkAfter(world, await world.open(), acknowledged, at);
+      }
+    });
 
-  it('may end again at any step of the recovery', async () => {
-    // A capture that stopped between manifest and record, and a deletion that stopped before its manifest went.
-    const prepare = async (): Promise<World> => {
-      const { world, store } = await World.make();
-      await store.capture('web1', { name: 'rp1' });
-      world.onEngineStep = (step) => {
-        if (step === 'remove-before') world.end();
+    it('may end again at any step of the recovery', async () => {
+      // A capture that stopped between manifest and record, and a deletion that stopped before its manifest went.
+      const prepare = async (): Promise<World> => {
+        const { world, store } = await World.make();
+        await store.capture('web1', { name: 'rp1' });
+        world.onEngineStep = (step) => {
+          if (step === 'remove-before') world.end();
+        };
+        await expect(store.deletePoint('web1/rp1')).rejects.toThrow();
+        world.onEngineStep = () => undefined;
+        world.stop(kept);
+        return world;
       };
-      await expect(store.deletePoint('web1/rp1')).rejects.toThrow();
-      world.onEngineStep = () => undefined;
-      world.stop(kept);
-      return world;
-    };
-    const probe = await prepare();
-    probe.steps.length = 0;
-    expect(await listing(await probe.open())).toEqual([]);
-    const steps = probe.steps.length;
-    expect(steps).toBeGreaterThan(4);
-    for (let at = 1; at <= steps; at += 1) {
-      const world = await prepare();
-      world.endAt(at);
-      await expect(world.open()).rejects.toThrow();
+      const probe = await prepare();
+      probe.steps.length = 0;
+      expect(await listing(await probe.open())).toEqual([]);
+      const steps = probe.steps.length;
+      expect(steps).toBeGreaterThan(4);
+      for (let at = 1; at <= steps; at += 1) {
+        const world = await prepare();
+        world.endAt(at);
+        await expect(world.open()).rejects.toThrow();
 
-      const again = await world.restart(kept);
+        const again = await world.restart(kept);
 
-      expect(await listing(again), `after step ${at}`).toEqual([]);
-      expect(world.manifests).toEqual([]);
-    }
-  });
-});
+        expect(await listing(again), `after step ${at}`).toEqual([]);
+        expect(world.manifests).toEqual([]);
+      }
+    });
+  },
+);

@@ -97,7 +97,10 @@ describe('the gate', () => {
   });
 
   it('never has an exclusive caller beside another one, lets callers in in order, and lets everybody in', async () => {
-    const caller = fc.record({ passage: fc.constantFrom<Passage>('shared', 'exclusive'), turns: fc.integer({ min: 0, max: 5 }) });
+    const caller = fc.record({
+      passage: fc.constantFrom<Passage>('shared', 'exclusive'),
+      turns: fc.integer({ min: 0, max: 5 }),
+    });
     await fc.assert(
       fc.asyncProperty(fc.array(caller, { maxLength: 12 }), async (all) => {
         const gate = new Gate();

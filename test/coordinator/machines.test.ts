@@ -6,13 +6,19 @@ import { describe, expect, it } from 'vitest';
 
 import { World } from '../store/world.js';
 
-const disk = (role: string, external = `/images/${role}.raw`): { role: string; external: string } => ({ role, external });
+const disk = (role: string, external = `/images/${role}.raw`): { role: string; external: string } => ({
+  role,
+  external,
+});
 
 describe('a machine', () => {
   it('is created with every default filled in', async () => {
     const { world, store } = await World.make();
 
-    const machine = await store.createVirtualMachine({ name: 'db', disks: [{ ...disk('data', 'relative.raw'), sectorBytes: 4096 }] });
+    const machine = await store.createVirtualMachine({
+      name: 'db',
+      disks: [{ ...disk('data', 'relative.raw'), sectorBytes: 4096 }],
+    });
 
     expect(machine).toMatchObject({
       name: 'db',
@@ -20,7 +26,9 @@ describe('a machine', () => {
       resourceGroup: 'default',
       configuration: null,
       createdMs: world.clock.nowMs(),
-      disks: [{ role: 'data', name: 'db-data', kind: 'external', source: path.resolve('relative.raw'), sectorBytes: 4096 }],
+      disks: [
+        { role: 'data', name: 'db-data', kind: 'external', source: path.resolve('relative.raw'), sectorBytes: 4096 },
+      ],
     });
     expect(await store.virtualMachine('DB')).toEqual(machine);
     expect((await store.virtualMachines()).map(({ name }) => name)).toEqual(['db', 'web1']);
@@ -28,7 +36,11 @@ describe('a machine', () => {
 
   it('survives the end of the process once it is acknowledged', async () => {
     const { world, store } = await World.make();
-    const machine = await store.createVirtualMachine({ name: 'db', disks: [disk('data')], configuration: { a: [1, { b: null }] } });
+    const machine = await store.createVirtualMachine({
+      name: 'db',
+      disks: [disk('data')],
+      configuration: { a: [1, { b: null }] },
+    });
 
     expect(await (await world.restart()).virtualMachine('db')).toEqual(machine);
   });
@@ -53,12 +65,16 @@ describe('a machine', () => {
     const { store } = await World.make();
     await store.createVirtualMachine({ name: 'a', disks: [disk('b-c')] });
 
-    await expect(store.createVirtualMachine({ name: 'a-b', disks: [disk('c')] })).rejects.toMatchObject({ code: 'DISK_EXISTS' });
+    await expect(store.createVirtualMachine({ name: 'a-b', disks: [disk('c')] })).rejects.toMatchObject({
+      code: 'DISK_EXISTS',
+    });
   });
 
   it('is created once when two callers want its name', async () => {
     const { store } = await World.make();
-    const both = await Promise.allSettled(['db', 'DB'].map((name) => store.createVirtualMachine({ name, disks: [disk('data')] })));
+    const both = await Promise.allSettled(
+      ['db', 'DB'].map((name) => store.createVirtualMachine({ name, disks: [disk('data')] })),
+    );
 
     expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
   });
@@ -98,7 +114,10 @@ describe('a change of a machine', () => {
     const { store } = await World.make();
     const before = await store.virtualMachine('web1');
 
-    const after = await store.updateVirtualMachine('web1', { removeDisks: ['data'], addDisks: [disk('data', '/new.raw')] });
+    const after = await store.updateVirtualMachine('web1', {
+      removeDisks: ['data'],
+      addDisks: [disk('data', '/new.raw')],
+    });
 
     expect(after.disks[1]).toMatchObject({ role: 'data', source: '/new.raw' });
     expect(after.disks[1]?.id).not.toBe(before.disks[1]?.id);
@@ -129,7 +148,10 @@ describe('deleting a machine', () => {
   it('is refused while it has points, and frees its names when it has none', async () => {
     const { world, store } = await World.make();
     await store.capture('web1', { name: 'rp1', collection: 'daily' });
-    await expect(store.deleteVirtualMachine('web1')).rejects.toMatchObject({ code: 'MACHINE_NOT_EMPTY', context: { points: 1 } });
+    await expect(store.deleteVirtualMachine('web1')).rejects.toMatchObject({
+      code: 'MACHINE_NOT_EMPTY',
+      context: { points: 1 },
+    });
     await store.deletePoint('web1/rp1');
     await store.deleteVirtualMachine('web1');
 

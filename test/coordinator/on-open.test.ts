@@ -94,8 +94,13 @@ describe('opening a store', () => {
         ],
       },
     ]);
-    expect(await again.restorePoint('web1/rp1')).toMatchObject({ state: 'failed', failure: { code: 'RESTORE_POINT_LOST' } });
-    await expect(again.read('web1/rp1', { disk: 'os', offset: 0, length: 1 })).rejects.toMatchObject({ code: 'RESTORE_POINT_LOST' });
+    expect(await again.restorePoint('web1/rp1')).toMatchObject({
+      state: 'failed',
+      failure: { code: 'RESTORE_POINT_LOST' },
+    });
+    await expect(again.read('web1/rp1', { disk: 'os', offset: 0, length: 1 })).rejects.toMatchObject({
+      code: 'RESTORE_POINT_LOST',
+    });
     await again.close();
 
     const third = await world.open();
@@ -129,7 +134,9 @@ describe('opening a store', () => {
 
     expect(codes(again)).toEqual(['MANIFEST_DAMAGED']);
     expect(again.findings[0]?.hits).toHaveLength(2);
-    await expect(again.restore('web1/rp1', { disk: 'os', to: '/nowhere' })).rejects.toMatchObject({ code: 'MANIFEST_DAMAGED' });
+    await expect(again.restore('web1/rp1', { disk: 'os', to: '/nowhere' })).rejects.toMatchObject({
+      code: 'MANIFEST_DAMAGED',
+    });
     await again.deletePoint('web1/rp1');
     expect(await listing(again)).toEqual([]);
   });

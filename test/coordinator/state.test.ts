@@ -25,7 +25,9 @@ describe('a restore point', () => {
   it('goes exactly the ways of the table', () => {
     const all = pointStates.flatMap((from) => [...pointStates, 'none' as const].map((to) => [from, to] as const));
 
-    expect(all.filter(([from, to]) => isWay(from, to)).map((way) => way.join(' '))).toEqual(expect.arrayContaining(ways));
+    expect(all.filter(([from, to]) => isWay(from, to)).map((way) => way.join(' '))).toEqual(
+      expect.arrayContaining(ways),
+    );
     expect(all.filter(([from, to]) => isWay(from, to))).toHaveLength(ways.length);
   });
 
@@ -39,6 +41,8 @@ describe('a restore point', () => {
     expect(moved(point(1, 1, 'copied'), 'failed', failure)).toMatchObject({ state: 'failed', failure });
     expect(moved(point(1, 1, 'failed'), 'copied')).toMatchObject({ state: 'copied', failure: null });
     expect(() => moved(point(1, 1, 'copied'), 'failed')).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
-    expect(() => moved(point(1, 1, 'copied'), 'deleting', failure)).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
+    expect(() => moved(point(1, 1, 'copied'), 'deleting', failure)).toThrow(
+      expect.objectContaining({ code: 'INTERNAL' }),
+    );
   });
 });

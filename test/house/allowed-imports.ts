@@ -141,6 +141,11 @@ export const engineRows: readonly ImportRow[] = [
     ],
     why: 'the only place that turns values into commits',
   },
+  {
+    unit: 'probe',
+    may: ['io', 'format', 'chunk_store', 'block_map', 'diff', 'scan', 'restore'],
+    why: 'the hot paths one by one, for benches only',
+  },
 ];
 
 /** Modules of the engine that the binding may name: its top, the foundation, what files it is given, and the probe of the benches. */

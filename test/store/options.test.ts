@@ -59,12 +59,32 @@ describe('an option', () => {
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: {} }], 'disks'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: [null] }], 'disks[0]'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: [{ role: 'os' }] }], 'disks[0].external'],
-    ['createVirtualMachine', machinePlan, [{ name: 'a', disks: [{ ...disks[0], sectorBytes: 1024 }] }], 'disks[0].sectorBytes'],
+    [
+      'createVirtualMachine',
+      machinePlan,
+      [{ name: 'a', disks: [{ ...disks[0], sectorBytes: 1024 }] }],
+      'disks[0].sectorBytes',
+    ],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: [{ ...disks[0], size: 1 }] }], 'disks[0].size'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks, subscription: 'mine' }], 'subscription'],
-    ['createVirtualMachine', machinePlan, [{ name: 'a', disks, configuration: { at: new Date(0) } }], 'configuration at $.at'],
-    ['createVirtualMachine', machinePlan, [{ name: 'a', disks, configuration: [1, undefined] }], 'configuration at $[1]'],
-    ['createVirtualMachine', machinePlan, [{ name: 'a', disks, configuration: Number.POSITIVE_INFINITY }], 'configuration at $'],
+    [
+      'createVirtualMachine',
+      machinePlan,
+      [{ name: 'a', disks, configuration: { at: new Date(0) } }],
+      'configuration at $.at',
+    ],
+    [
+      'createVirtualMachine',
+      machinePlan,
+      [{ name: 'a', disks, configuration: [1, undefined] }],
+      'configuration at $[1]',
+    ],
+    [
+      'createVirtualMachine',
+      machinePlan,
+      [{ name: 'a', disks, configuration: Number.POSITIVE_INFINITY }],
+      'configuration at $',
+    ],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks, configuration: 1n }], 'configuration at $'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks, configuration: 'x'.repeat(1 << 20) }], 'configuration'],
     ['updateVirtualMachine', machineChangePlan, [{ removeDisks: [''] }], 'removeDisks[0]'],
@@ -100,11 +120,18 @@ describe('an option', () => {
   });
 
   it('that is a cycle is refused, not followed forever', () => {
-    expect(refusal(() => machinePlan({ name: 'a', disks, configuration: cyclic })).context['option']).toMatch(/^configuration at/);
+    expect(refusal(() => machinePlan({ name: 'a', disks, configuration: cyclic })).context['option']).toMatch(
+      /^configuration at/,
+    );
   });
 
   it('that is left out has its documented default', () => {
-    expect(createStorePlan({ path: '/s' })).toEqual({ path: '/s', chunkBytes: 65536, compression: 'zstd', compressionLevel: 2 });
+    expect(createStorePlan({ path: '/s' })).toEqual({
+      path: '/s',
+      chunkBytes: 65536,
+      compression: 'zstd',
+      compressionLevel: 2,
+    });
     expect(createStorePlan({ path: '/s', compression: 'none' }).compressionLevel).toBe(0);
     expect(openStorePlan({ path: '/s', threads: 1 })).toEqual({ path: '/s', readOnly: false, threads: 1 });
     expect(capturePlan('a', {}).plan).toEqual({
@@ -115,13 +142,19 @@ describe('an option', () => {
       exclude: [],
       frozen: false,
     });
-    expect(restorePlan('a/b', { disk: 'os', to: '/t' }).target).toEqual({ targetPath: '/t', overwrite: false, sync: true });
+    expect(restorePlan('a/b', { disk: 'os', to: '/t' }).target).toEqual({
+      targetPath: '/t',
+      overwrite: false,
+      sync: true,
+    });
   });
 
   it('of a call rejects the call, but a diff throws at once', async () => {
     const { store } = await World.make();
 
-    await expect(loose(store.capture.bind(store))('web1', { name: 1 })).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' });
+    await expect(loose(store.capture.bind(store))('web1', { name: 1 })).rejects.toMatchObject({
+      code: 'ARGUMENT_INVALID',
+    });
     expect(() => store.diff('web1/a', 'web1/b', { disk: 'os', granularity: 3 })).toThrow(StillpointError);
   });
 });

@@ -13,6 +13,7 @@ mod diff_handle;
 mod engine_handle;
 mod failure;
 mod operation;
+mod probe_handle;
 mod records;
 mod scan_handle;
 mod tables;

@@ -36,3 +36,6 @@ pub mod verify;
 
 // The top.
 pub mod engine;
+
+// For benches only.
+pub mod probe;

@@ -12,6 +12,7 @@ try {
 module.exports.NativeDiff = addon.NativeDiff;
 module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeOperation = addon.NativeOperation;
+module.exports.NativeProbe = addon.NativeProbe;
 module.exports.NativeScan = addon.NativeScan;
 module.exports.NativeWorld = addon.NativeWorld;
 module.exports.createStore = addon.createStore;

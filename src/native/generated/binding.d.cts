@@ -115,6 +115,94 @@ export declare class NativeOperation {
   get totalBytes(): number
 }
 
+/**
+ * For benches only: no part of the library uses it, and it may change at any time. Each method is described in the
+ * engine's module `probe`.
+ */
+export declare class NativeProbe {
+  /**
+   * A store in memory with this chunk size and zstd level.
+   *
+   * # Errors
+   * A value that no store has.
+   */
+  constructor(chunkBytes: number, level: number)
+  /** Does nothing: the cost of a call. */
+  nothing(): void
+  /**
+   * Takes the sample; returns the bytes that its encoded form takes.
+   *
+   * # Errors
+   * The bytes are not whole chunks.
+   */
+  load(bytes: Uint8Array): number
+  /** Ids of the sample. */
+  hash(): void
+  /**
+   * The sample compressed and verified.
+   *
+   * # Errors
+   * What encoding gives.
+   */
+  encode(): void
+  /**
+   * The sample decoded.
+   *
+   * # Errors
+   * What decoding gives.
+   */
+  decode(): void
+  /**
+   * The sample's image read.
+   *
+   * # Errors
+   * What reading gives.
+   */
+  readImage(): void
+  /**
+   * The sample's image captured again.
+   *
+   * # Errors
+   * What scanning gives.
+   */
+  scanUnchanged(): void
+  /**
+   * As many chunks stored.
+   *
+   * # Errors
+   * What the store gives.
+   */
+  put(): void
+  /**
+   * The sample read from the store.
+   *
+   * # Errors
+   * What the store gives.
+   */
+  get(): void
+  /**
+   * A block map built.
+   *
+   * # Errors
+   * What the store gives.
+   */
+  buildMap(chunkCount: number): void
+  /**
+   * Makes the two maps of `diff`; the first is kept when only the changes differ.
+   *
+   * # Errors
+   * The counts contradict each other.
+   */
+  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void
+  /**
+   * Extents in which the two maps differ.
+   *
+   * # Errors
+   * There are no maps yet.
+   */
+  diff(): number
+}
+
 /** A finished scan. One of `publish` and `abandon` ends it. */
 export declare class NativeScan {
   /** The disks. May be called once: the records move out. */

@@ -1,0 +1,25 @@
+/**
+ * `npm run bench` and `npm run bench:compare`: installs, builds, compiles the benches, runs them.
+ *
+ *     npm run bench -- ARGS             bench/micro/main.ts
+ *     npm run bench:compare -- ARGS     bench/compare/main.ts
+ *
+ * Node.js 20 runs no TypeScript, so `bench/` is compiled into `.cache/bench`, and the result runs in this process.
+ */
+
+import { build } from './lib/build.mjs';
+import { ensureInstalled } from './lib/install.mjs';
+import { cache, inRoot } from './lib/root.mjs';
+import { main, mustRun } from './lib/run.mjs';
+
+await main(async () => {
+  const [kind, ...args] = process.argv.slice(2);
+  await ensureInstalled();
+  await build();
+  await mustRun(process.execPath, [inRoot('node_modules/typescript/bin/tsc'), '-p', 'bench/tsconfig.json'], {
+    output: 'stderr',
+    failed: 'the benches did not compile',
+  });
+  process.argv.splice(1, Infinity, `${cache}/bench/${kind}/main.js`, ...args);
+  await import(process.argv[1]);
+});

@@ -1,0 +1,92 @@
+/** The benches run: every micro case at its smallest size, and a comparison of two contenders on two tiny disks. */
+
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { caseResults, compareAll } from '../../bench/compare/comparison.js';
+import { stepsFor } from '../../bench/compare/case.js';
+import { copy } from '../../bench/compare/contenders/copy.js';
+import { stillpoint } from '../../bench/compare/contenders/stillpoint.js';
+import { imagesFor } from '../../bench/compare/images.js';
+import { compareOptions, UsageError } from '../../bench/compare/options.js';
+import { plot } from '../../bench/compare/plot.js';
+import { comparisonTable } from '../../bench/compare/report.js';
+import { measure } from '../../bench/micro/measure.js';
+import { microTable } from '../../bench/micro/report.js';
+import { sampleOf } from '../../bench/micro/sample.js';
+import { smokeSize } from '../../bench/micro/suite.js';
+import { suites } from '../../bench/micro/suites.js';
+import { spreadOf } from '../../bench/spread.js';
+
+describe('a micro bench', () => {
+  it.each(suites)('$name gives a figure for every case', async (suite) => {
+    const figures = await measure(suite, smokeSize);
+
+    expect(figures.length).toBeGreaterThan(0);
+    for (const figure of figures) expect(figure.medianMicroseconds, figure.case).toBeGreaterThan(0);
+    expect(microTable(figures).split('\n')).toHaveLength(figures.length + 1);
+  });
+});
+
+describe('a comparison', () => {
+  let place = '';
+  beforeAll(async () => {
+    place = await mkdtemp(path.join(tmpdir(), 'stillpoint-compare-test-'));
+    for (const [moment, kind] of [
+      ['1', 'text'],
+      ['2', 'random'],
+    ] as const) {
+      await mkdir(path.join(place, 'images', moment), { recursive: true });
+      for (const role of ['os', 'data']) {
+        await writeFile(path.join(place, 'images', moment, `${role}.raw`), sampleOf(kind, 4));
+      }
+    }
+    await mkdir(path.join(place, 'stores'));
+  });
+  afterAll(() => rm(place, { recursive: true, force: true }));
+
+  it('takes both through every step they can do, checks what came back, and leaves nothing', async () => {
+    const options = compareOptions(['--runs', '1', '--images', path.join(place, 'images')]);
+    const contenders = [stillpoint, copy];
+    const figures = await compareAll({
+      ...{ contenders, cases: options.cases, runs: options.runs, say: () => undefined },
+      images: await imagesFor(options),
+      directory: path.join(place, 'stores'),
+    });
+    const results = caseResults(options.cases, contenders, figures);
+
+    const taking = results.map((result) => [result.case.name, ...result.entries.map(({ contender }) => contender)]);
+    expect(taking).toEqual([
+      ['full', 'stillpoint', 'copy'],
+      ['changed', 'stillpoint', 'copy'],
+      ['unchanged', 'stillpoint'],
+      ['restore', 'stillpoint', 'copy'],
+      ['store', 'stillpoint', 'copy'],
+    ]);
+    expect(comparisonTable(results)).toContain('restore both, not synced');
+    expect(results.map(plot).every((svg) => svg.startsWith('<svg ') && !svg.includes('NaN'))).toBe(true);
+    expect(await readdir(path.join(place, 'stores'))).toEqual([]);
+  });
+
+  it('runs only the steps that the cases asked for stand on', () => {
+    expect(stepsFor(['restore'])).toEqual(['full', 'changed', 'restore']);
+    expect(stepsFor(['full'])).toEqual(['full']);
+  });
+
+  it.each([[['--only', 'speed']], [['--runs', '0']], [['--what']]])('refuses %j', (args) => {
+    expect(() => compareOptions(args)).toThrow(UsageError);
+  });
+});
+
+describe('a spread', () => {
+  it.each([
+    [[], null],
+    [[3], { median: 3, min: 3, max: 3, count: 1 }],
+    [[4, 1, 2, 3], { median: 2.5, min: 1, max: 4, count: 4 }],
+  ])('of %j is %j', (values, expected) => {
+    expect(spreadOf(values)).toEqual(expected);
+  });
+});
