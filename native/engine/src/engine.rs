@@ -5,6 +5,7 @@
 //! | call | durable, in this order |
 //! | --- | --- |
 //! | `create` | directories, `lock`; then `config` under its final name: the store exists |
+//! | `open` for writing | whatever names a killed process left, before anything is built on them |
 //! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segment; index list |
 //! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
 //! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
@@ -195,6 +196,28 @@ struct Leases {
     collecting: bool,
 }
 
+/// The collector's hold on the leases: none begins while it lives.
+struct Collecting<'a> {
+    leases: &'a Mutex<Leases>,
+}
+
+impl<'a> Collecting<'a> {
+    fn begin(leases: &'a Mutex<Leases>) -> Result<Self> {
+        let mut held = leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.collecting || held.count > 0 {
+            return Err(Error::new(Code::StoreBusy, "a capture or another collection is running"));
+        }
+        held.collecting = true;
+        Ok(Self { leases })
+    }
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
+    }
+}
+
 /// What a store takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -260,7 +283,10 @@ impl Engine {
             Err(error) if error.is_already_exists() => {} // an earlier `create` was cut off
             Err(error) => return Err(error),
         }
-        io.sync_directory(&home)?;
+        // Everything else is durable before `config` gets its name: a store is whole or is none.
+        for path in [home, directory.to_owned()] {
+            io.sync_directory(&path)?;
+        }
         let temporary = directory.join("config.tmp");
         match io.remove_file(&temporary) {
             Err(error) if !error.is_not_found() => return Err(error),
@@ -270,11 +296,7 @@ impl Engine {
         file.write_at(&config.encode(), 0)?;
         file.sync()?;
         io.rename_new(&temporary, &directory.join(CONFIG))?;
-        io.sync_directory(directory)?;
-        match directory.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => io.sync_directory(parent),
-            _ => Ok(()),
-        }
+        io.sync_directory(directory)
     }
 
     /// Opens a store.
@@ -291,11 +313,13 @@ impl Engine {
         let lock = if options.read_only { None } else { Some(take_lock(io.as_ref(), directory)?) };
         let home = directory.join(HOME);
         if !options.read_only {
-            for path in region_directories(&home) {
-                if path.ends_with(QUARANTINE) {
-                    continue;
-                }
+            remove_temporaries(io.as_ref(), directory)?;
+            for path in region_directories(&home).filter(|path| !path.ends_with(QUARANTINE)) {
                 remove_temporaries(io.as_ref(), &path)?;
+            }
+            // What a killed process renamed or removed last may not be durable yet. From here on it is built upon.
+            for path in [home.clone(), directory.to_owned()].into_iter().chain(region_directories(&home)) {
+                io.sync_directory(&path)?;
             }
         }
         let parameters = Parameters {
@@ -489,13 +513,6 @@ impl Engine {
         let mut report = verifier.run(read_data, control)?;
         let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding));
         report.findings.splice(0..0, top.collect::<Vec<_>>());
-        for known in self.points.all() {
-            let gone = !manifests.iter().any(|manifest| manifest.point_id == known.point_id)
-                && !damaged.iter().any(|damaged| damaged.point_id == known.point_id);
-            if gone {
-                report.findings.push(missing_manifest_finding(&known));
-            }
-        }
         for finding in &mut report.findings {
             self.add_manifest_hits(finding);
         }
@@ -510,10 +527,8 @@ impl Engine {
         if !dry_run {
             self.check_writable()?;
         }
-        self.begin_collecting()?;
-        let result = self.collect_alone(dry_run, control);
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
-        result
+        let _collecting = Collecting::begin(&self.leases)?;
+        self.collect_alone(dry_run, control)
     }
 
     /// What the store takes.
@@ -577,15 +592,6 @@ impl Engine {
     fn end_lease(&self) {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).count -= 1;
     }
-
-    fn begin_collecting(&self) -> Result<()> {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if leases.collecting || leases.count > 0 {
-            return Err(Error::new(Code::StoreBusy, "a capture or another collection is running"));
-        }
-        leases.collecting = true;
-        Ok(())
-    }
 }
 
 /// A diff under way.
@@ -629,7 +635,7 @@ fn region_directories(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     ChunkStore::DIRECTORIES.into_iter().chain([MANIFESTS, QUARANTINE]).map(move |name| home.join(name))
 }
 
-/// Makes the directory and its parents, or checks that it holds nothing but what a cut-off `create` left.
+/// Makes the directory and its parents, durably, or checks that it holds nothing but what a cut-off `create` left.
 fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
     let exists = |what: &str| {
         let message = format!("{} {what}", directory.display());
@@ -637,10 +643,9 @@ fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
     };
     match io.identify(directory)?.map(|identity| identity.kind) {
         None => {
-            if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                make_parents(io, parent)?;
-            }
-            io.create_directory(directory)
+            make_parents(io, directory)?;
+            io.create_directory(directory)?;
+            io.sync_directory(&directory_above(directory))
         }
         Some(FileKind::Directory) => {
             let entries = io.list_directory(directory)?;
@@ -650,22 +655,36 @@ fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
             if entries.iter().any(|entry| ![HOME, LOCK, "config.tmp"].contains(&entry.name.as_str())) {
                 return exists("is not empty");
             }
-            Ok(())
+            make_parents(io, directory)
         }
         Some(_) => exists("is not a directory"),
     }
 }
 
+/// Makes what is missing above a directory, durably. What is there already may have been made by a `create` that was cut
+/// off, so it is synced all the same; one that this user may not read was made by somebody else.
 fn make_parents(io: &dyn Io, directory: &Path) -> Result<()> {
-    if io.identify(directory)?.is_some() {
+    let above = directory_above(directory);
+    if above == directory {
         return Ok(());
     }
-    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_parents(io, parent)?;
+    make_parents(io, &above)?;
+    if io.identify(&above)?.is_none() {
+        io.create_directory(&above)?;
+        return io.sync_directory(&directory_above(&above));
     }
-    match io.create_directory(directory) {
-        Err(error) if !error.is_already_exists() => Err(error),
+    match io.sync_directory(&above) {
+        Err(error) if error.code() != Code::PermissionDenied => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// The directory that holds the name of this one; of the topmost, itself.
+fn directory_above(directory: &Path) -> PathBuf {
+    match directory.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
+        Some(_) if directory != Path::new(".") => PathBuf::from("."),
+        _ => directory.to_owned(),
     }
 }
 
@@ -732,12 +751,6 @@ fn manifest_finding(damaged: &DamagedManifest) -> Finding {
     let message = format!("restore point {} cannot be listed: {}", damaged.point_id, damaged.defect);
     let file = format!("{HOME}/{}", damaged.file);
     Finding { file, place: None, code: Code::ManifestDamaged, message, hits: Vec::new() }
-}
-
-fn missing_manifest_finding(manifest: &Manifest) -> Finding {
-    let file = format!("{HOME}/{MANIFESTS}/{}.manifest", manifest.point_id);
-    let message = format!("the manifest of restore point {} is gone", manifest.point_id);
-    Finding { file, place: None, code: Code::ManifestDamaged, message, hits: whole_point(manifest) }
 }
 
 fn whole_point(manifest: &Manifest) -> Vec<Hit> {

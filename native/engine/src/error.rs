@@ -169,6 +169,7 @@ struct Inner {
     message: String,
     context: Vec<(&'static str, Value)>,
     cause: Option<std::io::Error>,
+    failed_sync: bool,
 }
 
 /// What the engine's calls return.
@@ -178,7 +179,8 @@ impl Error {
     /// Makes an error. `message` says what failed, on what, expected and found.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { inner: Box::new(Inner { code, message: message.into(), context: Vec::new(), cause: None }) }
+        let (context, cause, failed_sync) = (Vec::new(), None, false);
+        Self { inner: Box::new(Inner { code, message: message.into(), context, cause, failed_sync }) }
     }
 
     /// Turns a failed system call on `path` into the code that fits its errno.
@@ -191,6 +193,14 @@ impl Error {
         };
         let mut error = Self::new(code, format!("cannot {action} {}: {cause}", path.display())).with("path", path);
         error.inner.cause = Some(cause);
+        error
+    }
+
+    /// As [`Error::from_io`], for a sync: whatever its errno, what was written before may never become durable.
+    #[must_use]
+    pub fn from_failed_sync(cause: std::io::Error, action: &'static str, path: &Path) -> Self {
+        let mut error = Self::from_io(cause, action, path);
+        error.inner.failed_sync = true;
         error
     }
 
@@ -236,6 +246,12 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<&std::io::Error> {
         self.inner.cause.as_ref()
+    }
+
+    /// Whether a sync failed. A full disk (`NO_SPACE`) can show as late as that.
+    #[must_use]
+    pub fn is_failed_sync(&self) -> bool {
+        self.inner.failed_sync
     }
 
     /// Whether the system call said that the file does not exist.

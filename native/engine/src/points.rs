@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::block_map::DiskVersion;
 use crate::error::{Code, Error, Result};
@@ -44,6 +44,7 @@ pub struct Points {
     store_id: Uid,
     chunk_bytes: u32,
     known: RwLock<Manifests>,
+    change: Mutex<()>, // held while names in the directory change
 }
 
 impl Points {
@@ -57,17 +58,19 @@ impl Points {
         store_id: Uid,
         chunk_bytes: u32,
     ) -> Result<(Self, Vec<DamagedManifest>)> {
-        let points = Self { io, directory, store_id, chunk_bytes, known: RwLock::default() };
+        let points = Self { io, directory, store_id, chunk_bytes, known: RwLock::default(), change: Mutex::new(()) };
         let (sound, damaged) = points.read_all()?;
         *points.known.write().unwrap_or_else(PoisonError::into_inner) = sound;
         Ok((points, damaged))
     }
 
-    /// Reads all manifests anew, for a check of what is on the disk now.
+    /// Reads all manifests anew, for a check of what is on the disk now; a manifest that is gone although nobody removed
+    /// its point counts as damaged.
     ///
     /// # Errors
     /// What reading gives.
     pub fn read_all(&self) -> Result<(Manifests, Vec<DamagedManifest>)> {
+        let _still = self.change();
         let (mut sound, mut damaged) = (BTreeMap::new(), Vec::new());
         for entry in self.io.list_directory(&self.directory.join(MANIFESTS))? {
             let Some(point_id) = entry.name.strip_suffix(EXTENSION).and_then(Uid::parse) else { continue };
@@ -78,6 +81,12 @@ impl Points {
                 Err(defect) => {
                     damaged.push(DamagedManifest { point_id, file: format!("{MANIFESTS}/{}", entry.name), defect });
                 }
+            }
+        }
+        for point_id in self.known.read().unwrap_or_else(PoisonError::into_inner).keys() {
+            if !sound.contains_key(point_id) && damaged.iter().all(|damaged| damaged.point_id != *point_id) {
+                let file = format!("{MANIFESTS}/{point_id}{EXTENSION}");
+                damaged.push(DamagedManifest { point_id: *point_id, file, defect: Defect::Wrong("it is gone") });
             }
         }
         Ok((sound, damaged))
@@ -125,14 +134,19 @@ impl Points {
     /// directory synced.
     ///
     /// # Errors
-    /// What writing gives.
+    /// `ARGUMENT_INVALID` when there is a point of this id; what writing gives.
     pub fn publish(&self, manifest: Manifest) -> Result<()> {
         assert!(manifest.store_id == self.store_id && manifest.chunk_bytes == self.chunk_bytes);
+        let _alone = self.change();
         let path = self.path(manifest.point_id);
         let temporary = path.with_extension("manifest.tmp");
         let written = self.write(&temporary, &manifest).and_then(|()| self.io.rename_new(&temporary, &path));
         if let Err(error) = written {
-            let _ = self.io.remove_file(&temporary); // the next open would
+            let _ = self.io.remove_file(&temporary); // the next attempt would, or the next open
+            if error.is_already_exists() {
+                let message = format!("there is a restore point {} already", manifest.point_id);
+                return Err(Error::new(Code::ArgumentInvalid, message).with("point", manifest.point_id.to_string()));
+            }
             return Err(error);
         }
         self.io.sync_directory(&self.directory.join(MANIFESTS))?;
@@ -146,13 +160,13 @@ impl Points {
     /// # Errors
     /// What removing gives.
     pub fn remove(&self, point_id: &Uid) -> Result<()> {
+        let _alone = self.change();
         match self.io.remove_file(&self.path(*point_id)) {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
-        self.io.sync_directory(&self.directory.join(MANIFESTS))?;
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
-        Ok(())
+        self.forget(point_id); // also when the sync fails: this is what the directory says
+        self.io.sync_directory(&self.directory.join(MANIFESTS))
     }
 
     /// Moves a manifest into quarantine, durably; its point is no longer listed.
@@ -160,16 +174,22 @@ impl Points {
     /// # Errors
     /// What renaming gives.
     pub fn quarantine(&self, point_id: &Uid) -> Result<()> {
+        let _alone = self.change();
         let place = self.directory.join(QUARANTINE);
         self.io.rename_replace(&self.path(*point_id), &place.join(format!("{point_id}{EXTENSION}")))?;
+        self.forget(point_id);
         self.io.sync_directory(&place)?;
-        self.io.sync_directory(&self.directory.join(MANIFESTS))?;
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
-        Ok(())
+        self.io.sync_directory(&self.directory.join(MANIFESTS))
     }
 
     fn write(&self, path: &Path, manifest: &Manifest) -> Result<()> {
-        let file = self.io.open(path, OpenMode::CreateNew)?;
+        let file = match self.io.open(path, OpenMode::CreateNew) {
+            Err(error) if error.is_already_exists() => {
+                self.io.remove_file(path)?; // left by an earlier failure of this process
+                self.io.open(path, OpenMode::CreateNew)?
+            }
+            opened => opened?,
+        };
         file.write_at(&manifest.encode(), 0)?;
         file.sync()
     }
@@ -184,6 +204,14 @@ impl Points {
                 && manifest.chunk_bytes == self.chunk_bytes;
             if ours { Ok(manifest) } else { Err(Defect::Wrong("it belongs to another point or store")) }
         }))
+    }
+
+    fn forget(&self, point_id: &Uid) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, point_id: Uid) -> PathBuf {

@@ -17,4 +17,4 @@ pub mod writer;
 
 mod store;
 
-pub use store::{Anomaly, Batch, ChunkStore, Located, Parameters, damaged_code};
+pub use store::{Anomaly, Batch, ChunkStore, Located, Parameters, damaged_code, missing_code};

@@ -38,7 +38,7 @@ impl Pack {
 #[derive(Default)]
 struct Known {
     by_handle: Vec<Option<Pack>>, // None once it was removed
-    by_id: HashMap<Uid, PackHandle>,
+    by_name: HashMap<(Uid, PackKind), PackHandle>,
 }
 
 /// The packs of a region.
@@ -66,8 +66,8 @@ impl PackSet {
     pub fn add(&self, pack: Pack) -> PackHandle {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let handle = PackHandle(u32::try_from(known.by_handle.len()).expect("fewer than 2^32 packs in one process"));
-        let before = known.by_id.insert(pack.id, handle);
-        assert!(before.is_none(), "pack {} is known already", pack.id);
+        let before = known.by_name.insert((pack.id, pack.kind), handle);
+        assert!(before.is_none(), "pack {} is known already", pack.file_name());
         known.by_handle.push(Some(pack));
         handle
     }
@@ -77,7 +77,7 @@ impl PackSet {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let pack = known.by_handle[handle.0 as usize].take();
         if let Some(pack) = &pack {
-            known.by_id.remove(&pack.id);
+            known.by_name.remove(&(pack.id, pack.kind));
         }
         drop(known);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle);
@@ -92,8 +92,8 @@ impl PackSet {
 
     /// The handle of a pack.
     #[must_use]
-    pub fn find(&self, id: &Uid) -> Option<PackHandle> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).copied()
+    pub fn find(&self, id: Uid, kind: PackKind) -> Option<PackHandle> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).by_name.get(&(id, kind)).copied()
     }
 
     /// All packs, sorted by handle.
@@ -108,6 +108,11 @@ impl PackSet {
     #[must_use]
     pub fn path(&self, pack: &Pack) -> PathBuf {
         self.directory.join(pack.file_name())
+    }
+
+    /// Closes all files, so that what is read next is read from what bears the pack's name now.
+    pub fn close_files(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The pack's file; `None` when it was removed.

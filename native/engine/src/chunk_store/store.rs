@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::Decoder;
 use super::identity::Identity;
-use super::index::{Index, IndexDamage, Location, Lookup};
+use super::index::{Index, IndexDamage, Location, Lookup, Segment};
 use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
 use super::pack_set::{Pack, PackHandle, PackSet};
 use super::pack_writer::{PackTarget, SealedPack};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::format::frame::FrameHeader;
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
@@ -49,7 +49,7 @@ pub struct Parameters {
 }
 
 /// Something wrong that opening or a look-up found and went around.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anomaly {
     /// The file, relative to the region.
     pub file: String,
@@ -177,8 +177,9 @@ impl ChunkStore {
         }
     }
 
-    /// Runs something that writes; a failure of the device fences the store, so that nothing is built on what may not
-    /// have reached the disk.
+    /// Runs something that writes; a failure of the device, or of any sync, fences the store, so that nothing is built
+    /// on what may not have reached the disk. A full disk or a refused name alone does not: what was written then lies
+    /// under a temporary name, and the caller removes it.
     ///
     /// # Errors
     /// `STORE_FENCED` after an earlier failure; else what `write` gives.
@@ -187,7 +188,7 @@ impl ChunkStore {
             return Err(Error::new(Code::StoreFenced, "a write to the store failed earlier; it takes no more writes"));
         }
         let result = write();
-        if result.as_ref().is_err_and(|error| error.code() == Code::IoFailed) {
+        if result.as_ref().is_err_and(|error| error.code() == Code::IoFailed || error.is_failed_sync()) {
             self.fenced.store(true, Ordering::Release);
         }
         result
@@ -210,10 +211,8 @@ impl ChunkStore {
             match self.index.lookup(id)? {
                 Lookup::Found(locations) => return Ok(locations),
                 Lookup::Damaged(segment, damage) => {
-                    if self.index.drop_segment(&segment) {
-                        self.report_index(&damage);
-                        self.cover_packs()?;
-                    }
+                    let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.go_around(&segment, &damage, &[])?;
                 }
             }
         }
@@ -277,36 +276,38 @@ impl ChunkStore {
         Ok(())
     }
 
+    /// The index as it is on the disk now: segments whose tables are sound, and what is wrong with the rest.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn reread_index(&self) -> Result<(Vec<Segment>, Vec<IndexDamage>)> {
+        // Not beside a commit, which removes the files that a list read before it names.
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.reread(&self.packs)
+    }
+
     /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone.
     ///
     /// # Errors
-    /// What writing the index gives.
-    pub fn adopt(&self, sealed: Vec<SealedPack>) -> Result<()> {
-        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guarded(|| {
-            for sealed in sealed {
-                let handle = self.packs.add(sealed.pack);
-                self.index.add_recent(handle, &sealed.entries);
-            }
-            self.commit_index(None)?;
-            Ok(())
-        })
+    /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
+    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<()> {
+        self.commit_packs(sealed, None).map(drop)
     }
 
     /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
     /// Returns them: their files are the caller's to remove, now that nothing durable names them.
     ///
     /// # Errors
-    /// What reading and writing the index give.
-    pub fn replace_packs(&self, added: Vec<SealedPack>, retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
-        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guarded(|| {
-            for sealed in added {
-                let handle = self.packs.add(sealed.pack);
-                self.index.add_recent(handle, &sealed.entries);
-            }
-            self.commit_index(Some(retired))
-        })
+    /// What reading and writing the index give. All packs are then as before.
+    pub fn replace_packs(&self, added: &[SealedPack], retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
+        self.commit_packs(added, Some(retired))
+    }
+
+    /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
+    pub fn discard(&self, sealed: &[SealedPack]) {
+        for sealed in sealed {
+            let _ = self.io.remove_file(&self.packs.path(&sealed.pack));
+        }
     }
 
     /// Whether the frame at this place can be read and is what the id says.
@@ -317,7 +318,7 @@ impl ChunkStore {
         let Some(pack) = self.packs.get(location.pack) else { return Ok(false) };
         match self.get_from(pack.kind, id, &[*location], &mut Batch::default()) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == crate::error::Kind::FixData => Ok(false),
+            Err(error) if error.kind() == Kind::FixData => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -327,16 +328,28 @@ impl ChunkStore {
     /// # Errors
     /// What reading gives.
     pub fn pack_entries(&self, handle: PackHandle) -> Result<Vec<PackEntry>> {
-        let Some(reader) = self.pack_reader(handle)? else { return Ok(Vec::new()) };
+        Ok(self.pack_content(handle)?.map_or_else(Vec::new, |(entries, _)| entries))
+    }
+
+    /// As [`ChunkStore::pack_entries`], and whether those are all frames for certain, which only a trailer can say.
+    /// `None` when the pack is gone.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn pack_content(&self, handle: PackHandle) -> Result<Option<(Vec<PackEntry>, bool)>> {
+        let Some(reader) = self.pack_reader(handle)? else { return Ok(None) };
         match reader.trailer()? {
-            Ok(entries) => Ok(entries),
+            Ok(entries) => {
+                let ours = reader.check_header(&self.expected_header(&reader.pack))?.is_ok();
+                Ok(Some((entries, ours)))
+            }
             Err(found) => {
                 self.report(Anomaly {
                     file: format!("{PACKS}/{}", reader.pack.file_name()),
                     code: damaged_code(reader.pack.kind),
                     message: format!("{}; its frames were searched for", found.defect),
                 });
-                reader.salvage(&self.parameters.identity)
+                Ok(Some((reader.salvage(&self.parameters.identity)?, false)))
             }
         }
     }
@@ -356,25 +369,54 @@ impl ChunkStore {
         expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
     }
 
-    fn commit_index(&self, retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
-        loop {
-            match self.index.commit(&self.packs, retired)? {
-                Ok(()) => break,
-                Err((segment, damage)) => {
-                    self.index.drop_segment(&segment);
-                    self.report_index(&damage);
-                    self.cover_packs()?;
+    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guarded(|| {
+            let added: Vec<(PackHandle, &[PackEntry])> =
+                added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
+            if let Err(error) = self.commit_index(&added, retired) {
+                for (handle, _) in added {
+                    self.packs.remove(handle);
                 }
+                return Err(error);
+            }
+            Ok(retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect())
+        })
+    }
+
+    fn commit_index(&self, added: &[(PackHandle, &[PackEntry])], retired: Option<&HashSet<PackHandle>>) -> Result<()> {
+        while let Err((segment, damage)) = self.index.commit(&self.packs, added, retired)? {
+            self.go_around(&segment, &damage, added)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the frames of its packs in the place of a damaged segment. The caller holds `commit`, so a segment is
+    /// replaced once, and never while another one is made of it.
+    fn go_around(
+        &self,
+        segment: &Arc<Segment>,
+        damage: &IndexDamage,
+        added: &[(PackHandle, &[PackEntry])],
+    ) -> Result<()> {
+        if !self.index.holds(segment) {
+            return Ok(()); // another thread has done it
+        }
+        self.report_index(damage);
+        let elsewhere: HashSet<PackHandle> = self.index.covered_packs(Some(segment)).into_iter().collect();
+        let mut found = Vec::new();
+        for (handle, _) in self.packs.all() {
+            if !elsewhere.contains(&handle) && added.iter().all(|(added, _)| *added != handle) {
+                found.push((handle, self.pack_entries(handle)?));
             }
         }
-        let forgotten = retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect();
-        self.cover_packs()?;
-        Ok(forgotten)
+        self.index.replace_segment(segment, &found);
+        Ok(())
     }
 
     /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
     fn cover_packs(&self) -> Result<()> {
-        let covered: HashSet<PackHandle> = self.index.covered_packs().into_iter().collect();
+        let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
         for (handle, _) in self.packs.all() {
             if !covered.contains(&handle) {
                 let entries = self.pack_entries(handle)?;
@@ -476,7 +518,11 @@ impl ChunkStore {
                 // Depth one: a base is looked for among full frames only, so this does not recurse further.
                 let full = self.locate(&base)?;
                 let full: Vec<Location> = full.into_iter().filter(|at| at.codec != Codec::ZstdDelta).collect();
-                Some(self.get_from(kind, &base, &full, &mut Batch::default())?)
+                match self.get_from(kind, &base, &full, &mut Batch::default()) {
+                    Ok(base) => Some(base),
+                    Err(error) if error.kind() == Kind::FixData => return Ok(Err("its base cannot be read")),
+                    Err(error) => return Err(error),
+                }
             }
         };
         plain.resize(header.plain_bytes as usize, 0);
@@ -492,7 +538,10 @@ impl ChunkStore {
     }
 
     fn report(&self, anomaly: Anomaly) {
-        self.anomalies.lock().unwrap_or_else(PoisonError::into_inner).push(anomaly);
+        let mut anomalies = self.anomalies.lock().unwrap_or_else(PoisonError::into_inner);
+        if !anomalies.contains(&anomaly) {
+            anomalies.push(anomaly);
+        }
     }
 }
 
@@ -505,6 +554,15 @@ pub const fn damaged_code(kind: PackKind) -> Code {
     }
 }
 
+/// The code for missing content of this kind.
+#[must_use]
+pub const fn missing_code(kind: PackKind) -> Code {
+    match kind {
+        PackKind::Chunks => Code::ChunkMissing,
+        PackKind::Nodes => Code::NodeMissing,
+    }
+}
+
 const fn kind_name(kind: PackKind) -> &'static str {
     match kind {
         PackKind::Chunks => "chunk",
@@ -513,11 +571,8 @@ const fn kind_name(kind: PackKind) -> &'static str {
 }
 
 fn missing(kind: PackKind, id: &ContentId) -> Error {
-    let code = match kind {
-        PackKind::Chunks => Code::ChunkMissing,
-        PackKind::Nodes => Code::NodeMissing,
-    };
-    Error::new(code, format!("no pack of the store holds {} {id}", kind_name(kind))).with("id", id.to_string())
+    Error::new(missing_code(kind), format!("no pack of the store holds {} {id}", kind_name(kind)))
+        .with("id", id.to_string())
 }
 
 fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {

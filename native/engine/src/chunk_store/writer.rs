@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
         })?;
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        self.store.adopt(sealed)
+        self.store.adopt(&sealed).inspect_err(|_| self.store.discard(&sealed))
     }
 }
 

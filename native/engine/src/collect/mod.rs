@@ -7,18 +7,22 @@
 //! anywhere leaves every live chunk findable.
 //! What it must not import: `scan`, `restore`, the engine's top.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::block_map::{MapReader, Reached};
-use crate::chunk_store::ChunkStore;
+use crate::chunk_store::index::Location;
+use crate::chunk_store::pack_reader::stored_bytes;
 use crate::chunk_store::pack_set::{Pack, PackHandle};
 use crate::chunk_store::pack_writer::{PackWriter, SealedPack};
+use crate::chunk_store::{ChunkStore, damaged_code};
 use crate::control::Control;
-use crate::error::Result;
-use crate::format::PackKind;
+use crate::error::{Error, Result};
+use crate::format::frame::FrameHeader;
 use crate::format::manifest::Manifest;
 use crate::format::pack::PackEntry;
+use crate::format::{PackKind, checksum};
 use crate::units::{ContentId, usize_from};
 
 /// A pack is rewritten when at least this part of it is garbage: rewriting costs what is live, and frees what is not.
@@ -46,6 +50,34 @@ struct Plan {
     rewrite: Vec<(PackHandle, Pack, Vec<PackEntry>)>, // with their live frames
     frames_removed: u64,
     bytes_moved: u64,
+}
+
+/// Where the live contents are kept. Of several frames of one content the first is, and each further one until one
+/// of them could be read: a damaged frame must never be the reason to drop a sound one.
+struct Kept<'a> {
+    store: &'a ChunkStore,
+    places: HashMap<ContentId, (Location, bool)>, // whether it is known that it can be read
+}
+
+impl Kept<'_> {
+    /// Whether the frame at this place is to be kept.
+    fn keep(&mut self, location: Location, id: &ContentId) -> Result<bool> {
+        match self.places.entry(*id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert((location, false));
+                Ok(true)
+            }
+            Entry::Occupied(mut occupied) => {
+                let (before, readable) = occupied.get_mut();
+                *readable = *readable || self.store.proves(before, id)?;
+                if *readable {
+                    return Ok(false);
+                }
+                *before = location;
+                Ok(true)
+            }
+        }
+    }
 }
 
 /// Collects a region against these manifests, which must be all of its points.
@@ -94,10 +126,11 @@ impl Collector<'_> {
 
     fn plan(&self, reached: &Reached, control: &Control) -> Result<Plan> {
         let mut plan = Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, bytes_moved: 0 };
-        let mut kept: HashSet<ContentId> = HashSet::new();
+        let mut kept = Kept { store: self.store(), places: HashMap::new() };
+        let mut cut_off = Vec::new(); // packs that may hold more than could be found in them
         for (handle, pack) in self.store().packs().all() {
             control.check()?;
-            let entries = self.store().pack_entries(handle)?;
+            let Some((entries, complete)) = self.store().pack_content(handle)? else { continue };
             let (frame_count, mut frame_bytes) = (entries.len() as u64, 0);
             let mut live = Vec::new();
             let mut live_bytes = 0;
@@ -107,13 +140,15 @@ impl Collector<'_> {
                     PackKind::Chunks => reached.chunks.contains(&entry.id),
                     PackKind::Nodes => reached.nodes.contains(&entry.id),
                 };
-                // Of several frames of one content the first is kept, unless it turns out damaged below.
-                if wanted && (kept.insert(entry.id) || !self.readable_elsewhere(handle, &entry.id)?) {
+                if wanted && kept.keep(Location::of(handle, &entry), &entry.id)? {
                     live_bytes += entry.frame_bytes();
                     live.push(entry);
                 }
             }
             let garbage = frame_bytes - live_bytes;
+            if !complete {
+                cut_off.push(handle);
+            }
             if live.is_empty() {
                 plan.frames_removed += frame_count;
                 plan.remove.push((handle, pack));
@@ -123,24 +158,20 @@ impl Collector<'_> {
                 plan.rewrite.push((handle, pack, live));
             }
         }
-        Ok(plan)
-    }
-
-    /// Whether another pack than this one holds a frame of the id that can be read.
-    fn readable_elsewhere(&self, handle: PackHandle, id: &ContentId) -> Result<bool> {
-        for location in self.store().locate(id)? {
-            if location.pack != handle && self.store().proves(&location, id)? {
-                return Ok(true);
-            }
+        let found = kept.places.len();
+        if found < reached.chunks.len() + reached.nodes.len() {
+            // Something live is nowhere to be found. A pack that is damaged may hold it, so such packs stay as they are.
+            plan.remove.retain(|(handle, _)| !cut_off.contains(handle));
+            plan.rewrite.retain(|(handle, ..)| !cut_off.contains(handle));
         }
-        Ok(false)
+        Ok(plan)
     }
 
     /// Whether all of these frames can be read: a pack with a damaged live frame stays as it is, for whoever may
     /// mend it.
     fn sound(&self, handle: PackHandle, live: &[PackEntry]) -> Result<bool> {
         for entry in live {
-            let location = crate::chunk_store::index::Location::of(handle, entry);
+            let location = Location::of(handle, entry);
             if !self.store().proves(&location, &entry.id)? {
                 return Ok(false);
             }
@@ -162,7 +193,7 @@ impl Collector<'_> {
         if retired.is_empty() {
             return Ok(0);
         }
-        let forgotten = store.replace_packs(moved, &retired)?;
+        let forgotten = store.replace_packs(&moved, &retired).inspect_err(|_| store.discard(&moved))?;
         store.guarded(|| {
             for pack in &forgotten {
                 match store.io().remove_file(&store.packs().path(pack)) {
@@ -177,7 +208,7 @@ impl Collector<'_> {
 
     fn move_frames(&self, plan: &Plan, control: &Control) -> Result<Vec<SealedPack>> {
         let store = self.store();
-        let mut sealed = Vec::new();
+        let mut sealed: Vec<SealedPack> = Vec::new();
         for kind in PackKind::ALL {
             let mut writer = PackWriter::new(store.pack_target(), kind);
             let moved = store.guarded(|| {
@@ -185,11 +216,14 @@ impl Collector<'_> {
                     if pack.kind != kind {
                         continue;
                     }
-                    let Some(reader) = store.pack_reader(*handle)? else { continue };
+                    let Some(reader) = store.pack_reader(*handle)? else { return Err(unlike_before(pack)) };
                     for entry in live {
                         control.check()?;
                         let mut frame = vec![0; usize_from(entry.frame_bytes())];
-                        reader.file.read_at(&mut frame, u64::from(entry.offset))?;
+                        let length = reader.file.read_at(&mut frame, u64::from(entry.offset))?;
+                        if !is_frame(&frame[..length], entry) {
+                            return Err(unlike_before(pack));
+                        }
                         writer.append(&frame, *entry)?;
                     }
                 }
@@ -197,14 +231,25 @@ impl Collector<'_> {
             });
             if let Err(error) = moved {
                 writer.discard();
-                for sealed in sealed {
-                    let sealed: SealedPack = sealed;
-                    let _ = store.io().remove_file(&store.packs().path(&sealed.pack)); // garbage otherwise
-                }
+                store.discard(&sealed);
                 return Err(error);
             }
             sealed.extend(writer.take_sealed());
         }
         Ok(sealed)
     }
+}
+
+/// Whether these bytes are the frame that `entry` means. That it can be decoded was proven when the plan was made; the
+/// checksums say that the bytes at hand are the same ones.
+fn is_frame(frame: &[u8], entry: &PackEntry) -> bool {
+    let Ok(header) = FrameHeader::decode(frame) else { return false };
+    header.id == entry.id
+        && header.stored_bytes == entry.stored_bytes
+        && stored_bytes(frame, &header).is_some_and(|stored| checksum(stored) == header.stored_checksum)
+}
+
+fn unlike_before(pack: &Pack) -> Error {
+    let message = format!("{} reads otherwise than a moment ago; nothing was collected", pack.file_name());
+    Error::new(damaged_code(pack.kind), message)
 }

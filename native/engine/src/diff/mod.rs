@@ -10,6 +10,7 @@
 mod refine;
 mod walk;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::block_map::{DiskVersion, Geometry, MapReader};
@@ -17,7 +18,7 @@ use crate::control::Control;
 use crate::error::Result;
 
 use refine::Refiner;
-use walk::Walk;
+use walk::{Differing, Walk};
 
 /// What a range reads as afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,9 @@ pub struct DiffCursor {
     maps: Arc<MapReader>,
     walk: Walk,
     refiner: Option<Refiner>,
-    pending: Option<Extent>, // the last one found, which the next may continue
+    differing: Option<Differing>, // found, and not refined yet: refining may fail and be tried again
+    pending: Option<Extent>,      // the last one found, which the next may continue
+    ready: VecDeque<Extent>,
     ended: bool,
 }
 
@@ -63,38 +66,44 @@ impl DiffCursor {
         let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
         let geometry = |version: &DiskVersion| Geometry { size: version.size, chunk_bytes };
         let refiner = granularity.map(|granularity| Refiner::new(geometry(&before), geometry(&after), granularity));
-        Self { walk: Walk::new(before, after, geometry(&after)), maps, refiner, pending: None, ended: false }
+        let walk = Walk::new(before, after, geometry(&after));
+        Self { walk, maps, refiner, differing: None, pending: None, ready: VecDeque::new(), ended: false }
     }
 
-    /// The next extents, up to `extent_count_max` of them; none at the end.
+    /// The next extents, up to `extent_count_max` of them; none at the end. After an error the same page can be asked
+    /// for again.
     ///
     /// # Errors
     /// `CANCELLED`, missing or damaged nodes and chunks, what reading gives.
     pub fn next_page(&mut self, extent_count_max: usize, control: &Control) -> Result<Vec<Extent>> {
-        let mut page = Vec::new();
-        while page.len() < extent_count_max && !self.ended {
+        while self.ready.len() < extent_count_max && !self.ended {
             control.check()?;
-            let Some(differing) = self.walk.next(&self.maps)? else {
-                page.extend(self.pending.take());
+            if self.differing.is_none() {
+                self.differing = self.walk.next(&self.maps)?;
+            }
+            let Some(differing) = &self.differing else {
+                self.ready.extend(self.pending.take());
                 self.ended = true;
                 break;
             };
             match &mut self.refiner {
-                None => push(&mut self.pending, &mut page, differing.extent),
+                None => push(&mut self.pending, &mut self.ready, differing.extent),
                 Some(refiner) => {
-                    for extent in refiner.refine(&self.maps, &differing)? {
-                        push(&mut self.pending, &mut page, extent);
+                    for extent in refiner.refine(&self.maps, differing)? {
+                        push(&mut self.pending, &mut self.ready, extent);
                     }
                 }
             }
+            self.differing = None;
         }
-        Ok(page)
+        let count = self.ready.len().min(extent_count_max);
+        Ok(self.ready.drain(..count).collect())
     }
 }
 
-fn push(pending: &mut Option<Extent>, page: &mut Vec<Extent>, next: Extent) {
+fn push(pending: &mut Option<Extent>, ready: &mut VecDeque<Extent>, next: Extent) {
     match pending {
         Some(last) if last.end() == next.offset && last.kind == next.kind => last.length += next.length,
-        _ => page.extend(pending.replace(next)),
+        _ => ready.extend(pending.replace(next)),
     }
 }

@@ -45,16 +45,19 @@ impl Walk {
     }
 
     pub(super) fn next(&mut self, maps: &MapReader) -> Result<Option<Differing>> {
-        while let Some(step) = self.steps.pop() {
+        while let Some(step) = self.steps.last().copied() {
             if step.chunk >= self.geometry.chunk_count() || equal(&step) {
+                self.steps.pop();
                 continue;
             }
             if step.level == 0 || (whole(&step.before, step.level) && whole(&step.after, step.level)) {
+                self.steps.pop();
                 return Ok(Some(self.differing(&step)));
             }
             let level = step.level - 1;
             let before = children(maps, step.before, step.level)?;
             let after = children(maps, step.after, step.level)?;
+            self.steps.pop(); // only now: after an error the place is met again
             for index in (0..NODE_FAN_OUT).rev() {
                 let chunk = step.chunk + index as u64 * chunks_below(level);
                 self.steps.push(Step { before: before(index), after: after(index), level, chunk });

@@ -73,13 +73,9 @@ pub(super) fn run(job: &Job<'_>, thread_count: usize, writer: &mut Writer<'_>) -
     let line = Line { counter: AtomicU64::new(0), failed: AtomicBool::new(false), moved: Condvar::new() };
     let window = WINDOW_SPANS * thread_count as u64;
     let work = || {
+        let mut stop = StopOthers { line: &line, appender: &appender, armed: true };
         let result = work(job, &line, &appender, window);
-        if result.is_err() {
-            // Under the lock, so that a waiter either sees the flag or is woken.
-            let _held = appender.lock().unwrap_or_else(PoisonError::into_inner);
-            line.failed.store(true, Ordering::Release);
-            line.moved.notify_all();
-        }
+        stop.armed = result.is_err();
         result
     };
     if thread_count == 1 {
@@ -111,6 +107,24 @@ struct Line {
     counter: AtomicU64,
     failed: AtomicBool,
     moved: Condvar,
+}
+
+/// Ends the other workers when this one fails or panics: they wait for its span, and would for ever.
+struct StopOthers<'a, 'b, 'w, 's> {
+    line: &'a Line,
+    appender: &'a Mutex<Appender<'b, 'w, 's>>,
+    armed: bool,
+}
+
+impl Drop for StopOthers<'_, '_, '_, '_> {
+    fn drop(&mut self) {
+        if self.armed {
+            // Under the lock, so that a waiter either sees the flag or is woken.
+            let _held = self.appender.lock().unwrap_or_else(PoisonError::into_inner);
+            self.line.failed.store(true, Ordering::Release);
+            self.line.moved.notify_all();
+        }
+    }
 }
 
 fn work(job: &Job<'_>, line: &Line, appender: &Mutex<Appender<'_, '_, '_>>, window: u64) -> Result<()> {

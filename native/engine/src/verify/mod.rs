@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block_map::{DiskVersion, MapReader, Reached, ranges_on};
-use crate::chunk_store::index::Index;
+use crate::chunk_store::index::{Index, IndexDamage};
 use crate::chunk_store::{Batch, ChunkStore};
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
@@ -87,6 +87,7 @@ impl Verifier<'_> {
         if read_data {
             control.add_total(store.packs().all().iter().map(|(_, pack)| pack.bytes).sum());
         }
+        store.packs().close_files();
         self.check_index(&mut report)?;
         for (handle, _) in store.packs().all() {
             packs::check(self, handle, read_data, control, &mut report, &mut suspects)?;
@@ -106,25 +107,27 @@ impl Verifier<'_> {
     }
 
     fn check_index(&self, report: &mut Report) -> Result<()> {
-        for segment in self.store().index().segments() {
+        let (segments, mut damage) = self.store().reread_index()?;
+        for segment in segments {
             let mut stream = segment.stream();
             loop {
                 match stream.next()? {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(defect) => {
-                        report.findings.push(Finding {
-                            file: self.name(&format!("index/{}", Index::file_name(&segment))),
-                            place: None,
-                            code: Code::IndexDamaged,
-                            message: format!("{defect}; the packs' trailers are used instead"),
-                            hits: Vec::new(),
-                        });
+                        damage.push(IndexDamage { file: Index::file_name(&segment), defect });
                         break;
                     }
                 }
             }
         }
+        report.findings.extend(damage.into_iter().map(|damage| Finding {
+            file: self.name(&format!("index/{}", damage.file)),
+            place: None,
+            code: Code::IndexDamaged,
+            message: format!("{}; the packs' trailers are used instead", damage.defect),
+            hits: Vec::new(),
+        }));
         Ok(())
     }
 
@@ -165,7 +168,9 @@ impl Verifier<'_> {
                 format!("no pack of the store holds {} chunks that block maps name, {first} first", missing.len());
             suspects.push(self.suspect("packs", None, Code::ChunkMissing, message, missing));
         }
-        let mut unreadable: Vec<_> = reached.unreadable.iter().collect();
+        // A node whose frame was found damaged is suspected already.
+        let suspected: HashSet<ContentId> = suspects.iter().flat_map(|suspect| suspect.ids.iter().copied()).collect();
+        let mut unreadable: Vec<_> = reached.unreadable.iter().filter(|(id, _)| !suspected.contains(*id)).collect();
         unreadable.sort_unstable();
         for (id, why) in unreadable {
             suspects.push(self.suspect("packs", None, Code::NodeDamaged, why.clone(), vec![*id]));
@@ -216,7 +221,6 @@ impl Verifier<'_> {
             }
             report.findings.push(suspect.finding);
         }
-        report.findings.dedup_by(|later, earlier| later.hits == earlier.hits && later.message == earlier.message);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! One pack: header, trailer, and with `read_data` every frame in it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::{Report, Suspect, Verifier};
-use crate::chunk_store::Batch;
 use crate::chunk_store::codec::Decoder;
 use crate::chunk_store::pack_reader::{PackReader, check_frame, stored_bytes};
 use crate::chunk_store::pack_set::PackHandle;
+use crate::chunk_store::{Batch, damaged_code, missing_code};
 use crate::control::Control;
 use crate::error::{Code, Result};
 use crate::format::frame::FrameHeader;
@@ -14,7 +14,7 @@ use crate::format::node::Node;
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
 use crate::io::{IoFile, read_exact_at};
-use crate::units::{u64_from, usize_from};
+use crate::units::{ContentId, u64_from, usize_from};
 
 /// Bytes read at once while going through a pack; at least the longest frame.
 const READ_BYTES: u64 = 8 << 20;
@@ -28,50 +28,38 @@ pub(super) fn check(
     suspects: &mut Vec<Suspect>,
 ) -> Result<()> {
     let store = verifier.store();
-    let Some(reader) = store.pack_reader(handle)? else { return Ok(()) };
-    let name = format!("packs/{}", reader.pack.file_name());
-    let code = crate::chunk_store::damaged_code(reader.pack.kind);
-    if let Err(found) = reader.check_header(&store.expected_header(&reader.pack))? {
+    let Some(pack) = store.packs().get(handle) else { return Ok(()) };
+    let name = format!("packs/{}", pack.file_name());
+    let code = damaged_code(pack.kind);
+    let Some(reader) = store.pack_reader(handle)? else {
+        let ids = store.index().entries_in(handle)?.iter().map(|entry| entry.id).collect();
+        suspects.push(verifier.suspect(&name, None, missing_code(pack.kind), "the pack is gone".into(), ids));
+        return Ok(());
+    };
+    let header = reader.check_header(&store.expected_header(&reader.pack))?;
+    let (entries, trailer) = match reader.trailer()? {
+        Ok(entries) => (entries, Ok(())),
+        Err(found) => (store.pack_entries(handle)?, Err(found)),
+    };
+    let mut whole = true;
+    for found in [header.err(), trailer.err()].into_iter().flatten() {
         let place = Some(found.offset..found.offset + found.length);
         suspects.push(verifier.suspect(&name, place, code, found.defect.to_string(), Vec::new()));
+        whole = false;
     }
-    let entries = match reader.trailer()? {
-        Ok(entries) => entries,
-        Err(found) => {
-            let place = Some(found.offset..found.offset + found.length);
-            suspects.push(verifier.suspect(&name, place, code, found.defect.to_string(), Vec::new()));
-            // What the index says lies in this pack is checked frame by frame instead.
-            indexed_entries(verifier, handle)?
-        }
-    };
+    // Of a pack that is not what it says, what the index says lies in it is checked too.
+    let entries = if whole { entries } else { with_indexed(verifier, handle, entries)? };
     if read_data {
         check_frames(verifier, &reader, &name, code, &entries, control, report, suspects)?;
     }
     Ok(())
 }
 
-fn indexed_entries(verifier: &Verifier<'_>, handle: PackHandle) -> Result<Vec<PackEntry>> {
-    let mut found: HashMap<u32, PackEntry> = HashMap::new();
-    for entry in verifier.store().pack_entries(handle)? {
-        found.insert(entry.offset, entry);
-    }
-    for segment in verifier.store().index().segments() {
-        let mut stream = segment.stream();
-        while let Ok(Some((id, location))) = stream.next()? {
-            if location.pack == handle {
-                found.entry(location.offset).or_insert(PackEntry {
-                    id,
-                    offset: location.offset,
-                    stored_bytes: location.stored_bytes,
-                    plain_bytes: 0, // the frame says; only compared when a trailer said it
-                    codec: location.codec,
-                    base: location.base,
-                });
-            }
-        }
-    }
-    let mut entries: Vec<PackEntry> = found.into_values().collect();
-    entries.sort_unstable_by_key(|entry| entry.offset);
+fn with_indexed(verifier: &Verifier<'_>, handle: PackHandle, mut entries: Vec<PackEntry>) -> Result<Vec<PackEntry>> {
+    let known: HashSet<(u32, ContentId)> = entries.iter().map(|entry| (entry.offset, entry.id)).collect();
+    let indexed = verifier.store().index().entries_in(handle)?;
+    entries.extend(indexed.into_iter().filter(|entry| !known.contains(&(entry.offset, entry.id))));
+    entries.sort_by_key(|entry| entry.offset);
     Ok(entries)
 }
 

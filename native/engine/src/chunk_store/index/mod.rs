@@ -4,7 +4,7 @@
 //! segment covers yet (`recent`). It is a cache: whatever is wrong with it is answered by reading packs' trailers.
 //! What it guarantees: it never names a pack that does not exist. It may miss a content that is there; it may not
 //! prove that a frame is sound (its reader does).
-//! The list is replaced only after the segments it names are durable.
+//! The list is replaced only after the segments it names are durable, names included.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -68,6 +68,28 @@ struct State {
     recent_packs: Vec<PackHandle>,
 }
 
+impl State {
+    fn add_recent(&mut self, pack: PackHandle, entries: &[PackEntry]) {
+        for entry in entries {
+            self.recent.entry(entry.id).or_default().push(Location::of(pack, entry));
+        }
+        self.recent_packs.push(pack);
+    }
+
+    fn recent_entries(&self) -> Vec<(ContentId, Location)> {
+        let recent = self.recent.iter();
+        recent.flat_map(|(id, locations)| locations.iter().map(|location| (*id, *location))).collect()
+    }
+
+    /// Sequence of the next list and number of the next segment: new ones for every attempt, because a failed one may
+    /// have left a file behind.
+    fn draw_numbers(&mut self) -> (u64, u64) {
+        self.sequence += 1;
+        self.segment_number_next += 1;
+        (self.sequence, self.segment_number_next - 1)
+    }
+}
+
 /// The index of a region.
 pub struct Index {
     io: Arc<dyn Io>,
@@ -83,7 +105,7 @@ pub type Merged<T> = std::result::Result<T, (Arc<Segment>, IndexDamage)>;
 pub enum Lookup {
     /// The frames that hold the id; none when the index does not know it.
     Found(Vec<Location>),
-    /// A damaged segment; [`Index::drop_segment`] it, index its packs anew, and look again.
+    /// A damaged segment; [`Index::replace_segment`] it by its packs' frames, and look again.
     Damaged(Arc<Segment>, IndexDamage),
 }
 
@@ -98,31 +120,8 @@ impl Index {
         store_id: Uid,
         packs: &PackSet,
     ) -> Result<(Self, Vec<IndexDamage>)> {
-        let mut damage = Vec::new();
-        let list = match read_list(io.as_ref(), &directory) {
-            Ok(list) => list.unwrap_or_else(|defect| {
-                damage.push(IndexDamage { file: LIST.into(), defect });
-                None
-            }),
-            Err(error) => return Err(error),
-        };
-        let list = list.filter(|list| {
-            let ours = list.store_id == store_id;
-            if !ours {
-                let defect = Defect::Wrong("the list belongs to another store");
-                damage.push(IndexDamage { file: LIST.into(), defect });
-            }
-            ours
-        });
-        let list = list.unwrap_or(IndexList { store_id, sequence: 0, segments: Vec::new() });
-        let mut segments = Vec::new();
-        for listed in &list.segments {
-            let name = segment_name(listed.number);
-            match Segment::open(io.as_ref(), &directory.join(&name), *listed, store_id, packs)? {
-                Ok(segment) => segments.push(Arc::new(segment)),
-                Err(defect) => damage.push(IndexDamage { file: name, defect }),
-            }
-        }
+        let (list, segments, damage) = read_segments(io.as_ref(), &directory, store_id, packs)?;
+        let segments = segments.into_iter().map(Arc::new).collect();
         let present = io.list_directory(&directory)?;
         let on_disk = present.iter().filter_map(|entry| segment_number(&entry.name));
         let segment_number_next =
@@ -137,11 +136,12 @@ impl Index {
         Ok((Self { io, directory, store_id, state: RwLock::new(state) }, damage))
     }
 
-    /// Packs that a segment or the table of recent frames covers.
+    /// Packs that a segment (other than `without`) or the table of recent frames covers.
     #[must_use]
-    pub fn covered_packs(&self) -> Vec<PackHandle> {
+    pub fn covered_packs(&self, without: Option<&Arc<Segment>>) -> Vec<PackHandle> {
         let state = self.read();
-        state.segments.iter().flat_map(|segment| segment.packs()).chain(state.recent_packs.iter().copied()).collect()
+        let segments = state.segments.iter().filter(|segment| without.is_none_or(|out| !Arc::ptr_eq(segment, out)));
+        segments.flat_map(|segment| segment.packs()).chain(state.recent_packs.iter().copied()).collect()
     }
 
     /// Bytes of all segments in force.
@@ -160,11 +160,7 @@ impl Index {
 
     /// Adds the frames of a pack that no segment covers.
     pub fn add_recent(&self, pack: PackHandle, entries: &[PackEntry]) {
-        let mut state = self.write();
-        for entry in entries {
-            state.recent.entry(entry.id).or_default().push(Location::of(pack, entry));
-        }
-        state.recent_packs.push(pack);
+        self.write().add_recent(pack, entries);
     }
 
     /// Looks an id up.
@@ -183,31 +179,42 @@ impl Index {
         Ok(Lookup::Found(found))
     }
 
-    /// Takes a damaged segment out of force in memory; returns the packs that only it covered. `false`: another
-    /// thread has done it.
-    pub fn drop_segment(&self, damaged: &Arc<Segment>) -> bool {
-        let mut state = self.write();
-        let before = state.segments.len();
-        state.segments.retain(|segment| !Arc::ptr_eq(segment, damaged));
-        state.segments.len() < before
+    /// Whether a segment is in force.
+    #[must_use]
+    pub fn holds(&self, segment: &Arc<Segment>) -> bool {
+        self.read().segments.iter().any(|present| Arc::ptr_eq(present, segment))
     }
 
-    /// Brings everything recent into a new segment, merged with what is small beside it, and makes it durable. With
-    /// `retired`, rewrites all segments into one without the frames in these packs.
+    /// Takes a damaged segment out of force in memory. What it covered comes in at the same moment, so that no look-up
+    /// in between misses a content that is there.
+    pub fn replace_segment(&self, damaged: &Arc<Segment>, packs: &[(PackHandle, Vec<PackEntry>)]) {
+        let mut state = self.write();
+        state.segments.retain(|segment| !Arc::ptr_eq(segment, damaged));
+        for (pack, entries) in packs {
+            state.add_recent(*pack, entries);
+        }
+    }
+
+    /// Brings everything recent and the frames of the `added` packs into a new segment, merged with what is small
+    /// beside it, and makes it durable. With `retired`, rewrites all segments into one without the frames in these
+    /// packs. One call at a time; the `added` packs are known to look-ups when it has succeeded, not before.
     ///
     /// # Errors
     /// What reading and writing give; a damaged segment is an error here, inside. The index is then as before.
-    pub fn commit(&self, packs: &PackSet, retired: Option<&HashSet<PackHandle>>) -> Result<Merged<()>> {
-        let (segments, recent, recent_packs, sequence, number) = {
+    pub fn commit(
+        &self,
+        packs: &PackSet,
+        added: &[(PackHandle, &[PackEntry])],
+        retired: Option<&HashSet<PackHandle>>,
+    ) -> Result<Merged<()>> {
+        let (segments, mut recent, mut recent_packs) = {
             let state = self.read();
-            let recent: Vec<(ContentId, Location)> = state
-                .recent
-                .iter()
-                .flat_map(|(id, locations)| locations.iter().map(|location| (*id, *location)))
-                .collect();
-            let (sequence, number) = (state.sequence, state.segment_number_next);
-            (state.segments.clone(), recent, state.recent_packs.clone(), sequence, number)
+            (state.segments.clone(), state.recent_entries(), state.recent_packs.clone())
         };
+        for (pack, entries) in added {
+            recent.extend(entries.iter().map(|entry| (entry.id, Location::of(*pack, entry))));
+            recent_packs.push(*pack);
+        }
         let merged_from = match retired {
             Some(_) => 0,
             None => first_merged(&segments, recent.len() as u64),
@@ -216,34 +223,66 @@ impl Index {
         if merged.is_empty() && recent_packs.is_empty() {
             return Ok(Ok(()));
         }
+        let (sequence, number) = self.write().draw_numbers();
         let written = match self.write_segment(number, merged, recent, &recent_packs, packs, retired)? {
             Ok(written) => written,
             Err(damage) => return Ok(Err(damage)),
         };
         let list = IndexList {
             store_id: self.store_id,
-            sequence: sequence + 1,
+            sequence,
             segments: kept.iter().map(|segment| segment.listed()).chain(written).collect(),
         };
-        self.replace_list(&list)?;
+        if let Err(error) = self.replace_list(&list) {
+            if let Some(listed) = written {
+                let _ = self.io.remove_file(&self.directory.join(segment_name(listed.number))); // nobody lists it
+            }
+            return Err(error);
+        }
+        self.io.sync_directory(&self.directory)?;
         let segment = match written {
             Some(listed) => Some(self.reopen(listed, packs)?),
             None => None,
         };
         let mut state = self.write();
-        // A look-up may have dropped a damaged segment meanwhile and covered its packs anew; the caller covers again
-        // whatever this clears too much.
-        state.segments.retain(|present| kept.iter().any(|kept| Arc::ptr_eq(kept, present)));
-        state.segments.extend(segment);
+        state.segments = kept.iter().cloned().chain(segment).collect();
         state.recent.clear();
         state.recent_packs.clear();
-        state.sequence = list.sequence;
-        state.segment_number_next = number + 1;
         drop(state);
         for retired in merged {
             let _ = self.io.remove_file(&self.directory.join(segment_name(retired.listed().number)));
         }
         Ok(Ok(()))
+    }
+
+    /// The frames that segments and the table of recent frames place in a pack. Their plain length is not known here,
+    /// and 0. What a damaged segment says is left out.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn entries_in(&self, pack: PackHandle) -> Result<Vec<PackEntry>> {
+        let (segments, recent) = {
+            let state = self.read();
+            (state.segments.clone(), state.recent_entries())
+        };
+        let mut found: Vec<(ContentId, Location)> = recent.into_iter().filter(|(_, at)| at.pack == pack).collect();
+        for segment in segments {
+            let mut stream = segment.stream();
+            while let Ok(Some((id, location))) = stream.next()? {
+                if location.pack == pack {
+                    found.push((id, location));
+                }
+            }
+        }
+        let entry = |(id, location): (ContentId, Location)| PackEntry {
+            id,
+            offset: location.offset,
+            stored_bytes: location.stored_bytes,
+            plain_bytes: 0,
+            codec: location.codec,
+            base: location.base,
+        };
+        Ok(found.into_iter().map(entry).collect())
     }
 
     /// Removes segment files that are not in force: unfinished or retired.
@@ -258,6 +297,15 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    /// Opens everything that the list names anew, for a check of what is on the disk now: segments, and what is wrong.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn reread(&self, packs: &PackSet) -> Result<(Vec<Segment>, Vec<IndexDamage>)> {
+        let (_, segments, damage) = read_segments(self.io.as_ref(), &self.directory, self.store_id, packs)?;
+        Ok((segments, damage))
     }
 
     /// All segments in force, oldest first.
@@ -304,7 +352,15 @@ impl Index {
             let _ = self.io.remove_file(&temporary); // the next open would
             return written.map(|inner| inner.map(Some));
         }
-        self.io.rename_new(&temporary, &self.directory.join(segment_name(number)))?;
+        // Its name is made durable before the list may say it: no power cut leaves a list that names a missing file.
+        let named = self
+            .io
+            .rename_new(&temporary, &self.directory.join(segment_name(number)))
+            .and_then(|()| self.io.sync_directory(&self.directory));
+        if let Err(error) = named {
+            let _ = self.io.remove_file(&temporary);
+            return Err(error);
+        }
         written.map(|inner| inner.map(Some))
     }
 
@@ -342,19 +398,28 @@ impl Index {
         Ok(Ok(writer.finish(self.store_id, number)?))
     }
 
+    /// Puts the list in place. Its name is durable with the next sync of the directory.
     fn replace_list(&self, list: &IndexList) -> Result<()> {
         let temporary = self.directory.join("list.tmp");
-        let file = match self.io.open(&temporary, OpenMode::CreateNew) {
+        let placed = self
+            .write_list(&temporary, list)
+            .and_then(|()| self.io.rename_replace(&temporary, &self.directory.join(LIST)));
+        if placed.is_err() {
+            let _ = self.io.remove_file(&temporary); // the next attempt would, or the next open
+        }
+        placed
+    }
+
+    fn write_list(&self, temporary: &Path, list: &IndexList) -> Result<()> {
+        let file = match self.io.open(temporary, OpenMode::CreateNew) {
             Err(error) if error.is_already_exists() => {
-                self.io.remove_file(&temporary)?; // left by an earlier failure of this process
-                self.io.open(&temporary, OpenMode::CreateNew)?
+                self.io.remove_file(temporary)?; // left by an earlier failure of this process
+                self.io.open(temporary, OpenMode::CreateNew)?
             }
             opened => opened?,
         };
         file.write_at(&list.encode(), 0)?;
-        file.sync()?;
-        self.io.rename_replace(&temporary, &self.directory.join(LIST))?;
-        self.io.sync_directory(&self.directory)
+        file.sync()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -406,6 +471,35 @@ fn first_merged(segments: &[Arc<Segment>], added: u64) -> usize {
         first -= 1;
     }
     first
+}
+
+/// The list, and what it names: sound segments, and what is wrong with the others.
+fn read_segments(
+    io: &dyn Io,
+    directory: &Path,
+    store_id: Uid,
+    packs: &PackSet,
+) -> Result<(IndexList, Vec<Segment>, Vec<IndexDamage>)> {
+    let (mut segments, mut damage) = (Vec::new(), Vec::new());
+    let none = IndexList { store_id, sequence: 0, segments: Vec::new() };
+    let list = match read_list(io, directory)? {
+        Ok(Some(list)) if list.store_id == store_id => Ok(list),
+        Ok(Some(_)) => Err(Defect::Wrong("the list belongs to another store")),
+        Ok(None) => Ok(none.clone()),
+        Err(defect) => Err(defect),
+    };
+    let list = list.unwrap_or_else(|defect| {
+        damage.push(IndexDamage { file: LIST.into(), defect });
+        none
+    });
+    for listed in &list.segments {
+        let name = segment_name(listed.number);
+        match Segment::open(io, &directory.join(&name), *listed, store_id, packs)? {
+            Ok(segment) => segments.push(segment),
+            Err(defect) => damage.push(IndexDamage { file: name, defect }),
+        }
+    }
+    Ok((list, segments, damage))
 }
 
 fn read_list(io: &dyn Io, directory: &Path) -> Result<std::result::Result<Option<IndexList>, Defect>> {

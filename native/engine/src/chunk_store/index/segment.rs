@@ -78,7 +78,7 @@ impl Segment {
             Err(defect) => return Ok(Err(defect)),
         };
         let fences = tail[tables_end..filter_at].chunks_exact(8).map(big_endian).collect();
-        let handles = pack_table.iter().map(|(id, _)| packs.find(id)).collect();
+        let handles = pack_table.iter().map(|(id, kind)| packs.find(*id, *kind)).collect();
         let filter = tail[filter_at..footer_at].to_vec();
         Ok(Ok(Self { listed, file, layout, handles, bases, fences, filter }))
     }

@@ -67,7 +67,11 @@ impl Shared {
 }
 
 fn failed(verb: Verb, path: &Path, index: u64, failure: Failure) -> Error {
-    Error::from_io(failure.errno().into(), verb.name(), path).with("injectedAtCall", index)
+    let error = match verb {
+        Verb::Sync | Verb::SyncDirectory => Error::from_failed_sync(failure.errno().into(), verb.name(), path),
+        _ => Error::from_io(failure.errno().into(), verb.name(), path),
+    };
+    error.with("injectedAtCall", index)
 }
 
 fn crashed(verb: Verb, path: &Path) -> Error {

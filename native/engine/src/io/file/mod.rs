@@ -73,7 +73,7 @@ impl Io for FileIo {
         open_flags(OpenOptions::new().read(true), OFlags::DIRECTORY)
             .open(path)
             .and_then(|directory| directory.sync_all())
-            .map_err(|cause| Error::from_io(cause, "sync the directory", path))
+            .map_err(|cause| Error::from_failed_sync(cause, "sync the directory", path))
     }
 
     fn lock(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>> {

@@ -111,7 +111,7 @@ impl IoFile for OpenFile {
 
     fn sync(&self) -> Result<()> {
         // fdatasync(2) also flushes what is needed to read the bytes again: the length and the extents.
-        self.file.sync_data().map_err(self.failed("sync"))
+        self.file.sync_data().map_err(|cause| Error::from_failed_sync(cause, "sync", &self.path))
     }
 
     fn start_writeback(&self, offset: u64, length: u64) -> Result<()> {
