@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use simulation::script::{Expected, Script, Session, Step, drawn, scripts};
 use simulation::store::{CREATE, OPEN, STORE, memory_parts, store_files};
-use simulation::{is_full, seeds, sized};
+use simulation::{seeds, sized};
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::Engine;
 use stillpoint_engine::error::Code;
@@ -39,7 +39,7 @@ fn a_crash_at_any_call_loses_nothing_acknowledged() {
 #[test]
 fn a_crash_at_any_call_of_a_drawn_history_loses_nothing_acknowledged() {
     let mut seen = Seen::default();
-    for seed in seeds(sized(3, 60)) {
+    for seed in seeds(sized(3, 30)) {
         cut_everywhere(&drawn(seed), seed, &mut seen);
     }
     println!("{} cuts, {} distinct crash states", seen.cuts, seen.states.len());
@@ -83,7 +83,7 @@ fn faulty(before: &Session, plan: FaultPlan) -> (Session, FaultIo) {
 }
 
 fn choices(call: u64) -> Vec<CrashChoice> {
-    let drawn = (0..sized(2, 20)).map(|number| CrashChoice::Seeded(call * 100 + number));
+    let drawn = (0..sized(2, 10)).map(|number| CrashChoice::Seeded(call * 100 + number));
     [CrashChoice::LoseUnsynced, CrashChoice::KeepAll, CrashChoice::ProcessKilled].into_iter().chain(drawn).collect()
 }
 
@@ -126,7 +126,7 @@ fn recreated(state: &MemoryIo, expected: &Expected) -> Result<bool, String> {
 
 /// A second crash, while the store is opened after the first.
 fn check_recovery_cuts(state: &MemoryIo, session: &Session, seen: &mut Seen) -> Result<(), String> {
-    let every = if is_full() { 1 } else { 7 };
+    let every = sized(7, 2);
     let mut call = seen.cuts % every;
     loop {
         let memory = state.crash(CrashChoice::ProcessKilled);

@@ -206,7 +206,7 @@ fn a_failing_read_of_a_source_is_told_and_leaves_nothing() {
             io.counts().calls
         };
         let before = memory.digest();
-        let fault = Fault::FailCall { call: calls + 1 + seed, failure: Failure::Device, lasting: Lasting::Once };
+        let fault = Fault::FailCall { call: calls + 1 + seed % 150, failure: Failure::Device, lasting: Lasting::Once };
         let io = FaultIo::over_memory(&memory, FaultPlan::one(fault));
         let engine = Engine::open(parts(Arc::new(io), 10_000 + seed), Path::new(STORE), options).unwrap();
         let error = capture(&engine, uid(2), &[0], None).unwrap_err();
