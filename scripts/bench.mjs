@@ -7,6 +7,8 @@
  * Node.js 20 runs no TypeScript, so `bench/` is compiled into `.cache/bench`, and the result runs in this process.
  */
 
+import path from 'node:path';
+
 import { build } from './lib/build.mjs';
 import { ensureInstalled } from './lib/install.mjs';
 import { cache, inRoot } from './lib/root.mjs';
@@ -20,6 +22,7 @@ await main(async () => {
     output: 'stderr',
     failed: 'the benches did not compile',
   });
-  process.argv.splice(1, Infinity, `${cache}/bench/${kind}/main.js`, ...args);
-  await import(process.argv[1]);
+  const program = path.join(cache, 'bench', kind, 'main.js');
+  process.argv.splice(1, Infinity, program, ...args);
+  await import(program);
 });

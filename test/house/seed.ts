@@ -10,4 +10,4 @@ const text = process.env['STILLPOINT_TEST_SEED'] ?? '1';
 
 if (!/^\d{1,9}$/.test(text)) throw new Error(`STILLPOINT_TEST_SEED is ${JSON.stringify(text)}, not 1 to 9 digits`);
 
-export const testSeed = Number(text);
+export const testSeed: number = Number(text);

@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use simulation::progress::{Counts, count, over_cases, over_seeds};
 use simulation::script::{Expected, Script, Session, Step, drawn, scripts};
+use simulation::sized;
 use simulation::store::{CREATE, OPEN, STORE, memory_parts, store_files};
-use simulation::{seeds, sized};
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::Engine;
 use stillpoint_engine::error::Code;
@@ -29,20 +30,27 @@ struct Seen {
 
 #[test]
 fn a_crash_at_any_call_loses_nothing_acknowledged() {
+    let scripts = scripts();
     let mut seen = Seen::default();
-    for script in scripts() {
-        cut_everywhere(&script, 1, &mut seen);
-    }
-    println!("{} cuts, {} distinct crash states", seen.cuts, seen.states.len());
+    over_cases("engine-crash-scripts", scripts.len() as u64, |number, counts| {
+        counted(&mut seen, counts, |seen| cut_everywhere(&scripts[number as usize], 1, seen));
+    });
 }
 
 #[test]
 fn a_crash_at_any_call_of_a_drawn_history_loses_nothing_acknowledged() {
     let mut seen = Seen::default();
-    for seed in seeds(sized(3, 30)) {
-        cut_everywhere(&drawn(seed), seed, &mut seen);
-    }
-    println!("{} cuts, {} distinct crash states", seen.cuts, seen.states.len());
+    over_seeds("engine-crash-histories", sized(3, 30), |seed, counts| {
+        counted(&mut seen, counts, |seen| cut_everywhere(&drawn(seed), seed, seen));
+    });
+}
+
+/// Adds what `check` saw to the counts.
+fn counted(seen: &mut Seen, counts: &mut Counts, check: impl FnOnce(&mut Seen)) {
+    let (cuts, states) = (seen.cuts, seen.states.len());
+    check(seen);
+    count(counts, "cuts", seen.cuts - cuts);
+    count(counts, "distinct crash states", (seen.states.len() - states) as u64);
 }
 
 fn cut_everywhere(script: &Script, seed: u64, seen: &mut Seen) {

@@ -1,6 +1,5 @@
 //! Law: whatever call fails, and however often, the caller gets a coded error and never wrong bytes; what was
 //! acknowledged stays; after a failed write or sync of the device nothing more is written through the handle.
-#![allow(clippy::print_stdout, reason = "counts are part of what a test run says")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod simulation;
@@ -8,9 +7,10 @@ mod simulation;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use simulation::progress::{count, over_cases, over_seeds};
 use simulation::script::{Script, Session, Step, drawn, is_operating, scripts};
 use simulation::store::{OPEN, store_files};
-use simulation::{is_full, seeds, sized};
+use simulation::{is_full, sized};
 use stillpoint_engine::control::Control;
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting, Struck, Verb};
@@ -18,14 +18,13 @@ use stillpoint_engine::io::memory::CrashChoice;
 
 #[test]
 fn any_call_may_fail_once_or_for_good() {
-    let mut runs = 0;
-    for script in scripts() {
-        runs += fail_everywhere(&script, 1);
-    }
-    for seed in seeds(sized(2, 60)) {
-        runs += fail_everywhere(&drawn(seed), seed);
-    }
-    println!("{runs} runs with a failing call");
+    let scripts = scripts();
+    over_cases("engine-fault-scripts", scripts.len() as u64, |number, counts| {
+        count(counts, "runs with a failing call", fail_everywhere(&scripts[number as usize], 1));
+    });
+    over_seeds("engine-fault-histories", sized(2, 60), |seed, counts| {
+        count(counts, "runs with a failing call", fail_everywhere(&drawn(seed), seed));
+    });
 }
 
 fn fail_everywhere(script: &Script, seed: u64) -> u64 {

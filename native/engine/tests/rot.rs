@@ -1,6 +1,5 @@
 //! Law: any byte of a store may rot. Verification finds it and names exactly the ranges that can no longer be read;
 //! nobody ever reads wrong bytes.
-#![allow(clippy::print_stdout, reason = "counts are part of what a test run says")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod simulation;
@@ -8,6 +7,7 @@ mod simulation;
 use std::path::{Path, PathBuf};
 
 use simulation::damage::{Small, examine, small_store};
+use simulation::progress::{count, over_cases};
 use simulation::sized;
 use simulation::store::{OPEN, READ_ONLY, STORE, memory_parts, store_files, uid};
 use stillpoint_engine::control::Control;
@@ -53,7 +53,7 @@ fn every_flipped_byte_is_found_with_what_it_hits() {
         let unlisted = 3 - examined.listed.len();
         assert_eq!(unlisted, usize::from(file.ends_with(".manifest")), "{what}");
     }
-    println!("{} flipped bytes", flips.len());
+    over_cases("engine-rot", 1, |_, counts| count(counts, "flipped bytes", flips.len() as u64));
 }
 
 #[test]

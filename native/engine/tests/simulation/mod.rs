@@ -11,6 +11,7 @@ pub(crate) mod damage;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod laws;
+pub(crate) mod progress;
 pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod store;
