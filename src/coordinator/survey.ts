@@ -15,6 +15,9 @@ export interface Survey {
   readonly findings: readonly Finding[];
 }
 
+/** What a manifest that is there and cannot be used is reported as. */
+const unreadable: ReadonlySet<string> = new Set(['MANIFEST_DAMAGED', 'STORE_NEWER_FORMAT']);
+
 const manifestPath = /\/([0-9a-f]{32})\.manifest$/;
 
 /** Reads all manifests. Damaged ones are in the engine's findings, by their file. */
@@ -24,7 +27,7 @@ export async function survey(engine: Engine): Promise<Survey> {
   const findings: Finding[] = [];
   for (const { code, file } of engine.findings) {
     const id = manifestPath.exec(file)?.[1];
-    if (code === 'MANIFEST_DAMAGED' && id !== undefined) damaged.add(toPointId(id));
+    if (unreadable.has(code) && id !== undefined) damaged.add(toPointId(id));
   }
   for (const manifest of await engine.manifests()) {
     try {

@@ -29,7 +29,7 @@ use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
 use crate::format::Defect;
 use crate::format::config::BLOCK_BYTES;
-use crate::io::{FileKind, Io, LockGuard, OpenMode, read_whole};
+use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
     CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
@@ -38,7 +38,7 @@ use crate::random::Random;
 use crate::restore::{Restorer, read_range};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::Uid;
-use crate::verify::Verifier;
+use crate::verify::{Verifier, code_of};
 
 // The words of this file's calls, so that its callers need not know the stages.
 pub use crate::collect::Report as CollectReport;
@@ -565,7 +565,7 @@ impl Engine {
 
     /// A damaged manifest hits all of its point, if the point was whole when the store was opened.
     fn add_manifest_hits(&self, finding: &mut Finding) {
-        if finding.code != Code::ManifestDamaged || !finding.hits.is_empty() {
+        if !finding.hits.is_empty() || !finding.file.starts_with(&format!("{HOME}/{MANIFESTS}/")) {
             return;
         }
         let name = finding.file.rsplit('/').next().and_then(|name| name.split('.').next());
@@ -691,15 +691,20 @@ fn directory_above(directory: &Path) -> PathBuf {
 /// Reads `config`: the first sound copy, and what is wrong with the other.
 fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)> {
     let path = directory.join(CONFIG);
-    let bytes = match read_whole(io, &path, 2 * BLOCK_BYTES as u64) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => {
-            let message = format!("there is no store at {}", directory.display());
-            return Err(Error::new(Code::StoreNotFound, message).with("path", directory));
-        }
-        Err(error) => return Err(error),
-    };
-    let bytes = bytes.unwrap_or_default(); // longer than any config: both copies count as missing
+    let mut bytes = vec![0; 2 * BLOCK_BYTES]; // what may stand behind the two copies is nobody's
+    let length =
+        match io.open(&path, OpenMode::Read).and_then(|file| Ok((file.read_at(&mut bytes, 0)?, file.identity()?.size)))
+        {
+            Ok((_, size)) if size > 2 * BLOCK_BYTES as u64 => 2 * BLOCK_BYTES + 1,
+            Ok((length, _)) => length,
+            Err(error) if error.is_not_found() => {
+                let message = format!("there is no store at {}", directory.display());
+                return Err(Error::new(Code::StoreNotFound, message).with("path", directory));
+            }
+            Err(error) => return Err(error),
+        };
+    bytes.truncate(length);
+    let longer = (length > 2 * BLOCK_BYTES).then_some(Defect::Wrong("something stands behind the two copies"));
     let copy =
         |at: usize| Config::decode_block(bytes.get(at..).map_or(&[], |rest| &rest[..rest.len().min(BLOCK_BYTES)]));
     match (copy(0), copy(BLOCK_BYTES)) {
@@ -708,7 +713,7 @@ fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)
                 format!("{} has format version {version}; this Stillpoint reads version 1", directory.display());
             Err(Error::new(Code::StoreNewerFormat, message).with("path", directory).with("version", u64::from(version)))
         }
-        (Ok(first), Ok(second)) if first == second => Ok((first, None)),
+        (Ok(first), Ok(second)) if first == second => Ok((first, longer)),
         (Ok(first), Ok(_)) => Ok((first, Some(Defect::Wrong("the two copies differ")))),
         (Ok(config), Err(defect)) | (Err(defect), Ok(config)) => Ok((config, Some(defect))),
         (Err(first), Err(_)) => {
@@ -743,14 +748,15 @@ fn remove_temporaries(io: &dyn Io, directory: &Path) -> Result<()> {
 }
 
 fn config_finding(defect: &Defect) -> Finding {
-    let message = format!("one of the two copies is damaged: {defect}; the other is used");
+    let message = format!("the file is damaged: {defect}; a sound copy in it is used");
     Finding { file: CONFIG.into(), place: None, code: Code::StoreDamaged, message, hits: Vec::new() }
 }
 
 fn manifest_finding(damaged: &DamagedManifest) -> Finding {
     let message = format!("restore point {} cannot be listed: {}", damaged.point_id, damaged.defect);
     let file = format!("{HOME}/{}", damaged.file);
-    Finding { file, place: None, code: Code::ManifestDamaged, message, hits: Vec::new() }
+    let code = code_of(damaged.defect, Code::ManifestDamaged);
+    Finding { file, place: None, code, message, hits: Vec::new() }
 }
 
 fn whole_point(manifest: &Manifest) -> Vec<Hit> {

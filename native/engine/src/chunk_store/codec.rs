@@ -58,22 +58,17 @@ impl Encoder {
     }
 }
 
-/// Decodes.
+/// Decodes. Its context is made when it is first needed: nodes and incompressible chunks never need one.
+#[derive(Default)]
 pub struct Decoder {
-    context: DCtx<'static>,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new()
-    }
+    context: Option<DCtx<'static>>,
 }
 
 impl Decoder {
     /// A decoder.
     #[must_use]
     pub fn new() -> Self {
-        Self { context: DCtx::create() }
+        Self::default()
     }
 
     /// Decodes into all of `plain`; `base` is the plain base of a delta.
@@ -95,7 +90,7 @@ impl Decoder {
                 plain.copy_from_slice(stored);
                 return Ok(());
             }
-            (Codec::Zstd, _) => self.context.decompress(plain, stored),
+            (Codec::Zstd, _) => self.context.get_or_insert_with(DCtx::create).decompress(plain, stored),
             (Codec::ZstdDelta, Some(base)) => {
                 // A prefix holds for one frame and borrows the base, so the context lives as long as this call.
                 let mut context = DCtx::create();

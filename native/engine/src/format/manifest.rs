@@ -71,14 +71,15 @@ impl Manifest {
     /// It is damaged, newer, or contradicts itself.
     pub fn decode(bytes: &[u8]) -> Result<Self, Defect> {
         let mut fields = Fields::new(bytes);
+        let (body, sum) =
+            bytes.split_at_checked(bytes.len().wrapping_sub(8)).ok_or(Defect::Wrong("it is too short"))?;
+        if checksum(body) != Fields::new(sum).u64()? {
+            return Err(Defect::Wrong("its checksum does not hold"));
+        }
         fields.magic_and_version(MAGIC)?;
         let (disk_count, detail_bytes) = (usize::from(fields.u16()?), fields.u32()? as usize);
         if bytes.len() != HEADER_BYTES + disk_count * DISK_BYTES + detail_bytes + 8 {
             return Err(Defect::Wrong("its lengths contradict the file's"));
-        }
-        let (body, sum) = bytes.split_at(bytes.len() - 8);
-        if checksum(body) != Fields::new(sum).u64()? {
-            return Err(Defect::Wrong("its checksum does not hold"));
         }
         if !(1..=POINT_DISKS_MAX).contains(&disk_count) || !(2..=DETAIL_BYTES_MAX).contains(&detail_bytes) {
             return Err(Defect::Wrong("its number of disks or length of detail is not allowed"));

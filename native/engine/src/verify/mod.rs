@@ -16,8 +16,8 @@ use crate::chunk_store::index::{Index, IndexDamage};
 use crate::chunk_store::{Batch, ChunkStore};
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
-use crate::format::PackKind;
 use crate::format::manifest::Manifest;
+use crate::format::{Defect, PackKind};
 use crate::units::{ContentId, Uid};
 
 /// Ranges of one disk restore point.
@@ -29,6 +29,15 @@ pub struct Hit {
     pub disk_id: Uid,
     /// Sorted, disjoint, maximal.
     pub ranges: Vec<Range<u64>>,
+}
+
+/// The code for a file that cannot be used: of a newer version, or damaged.
+#[must_use]
+pub const fn code_of(defect: Defect, damaged: Code) -> Code {
+    match defect {
+        Defect::Newer(_) => Code::StoreNewerFormat,
+        Defect::Wrong(_) => damaged,
+    }
 }
 
 /// One thing that is wrong.

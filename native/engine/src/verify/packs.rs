@@ -44,6 +44,7 @@ pub(super) fn check(
     let mut whole = true;
     for found in [header.err(), trailer.err()].into_iter().flatten() {
         let place = Some(found.offset..found.offset + found.length);
+        let code = super::code_of(found.defect, code);
         suspects.push(verifier.suspect(&name, place, code, found.defect.to_string(), Vec::new()));
         whole = false;
     }
