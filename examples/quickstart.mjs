@@ -103,4 +103,3 @@ async function printDiff(store, before, after, role) {
   const what = `${extentCount} extents, ${bytes(changedBytes)}`;
   console.log(`  ${before.name} -> ${after.name}  ${role.padEnd(6)} ${what} (in blocks of 4096) in ${seconds(ms)}`);
 }
-

@@ -34,7 +34,14 @@ export function pointTable(captures) {
   for (const { point, what, ms } of captures) {
     const size = point.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
     const { bytesRead, bytesNew, bytesStored } = point.captured;
-    const cells = [bytes(size), bytes(bytesRead), bytes(bytesNew), bytes(bytesStored), seconds(ms), rate(bytesRead, ms)];
+    const cells = [
+      bytes(size),
+      bytes(bytesRead),
+      bytes(bytesNew),
+      bytes(bytesStored),
+      seconds(ms),
+      rate(bytesRead, ms),
+    ];
     rows.push([point.name, what, ...cells]);
   }
   return rows.toString();

@@ -9,11 +9,12 @@ import addon from './generated/binding.cjs';
 import type {
   CodeRecord,
   Failure,
-  FindingRecord,
+  FaultRecord,
   LimitsRecord,
   NativeDiff,
   NativeEngine,
   NativeScan,
+  NativeWorld,
 } from './generated/binding.cjs';
 import type {
   CollectReport,
@@ -60,6 +61,28 @@ export function engineErrorCodes(): readonly CodeRecord[] {
 /** The engine's limits, their single source. */
 export function engineLimits(): LimitsRecord {
   return addon.engineLimits();
+}
+
+/** The native half of a simulated world; `src/testing/world.ts` is its face. */
+export function newNativeWorld(seed: number, nowMs: number): NativeWorld {
+  return new addon.NativeWorld(seed, nowMs);
+}
+
+/** Engines in a simulated world: packs are closed at `packBytesTarget`, and each open meets the faults then planned. */
+export function engineInWorld(
+  world: NativeWorld,
+  packBytesTarget: number,
+  faults: () => readonly FaultRecord[],
+): EngineFactory {
+  return {
+    async create({ path, chunkBytes, compression, compressionLevel }) {
+      unwrap(await world.createStore(path, chunkBytes, compression, compressionLevel));
+    },
+    async open({ path, readOnly }) {
+      const handle = unwrap(await world.openStore(path, readOnly, packBytesTarget, [...faults()]));
+      return new BoundEngine(handle, readOnly);
+    },
+  };
 }
 
 class BoundEngine implements Engine {
@@ -222,4 +245,4 @@ function isFailure(outcome: unknown): outcome is Failure {
   return typeof outcome === 'object' && outcome !== null && 'code' in outcome && 'kind' in outcome;
 }
 
-export type { FindingRecord };
+export type { FaultRecord, NativeWorld };

@@ -168,6 +168,14 @@ impl NativeWorld {
         format!("{:016x}", self.memory.digest())
     }
 
+    /// Whether the newest store's planned crash has come: nothing that it does has an effect any more.
+    #[napi(getter)]
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().is_some_and(FaultIo::has_crashed)
+    }
+
     /// What the newest store has called so far.
     #[napi]
     #[must_use]

@@ -279,6 +279,8 @@ export declare class NativeWorld {
   crash(choice: string, seed: number): NativeWorld
   /** A number that is equal for equal file systems. */
   digest(): string
+  /** Whether the newest store's planned crash has come: nothing that it does has an effect any more. */
+  get hasCrashed(): boolean
   /** What the newest store has called so far. */
   counts(): CountsRecord
   /** The newest store's faults and calls, a line each. */
