@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::block_map::{DiskVersion, MapBuilder, MapReader, chunks_below};
-use crate::chunk_store::codec::{Decoder, Encoder};
+use crate::chunk_store::codec::{Decoder, Encoded, Encoder};
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::writer::{EncodedFrame, Writer};
 use crate::chunk_store::{Batch, ChunkStore, Parameters};
@@ -115,8 +115,8 @@ impl Probe {
         }
         self.sample.clear();
         for plain in bytes.chunks(self.buffer.len()) {
-            let (codec, stored) = self.encoder.encode(plain)?;
-            let (codec, stored) = (codec, stored.to_vec());
+            let encoded = self.encoder.encode(plain)?;
+            let (codec, stored) = (encoded.codec, encoded.stored.to_vec());
             let mut fresh = plain.to_vec();
             fresh[0] ^= 0xff;
             let id = self.identity().id(PackKind::Chunks, plain);
@@ -125,7 +125,8 @@ impl Probe {
         let mut writer = Writer::new(&self.store);
         for chunk in &self.sample {
             let plain_bytes = chunk.plain.len() as u32;
-            let frame = EncodedFrame::new(PackKind::Chunks, chunk.id, plain_bytes, chunk.codec, &chunk.stored);
+            let encoded = Encoded { codec: chunk.codec, base: None, stored: &chunk.stored };
+            let frame = EncodedFrame::new(PackKind::Chunks, chunk.id, plain_bytes, encoded);
             writer.add_chunk(&frame)?;
         }
         writer.commit()?;
@@ -205,9 +206,9 @@ impl Probe {
             if self.store.contains(&id)? {
                 return Err(Error::new(Code::Internal, "the store holds what was never stored"));
             }
-            let (codec, stored) = self.encoder.encode(&chunk.fresh)?;
+            let encoded = self.encoder.encode(&chunk.fresh)?;
             let plain_bytes = chunk.fresh.len() as u32;
-            writer.add_chunk(&EncodedFrame::new(PackKind::Chunks, id, plain_bytes, codec, stored))?;
+            writer.add_chunk(&EncodedFrame::new(PackKind::Chunks, id, plain_bytes, encoded))?;
         }
         Ok(())
     }

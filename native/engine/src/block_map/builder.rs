@@ -1,5 +1,6 @@
 //! A block map from its leaves, in order, in memory proportional to its height.
 
+use super::{SPAN_CHUNKS, chunks_below};
 use crate::chunk_store::identity::Identity;
 use crate::error::Result;
 use crate::format::PackKind;
@@ -37,18 +38,36 @@ impl<'a> MapBuilder<'a> {
             self.levels[0].extend_from_slice(entries);
             return Ok(());
         }
-        let mut entry = self.close(1, entries, add_node)?;
-        let mut level = 1;
-        loop {
-            let siblings = &mut self.levels[usize::from(level)];
-            siblings.push(entry);
-            if level == self.height || siblings.len() < NODE_FAN_OUT {
-                return Ok(());
-            }
-            let full = std::mem::take(siblings);
-            level += 1;
-            entry = self.close(level, &full, add_node)?;
+        let entry = self.close(1, entries, add_node)?;
+        self.push(1, entry, add_node)
+    }
+
+    /// Appends so many spans that are all hole. Costs steps for the places that they fill, not for the spans.
+    ///
+    /// # Errors
+    /// What `add_node` gives.
+    pub fn push_hole_spans(
+        &mut self,
+        mut span_count: u64,
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        if self.height == 0 {
+            assert!(span_count <= 1);
+            return Ok(()); // what is left out of the root is hole
         }
+        while span_count > 0 {
+            // The highest place that begins here and that the run fills. Above it, something is open.
+            let mut level = 1;
+            while level < self.height
+                && self.levels[usize::from(level)].is_empty()
+                && span_count >= chunks_below(level + 1) / SPAN_CHUNKS
+            {
+                level += 1;
+            }
+            span_count -= chunks_below(level) / SPAN_CHUNKS;
+            self.push(level, Entry::Hole, add_node)?;
+        }
+        Ok(())
     }
 
     /// Closes what is open and returns the root.
@@ -66,6 +85,25 @@ impl<'a> MapBuilder<'a> {
         let top = &self.levels[usize::from(self.height)];
         assert!(top.len() <= 1, "a map of this height has one root");
         Ok(Root { entry: top.first().copied().unwrap_or(Entry::Hole), height: self.height })
+    }
+
+    /// Puts an entry into its place, and closes what is full with it.
+    fn push(
+        &mut self,
+        mut level: u8,
+        mut entry: Entry,
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let siblings = &mut self.levels[usize::from(level)];
+            siblings.push(entry);
+            if level == self.height || siblings.len() < NODE_FAN_OUT {
+                return Ok(());
+            }
+            let full = std::mem::take(siblings);
+            level += 1;
+            entry = self.close(level, &full, add_node)?;
+        }
     }
 
     fn close(

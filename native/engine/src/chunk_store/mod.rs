@@ -15,6 +15,8 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod reading;
 mod store;
 
-pub use store::{Anomaly, Batch, ChunkStore, Located, Parameters, damaged_code, missing_code};
+pub use reading::{Bases, Batch, Located};
+pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};

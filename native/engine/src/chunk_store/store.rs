@@ -5,31 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::codec::Decoder;
 use super::identity::Identity;
 use super::index::{Index, IndexDamage, Location, Lookup, Segment};
-use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
+use super::pack_reader::{PackReader, expected_header};
 use super::pack_set::{Pack, PackHandle, PackSet};
 use super::pack_writer::{PackTarget, SealedPack};
-use crate::error::{Code, Error, Kind, Result};
-use crate::format::frame::FrameHeader;
+use crate::error::{Code, Error, Result};
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
 use crate::io::{FileKind, Io};
 use crate::random::Random;
-use crate::units::{ContentId, Uid, u64_from, usize_from};
+use crate::units::{ContentId, Uid};
 
 /// The directory of packs, below the region's.
-const PACKS: &str = "packs";
+pub(super) const PACKS: &str = "packs";
 
 /// The directory of the index, below the region's.
 const INDEX: &str = "index";
-
-/// Frames this close together in a pack are read with one call.
-const COALESCE_GAP_BYTES: u64 = 32 << 10;
-
-/// One coalesced read is at most this long: a leaf's worth of chunks.
-const COALESCE_BYTES_MAX: u64 = 4 << 20;
 
 /// What a store's config says that chunks depend on.
 #[derive(Clone)]
@@ -57,26 +49,6 @@ pub struct Anomaly {
     pub code: Code,
     /// In words.
     pub message: String,
-}
-
-/// An id to read, with its place.
-#[derive(Clone, Debug)]
-pub struct Located {
-    /// What the caller calls it: an index into its own list.
-    pub tag: usize,
-    /// The content.
-    pub id: ContentId,
-    /// The plain length expected at most.
-    pub plain_bytes_max: u32,
-    locations: Vec<Location>,
-}
-
-/// Buffers and contexts of one reading thread.
-#[derive(Default)]
-pub struct Batch {
-    decoder: Decoder,
-    bytes: Vec<u8>,
-    plain: Vec<u8>,
 }
 
 /// Chunks and nodes of a region.
@@ -194,12 +166,41 @@ impl ChunkStore {
         result
     }
 
-    /// Whether the store holds this content, as far as the index knows.
+    /// Whether the store holds this content, as far as the index knows. A delta whose base is nowhere to be found holds
+    /// nothing.
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
-        Ok(!self.locate(id)?.is_empty())
+        for location in self.locate(id)? {
+            match &location.base {
+                Some(base) if !self.has_full_frame(base)? => {}
+                _ => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// A chunk that others may stand on and that is the given one, or is what the given one stands on itself: deltas are
+    /// one deep. `None` when there is no full frame of either.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn base_near(&self, id: &ContentId) -> Result<Option<ContentId>> {
+        let locations = self.locate(id)?;
+        if locations.iter().any(|location| location.codec != Codec::ZstdDelta) {
+            return Ok(Some(*id));
+        }
+        for base in locations.iter().filter_map(|location| location.base) {
+            if self.has_full_frame(&base)? {
+                return Ok(Some(base));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_full_frame(&self, id: &ContentId) -> Result<bool> {
+        Ok(self.locate(id)?.iter().any(|location| location.codec != Codec::ZstdDelta))
     }
 
     /// Where this content lies; empty when nobody knows.
@@ -216,64 +217,6 @@ impl ChunkStore {
                 }
             }
         }
-    }
-
-    /// Reads one content, whole.
-    ///
-    /// # Errors
-    /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
-    pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let locations = self.locate(id)?;
-        self.get_from(kind, id, &locations, batch)
-    }
-
-    /// Looks up a chunk for [`ChunkStore::read_batch`].
-    ///
-    /// # Errors
-    /// `CHUNK_MISSING`, and what reading the index gives.
-    pub fn locate_chunk(&self, tag: usize, id: ContentId, plain_bytes_max: u32) -> Result<Located> {
-        let locations = self.locate(&id)?;
-        if locations.is_empty() {
-            return Err(missing(PackKind::Chunks, &id));
-        }
-        Ok(Located { tag, id, plain_bytes_max, locations })
-    }
-
-    /// Reads many chunks in the order in which they lie, neighbours with one call, and hands each to `take` as
-    /// (tag, plain bytes).
-    ///
-    /// # Errors
-    /// As [`ChunkStore::get`]; what `take` gives.
-    pub fn read_batch(
-        &self,
-        mut wanted: Vec<Located>,
-        batch: &mut Batch,
-        mut take: impl FnMut(usize, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let first = |located: &Located| located.locations[0];
-        wanted.sort_by_key(|located| (first(located).pack, first(located).offset));
-        let mut rest = wanted.as_slice();
-        while let Some(head) = rest.first() {
-            let pack = first(head).pack;
-            let start = u64::from(first(head).offset);
-            let mut end = start;
-            let mut count = 0;
-            for located in rest {
-                let location = first(located);
-                let offset = u64::from(location.offset);
-                let frame_end = offset + FrameHeader::frame_bytes(location.codec, location.stored_bytes);
-                let near = offset <= end + COALESCE_GAP_BYTES && frame_end <= start + COALESCE_BYTES_MAX;
-                if location.pack != pack || (count > 0 && !near) {
-                    break;
-                }
-                end = end.max(frame_end);
-                count += 1;
-            }
-            let (run, later) = rest.split_at(count);
-            self.read_run(pack, start, end, run, batch, &mut take)?;
-            rest = later;
-        }
-        Ok(())
     }
 
     /// The index as it is on the disk now: segments whose tables are sound, and what is wrong with the rest.
@@ -310,19 +253,6 @@ impl ChunkStore {
         }
     }
 
-    /// Whether the frame at this place can be read and is what the id says.
-    ///
-    /// # Errors
-    /// What reading gives.
-    pub fn proves(&self, location: &Location, id: &ContentId) -> Result<bool> {
-        let Some(pack) = self.packs.get(location.pack) else { return Ok(false) };
-        match self.get_from(pack.kind, id, &[*location], &mut Batch::default()) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == Kind::FixData => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The frames of a pack: by its trailer, or salvaged when that is damaged.
     ///
     /// # Errors
@@ -349,7 +279,7 @@ impl ChunkStore {
                     code: damaged_code(reader.pack.kind),
                     message: format!("{}; its frames were searched for", found.defect),
                 });
-                Ok(Some((reader.salvage(&self.parameters.identity)?, false)))
+                Ok(Some((reader.salvage(&self.parameters.identity, |id| self.find_base(id))?, false)))
             }
         }
     }
@@ -411,122 +341,37 @@ impl ChunkStore {
             }
         }
         self.index.replace_segment(segment, &found);
-        Ok(())
+        self.cover_deltas(found.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
     }
 
     /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
     fn cover_packs(&self) -> Result<()> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
+        let mut found = Vec::new();
         for (handle, _) in self.packs.all() {
             if !covered.contains(&handle) {
                 let entries = self.pack_entries(handle)?;
                 self.index.add_recent(handle, &entries);
+                found.push((handle, entries));
             }
         }
-        Ok(())
+        self.cover_deltas(found.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
     }
 
-    fn read_run(
-        &self,
-        pack: PackHandle,
-        start: u64,
-        end: u64,
-        run: &[Located],
-        batch: &mut Batch,
-        take: &mut impl FnMut(usize, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut bytes = std::mem::take(&mut batch.bytes);
-        bytes.resize(usize_from(end - start), 0);
-        let length = match self.packs.file(pack)? {
-            Some(file) => file.read_at(&mut bytes, start)?,
-            None => 0,
-        };
-        let mut plain = std::mem::take(&mut batch.plain);
-        for located in run {
-            let location = located.locations[0];
-            let at = usize_from(u64::from(location.offset) - start);
-            let frame = bytes[..length].get(at..).unwrap_or_default();
-            let kind = PackKind::Chunks;
-            let checked = self.open_frame(kind, &located.id, &location, frame, batch, &mut plain)?;
-            match checked {
-                Ok(()) => {}
-                // The frame is damaged. Another frame of the same content may be sound.
-                Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
-            }
-            if plain.len() > located.plain_bytes_max as usize {
-                return Err(Error::new(Code::ChunkDamaged, format!("chunk {} is longer than its place", located.id))
-                    .with("chunk", located.id.to_string()));
-            }
-            take(located.tag, &plain)?;
-        }
-        batch.plain = plain;
-        batch.bytes = bytes;
-        Ok(())
-    }
-
-    fn get_from(&self, kind: PackKind, id: &ContentId, locations: &[Location], batch: &mut Batch) -> Result<Vec<u8>> {
-        let mut failure = None;
-        let mut plain = Vec::new();
-        for location in locations {
-            let (Some(pack), Some(file)) = (self.packs.get(location.pack), self.packs.file(location.pack)?) else {
+    /// Adds the deltas of packs without a sound trailer whose bases were not known yet when their frames were searched
+    /// for. Bases are full frames, so all that can be found are known by now.
+    fn cover_deltas<'e>(&self, searched: impl Iterator<Item = (PackHandle, &'e [PackEntry])>) -> Result<()> {
+        for (handle, before) in searched {
+            let Some(reader) = self.pack_reader(handle)? else { continue };
+            if reader.pack.kind == PackKind::Nodes || reader.trailer()?.is_ok() {
                 continue;
-            };
-            let mut frame = vec![0; usize_from(FrameHeader::frame_bytes(location.codec, location.stored_bytes))];
-            let length = file.read_at(&mut frame, u64::from(location.offset))?;
-            match self.open_frame(kind, id, location, &frame[..length], batch, &mut plain)? {
-                Ok(()) => return Ok(plain),
-                Err(what) => failure = Some((pack, *location, what)),
             }
+            let known: HashSet<u32> = before.iter().map(|entry| entry.offset).collect();
+            let mut entries = self.pack_entries(handle)?;
+            entries.retain(|entry| !known.contains(&entry.offset));
+            self.index.add_recent(handle, &entries);
         }
-        let Some((pack, location, what)) = failure else { return Err(missing(kind, id)) };
-        let file = format!("{PACKS}/{}", pack.file_name());
-        Err(Error::new(damaged_code(kind), format!("{} {id} in {file} is damaged: {what}", kind_name(kind)))
-            .with("id", id.to_string())
-            .with("file", file)
-            .with("offset", u64::from(location.offset)))
-    }
-
-    /// Proves a frame that stands at the front of `frame`, into `plain`. Outside: reading a delta's base failed.
-    fn open_frame(
-        &self,
-        kind: PackKind,
-        id: &ContentId,
-        location: &Location,
-        frame: &[u8],
-        batch: &mut Batch,
-        plain: &mut Vec<u8>,
-    ) -> Result<std::result::Result<(), &'static str>> {
-        let header = match FrameHeader::decode(frame) {
-            Ok(header) => header,
-            Err(_) => return Ok(Err("its frame header is damaged")),
-        };
-        if header.id != *id
-            || header.kind != kind
-            || header.codec != location.codec
-            || header.stored_bytes != location.stored_bytes
-            || header.base != location.base
-        {
-            return Ok(Err("another frame stands in its place"));
-        }
-        if header.plain_bytes > plain_bytes_max(kind, self.parameters.chunk_bytes) {
-            return Ok(Err("it is longer than the store's chunks"));
-        }
-        let Some(stored) = stored_bytes(frame, &header) else { return Ok(Err("its frame is cut off")) };
-        let base = match header.base {
-            None => None,
-            Some(base) => {
-                // Depth one: a base is looked for among full frames only, so this does not recurse further.
-                let full = self.locate(&base)?;
-                let full: Vec<Location> = full.into_iter().filter(|at| at.codec != Codec::ZstdDelta).collect();
-                match self.get_from(kind, &base, &full, &mut Batch::default()) {
-                    Ok(base) => Some(base),
-                    Err(error) if error.kind() == Kind::FixData => return Ok(Err("its base cannot be read")),
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        plain.resize(header.plain_bytes as usize, 0);
-        Ok(check_frame_into(&header, stored, &self.parameters.identity, &mut batch.decoder, base.as_deref(), plain))
+        Ok(())
     }
 
     fn report_index(&self, damage: &IndexDamage) {
@@ -563,14 +408,14 @@ pub const fn missing_code(kind: PackKind) -> Code {
     }
 }
 
-const fn kind_name(kind: PackKind) -> &'static str {
+pub(super) const fn kind_name(kind: PackKind) -> &'static str {
     match kind {
         PackKind::Chunks => "chunk",
         PackKind::Nodes => "block map node",
     }
 }
 
-fn missing(kind: PackKind, id: &ContentId) -> Error {
+pub(super) fn missing(kind: PackKind, id: &ContentId) -> Error {
     Error::new(missing_code(kind), format!("no pack of the store holds {} {id}", kind_name(kind)))
         .with("id", id.to_string())
 }
@@ -580,5 +425,3 @@ fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
     let kind = PackKind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
     Some((Uid::parse(id)?, kind))
 }
-
-const _: () = assert!(u64_from(crate::limits::NODE_BYTES_MAX) < COALESCE_BYTES_MAX);

@@ -6,7 +6,9 @@
 //! found again when the scan is repeated).
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::codec::Encoded;
 use super::pack_writer::PackWriter;
 use super::store::ChunkStore;
 use crate::error::Result;
@@ -23,16 +25,17 @@ pub struct EncodedFrame {
 }
 
 impl EncodedFrame {
-    /// Makes a frame of content that is not a delta.
+    /// Makes a frame of encoded content.
     #[must_use]
-    pub fn new(kind: PackKind, id: ContentId, plain_bytes: u32, codec: Codec, stored: &[u8]) -> Self {
+    pub fn new(kind: PackKind, id: ContentId, plain_bytes: u32, encoded: Encoded<'_>) -> Self {
+        let Encoded { codec, base, stored } = encoded;
         let stored_bytes = stored.len() as u32;
         let header =
-            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base: None };
+            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
         let mut bytes = Vec::with_capacity(FrameHeader::header_bytes(codec) + stored.len());
         header.encode_into(&mut bytes);
         bytes.extend_from_slice(stored);
-        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base: None }, bytes }
+        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
     }
 
     /// The content's id.
@@ -54,12 +57,30 @@ impl EncodedFrame {
     }
 }
 
+/// What a writer added so far. The threads that make its frames ask here, while another one appends.
+#[derive(Clone, Default)]
+pub struct Added {
+    ids: Arc<Mutex<HashSet<ContentId>>>,
+}
+
+impl Added {
+    /// Whether the writer added the content already.
+    #[must_use]
+    pub fn contains(&self, id: &ContentId) -> bool {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    fn insert(&self, id: ContentId) -> bool {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+}
+
 /// Adds chunks and nodes.
 pub struct Writer<'a> {
     store: &'a ChunkStore,
     chunks: PackWriter,
     nodes: PackWriter,
-    added: HashSet<ContentId>,
+    added: Added,
 }
 
 impl<'a> Writer<'a> {
@@ -70,14 +91,14 @@ impl<'a> Writer<'a> {
             store,
             chunks: PackWriter::new(store.pack_target(), PackKind::Chunks),
             nodes: PackWriter::new(store.pack_target(), PackKind::Nodes),
-            added: HashSet::new(),
+            added: Added::default(),
         }
     }
 
-    /// Whether this writer added the content already.
+    /// What this writer added so far, for other threads to ask.
     #[must_use]
-    pub fn added(&self, id: &ContentId) -> bool {
-        self.added.contains(id)
+    pub fn added(&self) -> Added {
+        self.added.clone()
     }
 
     /// Appends a chunk unless this writer has it. Returns whether it was appended.
@@ -102,7 +123,8 @@ impl<'a> Writer<'a> {
         }
         self.added.insert(id);
         // Ids do not compress, and a node is mostly ids.
-        let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, Codec::None, plain);
+        let encoded = Encoded { codec: Codec::None, base: None, stored: plain };
+        let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, encoded);
         self.store.guarded(|| self.nodes.append(&frame.bytes, frame.entry))?;
         Ok(frame.frame_bytes())
     }

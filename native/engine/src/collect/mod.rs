@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::FrameHeader;
 use crate::format::manifest::Manifest;
 use crate::format::pack::PackEntry;
-use crate::format::{PackKind, checksum};
+use crate::format::{Codec, PackKind, checksum};
 use crate::units::{ContentId, usize_from};
 
 /// A pack is rewritten when at least this part of it is garbage: rewriting costs what is live, and frees what is not.
@@ -54,14 +54,20 @@ struct Plan {
 
 /// Where the live contents are kept. Of several frames of one content the first is, and each further one until one
 /// of them could be read: a damaged frame must never be the reason to drop a sound one.
+///
+/// What live deltas stand on is kept as a full frame whatever deltas of it there are, so those are not chosen between.
 struct Kept<'a> {
     store: &'a ChunkStore,
+    bases: HashSet<ContentId>,
     places: HashMap<ContentId, (Location, bool)>, // whether it is known that it can be read
 }
 
 impl Kept<'_> {
     /// Whether the frame at this place is to be kept.
     fn keep(&mut self, location: Location, id: &ContentId) -> Result<bool> {
+        if location.codec == Codec::ZstdDelta && self.bases.contains(id) {
+            return Ok(true);
+        }
         match self.places.entry(*id) {
             Entry::Vacant(vacant) => {
                 vacant.insert((location, false));
@@ -98,7 +104,9 @@ impl Collector<'_> {
         for disk in self.manifests.iter().flat_map(|manifest| &manifest.disks) {
             reached.add(self.maps, &disk.root, control, Err)?;
         }
-        let plan = self.plan(&reached, control)?;
+        let bases = self.bases(&reached, control)?;
+        reached.chunks.extend(&bases);
+        let plan = self.plan(&reached, bases, control)?;
         let mut report = Report {
             dry_run,
             packs_removed: plan.remove.len() as u64,
@@ -124,9 +132,19 @@ impl Collector<'_> {
         self.maps.store()
     }
 
-    fn plan(&self, reached: &Reached, control: &Control) -> Result<Plan> {
+    /// What the deltas of live chunks stand on, of every delta that there is of them.
+    fn bases(&self, reached: &Reached, control: &Control) -> Result<HashSet<ContentId>> {
+        let mut bases = HashSet::new();
+        for id in &reached.chunks {
+            control.check()?;
+            bases.extend(self.store().locate(id)?.iter().filter_map(|location| location.base));
+        }
+        Ok(bases)
+    }
+
+    fn plan(&self, reached: &Reached, bases: HashSet<ContentId>, control: &Control) -> Result<Plan> {
         let mut plan = Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, bytes_moved: 0 };
-        let mut kept = Kept { store: self.store(), places: HashMap::new() };
+        let mut kept = Kept { store: self.store(), bases, places: HashMap::new() };
         let mut cut_off = Vec::new(); // packs that may hold more than could be found in them
         for (handle, pack) in self.store().packs().all() {
             control.check()?;

@@ -1,14 +1,15 @@
 //! Scanning external disks: image files and block devices into block maps.
 //!
 //! What it is: [`Scanner`] reads sources span by span on several threads, compares chunk ids with the parent's map
-//! first, then with what the store has, and hands new chunks to a [`Writer`] in the disk's order, whatever the number of
-//! threads. What it returns is a value: roots and counts; nothing here is a commit.
+//! first, then with what the store has, encodes new chunks (as deltas on what the parent has at the same place, where that
+//! is clearly smaller), and hands them to a [`Writer`] in the disk's order, whatever the number of threads. What it returns is a value: roots and counts; nothing here is a commit.
 //! What it guarantees: all sources were still from before the first byte to after the last (DESIGN section 5), or the
 //! scan fails. What it costs: each byte that is not a hole is read and hashed once; holes are not read.
 //! What it must not import: the engine's top, manifests.
 
+mod pipeline;
 mod source;
-mod worker;
+mod span;
 
 pub use source::{Source, SourceRequest};
 
@@ -108,8 +109,8 @@ impl Scanner<'_> {
     ) -> Result<Scanned> {
         let chunk_bytes = self.maps.store().parameters().chunk_bytes;
         let geometry = Geometry { size: source.size(), chunk_bytes: u64::from(chunk_bytes) };
-        let job = worker::Job { source, geometry, parent, maps: self.maps, control };
-        let outcome = worker::run(&job, self.thread_count, writer)?;
+        let job = span::Job { source, geometry, parent, maps: self.maps, control };
+        let outcome = pipeline::run(&job, self.thread_count, writer)?;
         let root: Root = outcome.root;
         Ok(Scanned {
             version: DiskVersion { root, size: source.size() },

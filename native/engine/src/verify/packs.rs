@@ -116,7 +116,7 @@ fn prove(
     }
     let Some(stored) = stored_bytes(frame, &header) else { return Ok(Err("is cut off".into())) };
     let base = match (header.codec, header.base) {
-        (Codec::ZstdDelta, Some(base)) => match verifier.store().get(PackKind::Chunks, &base, &mut Batch::default()) {
+        (Codec::ZstdDelta, Some(base)) => match verifier.store().get_base(&base, &mut Batch::default()) {
             Ok(base) => Some(base),
             Err(error) if super::is_damage(&error) => {
                 return Ok(Err(format!("stands on a base that cannot be read: {}", error.message())));
