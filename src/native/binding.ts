@@ -161,6 +161,15 @@ class BoundEngine implements Engine {
     );
   }
 
+  async withReserve<T>(work: () => Promise<T>): Promise<T> {
+    const loan = unwrap(await this.#native.borrowReserve());
+    try {
+      return await work();
+    } finally {
+      unwrap(await loan.end());
+    }
+  }
+
   async usage(): Promise<Usage> {
     return unwrap(await this.#native.usage());
   }
@@ -211,7 +220,13 @@ class BoundDiff implements DiffCursor {
   }
 
   async next(): Promise<readonly Extent[]> {
-    const cancelling = { cancel: () => { this.#native.close(); }, doneBytes: 0, totalBytes: 0 };
+    const cancelling = {
+      cancel: () => {
+        this.#native.close();
+      },
+      doneBytes: 0,
+      totalBytes: 0,
+    };
     const packed = await follow(this.#control, cancelling, () => this.#native.next().then(unwrap));
     const last = packed.at(-3);
     if (last !== undefined) {

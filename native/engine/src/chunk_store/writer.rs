@@ -88,7 +88,7 @@ impl<'a> Writer<'a> {
         if !self.added.insert(*frame.id()) {
             return Ok(false);
         }
-        self.store.guarded(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        self.store.adding(|| self.chunks.append(&frame.bytes, frame.entry))?;
         Ok(true)
     }
 
@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
         self.added.insert(id);
         // Ids do not compress, and a node is mostly ids.
         let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, Codec::None, plain);
-        self.store.guarded(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        self.store.adding(|| self.nodes.append(&frame.bytes, frame.entry))?;
         Ok(frame.frame_bytes())
     }
 
@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives; what was added is then removed again.
     pub fn commit(mut self) -> Result<()> {
-        self.store.guarded(|| {
+        self.store.adding(|| {
             self.chunks.finish()?;
             self.nodes.finish()
         })?;

@@ -25,6 +25,8 @@ use crate::format::pack::PackEntry;
 use crate::format::{PackKind, checksum};
 use crate::units::{ContentId, usize_from};
 
+mod full_disk;
+
 /// A pack is rewritten when at least this part of it is garbage: rewriting costs what is live, and frees what is not.
 const REWRITE_GARBAGE_SHARE: u64 = 4; // one in four
 
@@ -49,6 +51,7 @@ struct Plan {
     remove: Vec<(PackHandle, Pack)>,
     rewrite: Vec<(PackHandle, Pack, Vec<PackEntry>)>, // with their live frames
     frames_removed: u64,
+    frames_dead: u64, // those of them in the packs to remove
     bytes_moved: u64,
 }
 
@@ -125,7 +128,8 @@ impl Collector<'_> {
     }
 
     fn plan(&self, reached: &Reached, control: &Control) -> Result<Plan> {
-        let mut plan = Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, bytes_moved: 0 };
+        let mut plan =
+            Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, frames_dead: 0, bytes_moved: 0 };
         let mut kept = Kept { store: self.store(), places: HashMap::new() };
         let mut cut_off = Vec::new(); // packs that may hold more than could be found in them
         for (handle, pack) in self.store().packs().all() {
@@ -151,6 +155,7 @@ impl Collector<'_> {
             }
             if live.is_empty() {
                 plan.frames_removed += frame_count;
+                plan.frames_dead += frame_count;
                 plan.remove.push((handle, pack));
             } else if garbage > 0 && garbage >= frame_bytes / REWRITE_GARBAGE_SHARE && self.sound(handle, &live)? {
                 plan.frames_removed += frame_count - live.len() as u64;
