@@ -84,7 +84,8 @@ export class Coordinator {
   }
 
   deleteMachine(name: string): Promise<null> {
-    return this.#parts.catalog.transact((view) => deleteMachine(view, name));
+    const { engine, catalog } = this.#parts;
+    return engine.withReserve(() => catalog.transact((view) => deleteMachine(view, name)));
   }
 
   /** Captures a machine. The point is durable when it resolves. */
@@ -122,7 +123,7 @@ export class Coordinator {
       });
     }
     await claimed(this.#deleting, point.id, () =>
-      this.#gate.run('shared', undefined, () => deletePoint(engine, catalog, point.id, name)),
+      this.#gate.run('shared', undefined, () => engine.withReserve(() => deletePoint(engine, catalog, point.id, name))),
     );
   }
 

@@ -32,7 +32,7 @@ export interface Recovered {
 /** Opens the catalog of a store that is open for writing. */
 export async function recover(engine: Engine, storage: CatalogStorage, storeId: StoreId): Promise<Recovered> {
   const region = await survey(engine);
-  const opened = await openCatalog(storage, storeId);
+  const opened = await openCatalog(storage, storeId, (work) => engine.withReserve(work));
   const [catalog, origin, found] =
     opened.kind === 'sound'
       ? [opened.catalog, 'sound' as const, opened.problems.map(catalogFinding)]

@@ -161,6 +161,15 @@ class BoundEngine implements Engine {
     );
   }
 
+  async withReserve<T>(work: () => Promise<T>): Promise<T> {
+    const loan = unwrap(await this.#native.borrowReserve());
+    try {
+      return await work();
+    } finally {
+      unwrap(await loan.end());
+    }
+  }
+
   async usage(): Promise<Usage> {
     return unwrap(await this.#native.usage());
   }

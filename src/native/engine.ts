@@ -170,6 +170,9 @@ export interface Usage {
   readonly availableBytes: number;
 }
 
+/** Runs work with the store's reserve of space at its disposal; see `Engine.withReserve`. */
+export type WithReserve = <T>(work: () => Promise<T>) => Promise<T>;
+
 /** An open store as the engine sees it. */
 export interface Engine {
   readonly info: StoreInfo;
@@ -196,6 +199,12 @@ export interface Engine {
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
   collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
+  /**
+   * Runs work with the store's reserve at its disposal, if space is short: for what frees more space than it needs, and for
+   * changes of the catalog that must not fail. The reserve is taken again when nobody needs it any more. While it is lent,
+   * scans and publications reject with `NO_SPACE`. May be nested; without effect in a store open for reading only.
+   */
+  withReserve: WithReserve;
   /** Waits for running calls, then releases the lock. Calls after it reject with `STORE_CLOSED`. */
   close(): Promise<void>;
 }

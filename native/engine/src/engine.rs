@@ -29,9 +29,12 @@ use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
 use crate::format::Defect;
 use crate::format::config::BLOCK_BYTES;
+use crate::io::parents::{directory_above, make_parents};
+use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED,
+    THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
@@ -46,6 +49,7 @@ pub use crate::diff::{Extent, ExtentKind};
 pub use crate::format::config::Config;
 pub use crate::format::manifest::{Manifest, ManifestDisk};
 pub use crate::format::{Codec, VERSION as FORMAT_VERSION};
+pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::SourceRequest;
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
@@ -55,6 +59,7 @@ pub const HOME: &str = "home";
 
 const CONFIG: &str = "config";
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
 const TEMPORARY: &str = ".tmp";
 
 /// What the engine reaches the world through.
@@ -88,11 +93,18 @@ pub struct OpenOptions {
     pub thread_count: usize,
     /// When packs are closed; tests make it small.
     pub pack_bytes_target: u64,
+    /// What is set aside for deleting and collecting on a full disk; tests make it small.
+    pub reserve_bytes_max: u64,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { read_only: false, thread_count: 1, pack_bytes_target: PackTarget::PACK_BYTES_TARGET }
+        Self {
+            read_only: false,
+            thread_count: 1,
+            pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
+            reserve_bytes_max: RESERVE_BYTES_MAX,
+        }
     }
 }
 
@@ -179,7 +191,7 @@ impl PreparedPoint {
             disks: disks.collect(),
             detail,
         };
-        engine.store.guarded(|| engine.points.publish(manifest))
+        engine.store.adding(|| engine.points.publish(manifest))
     }
 }
 
@@ -244,6 +256,7 @@ pub struct Engine {
     store: Arc<ChunkStore>,
     maps: Arc<MapReader>,
     points: Points,
+    reserve: Arc<Reserve>,
     damaged_manifests: Vec<DamagedManifest>,
     config_damage: Option<Defect>,
     gate: RwLock<()>,
@@ -322,6 +335,9 @@ impl Engine {
                 io.sync_directory(&path)?;
             }
         }
+        let reserve_bytes_max = if options.read_only { 0 } else { options.reserve_bytes_max };
+        let reserve = Arc::new(Reserve::new(Arc::clone(io), directory.join(RESERVE), reserve_bytes_max));
+        reserve.refill(); // after the unfinished files have gone, before anything is written
         let parameters = Parameters {
             store_id: config.store_id,
             chunk_bytes: config.chunk_bytes,
@@ -329,6 +345,7 @@ impl Engine {
             level: i32::from(config.level),
             identity: Identity::new(&config.identity_key),
             pack_bytes_target: options.pack_bytes_target,
+            reserve: Arc::clone(&reserve),
         };
         let random = Arc::clone(&parts.random);
         let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);
@@ -344,6 +361,7 @@ impl Engine {
             config,
             store,
             points,
+            reserve,
             damaged_manifests,
             config_damage,
             gate: RwLock::new(()),
@@ -528,7 +546,14 @@ impl Engine {
             self.check_writable()?;
         }
         let _collecting = Collecting::begin(&self.leases)?;
+        let _loan = (!dry_run).then(|| self.borrow_reserve());
         self.collect_alone(dry_run, control)
+    }
+
+    /// Puts the reserve at the disposal of whoever frees space, if space is short, until the loan is dropped.
+    #[must_use]
+    pub fn borrow_reserve(&self) -> Loan {
+        self.reserve.borrow()
     }
 
     /// What the store takes.
@@ -556,7 +581,14 @@ impl Engine {
             return Err(Error::new(Code::ManifestDamaged, message).with("point", damaged.point_id.to_string()));
         }
         let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
-        Collector { maps: &self.maps, manifests: &manifests }.run(dry_run, control)
+        let collector = Collector { maps: &self.maps, manifests: &manifests };
+        match collector.run(dry_run, control) {
+            Err(error) if error.code() == Code::NoSpace => {
+                let _loan = self.reserve.borrow_at_once();
+                collector.run_on_full_disk(error, control)
+            }
+            collected => collected,
+        }
     }
 
     fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {
@@ -658,33 +690,6 @@ fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
             make_parents(io, directory)
         }
         Some(_) => exists("is not a directory"),
-    }
-}
-
-/// Makes what is missing above a directory, durably. What is there already may have been made by a `create` that was cut
-/// off, so it is synced all the same; one that this user may not read was made by somebody else.
-fn make_parents(io: &dyn Io, directory: &Path) -> Result<()> {
-    let above = directory_above(directory);
-    if above == directory {
-        return Ok(());
-    }
-    make_parents(io, &above)?;
-    if io.identify(&above)?.is_none() {
-        io.create_directory(&above)?;
-        return io.sync_directory(&directory_above(&above));
-    }
-    match io.sync_directory(&above) {
-        Err(error) if error.code() != Code::PermissionDenied => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The directory that holds the name of this one; of the topmost, itself.
-fn directory_above(directory: &Path) -> PathBuf {
-    match directory.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
-        Some(_) if directory != Path::new(".") => PathBuf::from("."),
-        _ => directory.to_owned(),
     }
 }
 

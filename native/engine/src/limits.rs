@@ -26,6 +26,10 @@ pub const PACK_BYTES_TARGET: u64 = 64 << 20;
 /// No pack is longer. Above the target by the largest frame and the longest trailer of a pack of tiny frames.
 pub const PACK_BYTES_MAX: u64 = 128 << 20;
 
+/// What a store sets aside for deleting and collecting on a full disk, where an eighth of the file system is not less: the
+/// catalog's log and the table made of it (4 MiB each), its dump, and the index of some hundred thousand chunks.
+pub const RESERVE_BYTES_MAX: u64 = 12 << 20;
+
 /// Disks of one restore point (Azure's largest machines take 65).
 pub const POINT_DISKS_MAX: usize = 256;
 

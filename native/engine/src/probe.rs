@@ -22,6 +22,7 @@ use crate::error::{Code, Error, Result};
 use crate::format::node::{Entry, Node, Root};
 use crate::format::{Codec, PackKind};
 use crate::io::memory::MemoryIo;
+use crate::io::reserve::Reserve;
 use crate::io::{Io, OpenMode};
 use crate::limits::{CHUNK_BYTES_ALLOWED, DIFF_PAGE_EXTENTS_MAX, NODE_FAN_OUT, PACK_BYTES_TARGET, STILL_NS};
 use crate::random::Seeded;
@@ -87,6 +88,7 @@ impl Probe {
             level,
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
+            reserve: Arc::new(Reserve::new(Arc::clone(&io), region.join("reserve"), 0)),
         };
         let random = Arc::new(Mutex::new(Seeded::new(SEED)));
         Ok(Self {

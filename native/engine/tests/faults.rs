@@ -105,19 +105,23 @@ fn fail_at(script: &Script, before: &Session, fault: Fault, failure: Failure) ->
     if report.findings.is_empty() { Ok(()) } else { Err(format!("{:?}\n{}", report.findings, io.log())) }
 }
 
-/// Whether the device failed any call in the store, or anything a sync.
+/// Whether the device failed any call in the store, or anything a sync that leaves something unknown.
 fn may_fence(io: &FaultIo) -> bool {
     io.calls().iter().any(|call| {
-        let sync = matches!(call.verb, Verb::Sync | Verb::SyncDirectory);
-        matches!(call.struck, Struck::Failed(failure) if sync || failure == Failure::Device)
+        matches!(call.struck, Struck::Failed(failure) if failure == Failure::Device || is_unknown(call.verb, failure))
     })
+}
+
+/// Whether a failed sync leaves unknown what the disk holds. A file that did not fit is removed, so nothing hangs on it.
+fn is_unknown(verb: Verb, failure: Failure) -> bool {
+    verb == Verb::SyncDirectory || (verb == Verb::Sync && failure != Failure::NoSpace)
 }
 
 /// Whether the device failed a write, or anything a sync, from this call on, in the store.
 fn must_fence(io: &FaultIo, since: u64) -> bool {
     io.calls().iter().skip(since as usize).any(|call| {
         let Struck::Failed(failure) = call.struck else { return false };
-        let sync = matches!(call.verb, Verb::Sync | Verb::SyncDirectory);
+        let sync = is_unknown(call.verb, failure);
         let write = matches!(call.verb, Verb::WriteAt | Verb::RenameNew | Verb::RenameReplace);
         call.path.starts_with("/stores") && (sync || (write && failure == Failure::Device))
     })

@@ -88,6 +88,13 @@ export declare class NativeEngine {
    */
   collect(dryRun: boolean, operation: NativeOperation): Promise<CollectRecord | Failure>
   /**
+   * Borrows the reserve of space.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  borrowReserve(): Promise<NativeLoan | Failure>
+  /**
    * What the store takes.
    *
    * # Errors
@@ -101,6 +108,17 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   close(): Promise<undefined | Failure>
+}
+
+/** The borrowed reserve. */
+export declare class NativeLoan {
+  /**
+   * Gives it back; nothing happens the second time.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  end(): Promise<undefined | Failure>
 }
 
 /** Progress and cancellation of one call. Polled: the engine never calls back. */

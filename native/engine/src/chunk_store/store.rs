@@ -13,6 +13,7 @@ use super::pack_writer::{PackTarget, SealedPack};
 use crate::error::{Code, Error, Result};
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
+use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io};
 use crate::random::Random;
 use crate::units::{ContentId, Uid};
@@ -38,6 +39,8 @@ pub struct Parameters {
     pub identity: Identity,
     /// When packs are closed.
     pub pack_bytes_target: u64,
+    /// Space that is not for those who only add.
+    pub reserve: Arc<Reserve>,
 }
 
 /// Something wrong that opening or a look-up found and went around.
@@ -149,9 +152,9 @@ impl ChunkStore {
         }
     }
 
-    /// Runs something that writes; a failure of the device, or of any sync, fences the store, so that nothing is built
+    /// Runs something that writes; a failure of the device, or of a sync, fences the store, so that nothing is built
     /// on what may not have reached the disk. A full disk or a refused name alone does not: what was written then lies
-    /// under a temporary name, and the caller removes it.
+    /// under a temporary name, and the caller removes it ([`Error::leaves_unknown`]).
     ///
     /// # Errors
     /// `STORE_FENCED` after an earlier failure; else what `write` gives.
@@ -160,10 +163,21 @@ impl ChunkStore {
             return Err(Error::new(Code::StoreFenced, "a write to the store failed earlier; it takes no more writes"));
         }
         let result = write();
-        if result.as_ref().is_err_and(|error| error.code() == Code::IoFailed || error.is_failed_sync()) {
+        if result.as_ref().is_err_and(Error::leaves_unknown) {
             self.fenced.store(true, Ordering::Release);
         }
         result
+    }
+
+    /// As [`ChunkStore::guarded`], for what only adds to the store: it does not take from the reserve.
+    ///
+    /// # Errors
+    /// `NO_SPACE` while the reserve is lent; as [`ChunkStore::guarded`].
+    pub fn adding<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.guarded(|| {
+            self.parameters.reserve.check_not_lent()?;
+            write()
+        })
     }
 
     /// Whether the store holds this content, as far as the index knows. A delta whose base is nowhere to be found holds
@@ -210,7 +224,10 @@ impl ChunkStore {
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
         loop {
             match self.index.lookup(id)? {
-                Lookup::Found(locations) => return Ok(locations),
+                Lookup::Found(mut locations) => {
+                    locations.retain(|location| self.packs.get(location.pack).is_some());
+                    return Ok(locations);
+                }
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
                     self.go_around(&segment, &damage, &[])?;
@@ -251,6 +268,28 @@ impl ChunkStore {
         for sealed in sealed {
             let _ = self.io.remove_file(&self.packs.path(&sealed.pack));
         }
+    }
+
+    /// Gives up packs that hold nothing anybody needs, without writing a byte: forgets them, then removes their files. The
+    /// index goes on to name them until it is written the next time; what it says of a pack that is not there is not heard
+    /// ([`ChunkStore::locate`], and every opening). For a disk that is too full for a new index.
+    ///
+    /// # Errors
+    /// What removing gives. Packs not yet removed are then found by the next opening.
+    pub fn drop_packs(&self, dead: &[PackHandle]) -> Result<()> {
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guarded(|| {
+            for pack in dead.iter().filter_map(|handle| self.packs.remove(*handle)) {
+                match self.io.remove_file(&self.packs.path(&pack)) {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
+            self.io.sync_directory(self.packs.directory())
+        })
     }
 
     /// The frames of a pack: by its trailer, or salvaged when that is damaged.

@@ -109,7 +109,7 @@ impl<'a> Writer<'a> {
         if !self.added.insert(*frame.id()) {
             return Ok(false);
         }
-        self.store.guarded(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        self.store.adding(|| self.chunks.append(&frame.bytes, frame.entry))?;
         Ok(true)
     }
 
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
         // Ids do not compress, and a node is mostly ids.
         let encoded = Encoded { codec: Codec::None, base: None, stored: plain };
         let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, encoded);
-        self.store.guarded(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        self.store.adding(|| self.nodes.append(&frame.bytes, frame.entry))?;
         Ok(frame.frame_bytes())
     }
 
@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives; what was added is then removed again.
     pub fn commit(mut self) -> Result<()> {
-        self.store.guarded(|| {
+        self.store.adding(|| {
             self.chunks.finish()?;
             self.nodes.finish()
         })?;

@@ -25,6 +25,8 @@ use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind, checksum};
 use crate::units::{ContentId, usize_from};
 
+mod full_disk;
+
 /// A pack is rewritten when at least this part of it is garbage: rewriting costs what is live, and frees what is not.
 const REWRITE_GARBAGE_SHARE: u64 = 4; // one in four
 
@@ -45,10 +47,17 @@ pub struct Report {
     pub bytes_rewritten: u64,
 }
 
+/// What is live.
+struct Marked {
+    reached: Reached,
+    bases: HashSet<ContentId>, // chunks that must stay as full frames
+}
+
 struct Plan {
     remove: Vec<(PackHandle, Pack)>,
     rewrite: Vec<(PackHandle, Pack, Vec<PackEntry>)>, // with their live frames
     frames_removed: u64,
+    frames_dead: u64, // those of them in the packs to remove
     bytes_moved: u64,
 }
 
@@ -58,7 +67,7 @@ struct Plan {
 /// What live deltas stand on is kept as a full frame whatever deltas of it there are, so those are not chosen between.
 struct Kept<'a> {
     store: &'a ChunkStore,
-    bases: HashSet<ContentId>,
+    bases: &'a HashSet<ContentId>,
     places: HashMap<ContentId, (Location, bool)>, // whether it is known that it can be read
 }
 
@@ -100,13 +109,7 @@ impl Collector<'_> {
     /// # Errors
     /// `NODE_MISSING` and `NODE_DAMAGED` before anything is removed; `CANCELLED`; what reading and writing give.
     pub fn run(&self, dry_run: bool, control: &Control) -> Result<Report> {
-        let mut reached = Reached::default();
-        for disk in self.manifests.iter().flat_map(|manifest| &manifest.disks) {
-            reached.add(self.maps, &disk.root, control, Err)?;
-        }
-        let bases = self.bases(&reached, control)?;
-        reached.chunks.extend(&bases);
-        let plan = self.plan(&reached, bases, control)?;
+        let plan = self.plan(&self.mark(control)?, control)?;
         let mut report = Report {
             dry_run,
             packs_removed: plan.remove.len() as u64,
@@ -132,18 +135,24 @@ impl Collector<'_> {
         self.maps.store()
     }
 
-    /// What the deltas of live chunks stand on, of every delta that there is of them.
-    fn bases(&self, reached: &Reached, control: &Control) -> Result<HashSet<ContentId>> {
+    /// What the points reach, and what the deltas of that stand on, of every delta that there is.
+    fn mark(&self, control: &Control) -> Result<Marked> {
+        let mut reached = Reached::default();
+        for disk in self.manifests.iter().flat_map(|manifest| &manifest.disks) {
+            reached.add(self.maps, &disk.root, control, Err)?;
+        }
         let mut bases = HashSet::new();
         for id in &reached.chunks {
             control.check()?;
             bases.extend(self.store().locate(id)?.iter().filter_map(|location| location.base));
         }
-        Ok(bases)
+        reached.chunks.extend(&bases);
+        Ok(Marked { reached, bases })
     }
 
-    fn plan(&self, reached: &Reached, bases: HashSet<ContentId>, control: &Control) -> Result<Plan> {
-        let mut plan = Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, bytes_moved: 0 };
+    fn plan(&self, Marked { reached, bases }: &Marked, control: &Control) -> Result<Plan> {
+        let mut plan =
+            Plan { remove: Vec::new(), rewrite: Vec::new(), frames_removed: 0, frames_dead: 0, bytes_moved: 0 };
         let mut kept = Kept { store: self.store(), bases, places: HashMap::new() };
         let mut cut_off = Vec::new(); // packs that may hold more than could be found in them
         for (handle, pack) in self.store().packs().all() {
@@ -169,6 +178,7 @@ impl Collector<'_> {
             }
             if live.is_empty() {
                 plan.frames_removed += frame_count;
+                plan.frames_dead += frame_count;
                 plan.remove.push((handle, pack));
             } else if garbage > 0 && garbage >= frame_bytes / REWRITE_GARBAGE_SHARE && self.sound(handle, &live)? {
                 plan.frames_removed += frame_count - live.len() as u64;

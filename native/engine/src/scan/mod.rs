@@ -80,15 +80,16 @@ impl Scanner<'_> {
     /// # Errors
     /// `SOURCE_*` for what is wrong with a source, `CANCELLED`, what reading and writing give.
     pub fn scan(&self, requests: &[ScanRequest], writer: &mut Writer<'_>, control: &Control) -> Result<Vec<Scanned>> {
+        let started_ns = self.clock.now_ns(); // before the first source is looked at
         let mut sources = Vec::with_capacity(requests.len());
         for request in requests {
             let source = Source::open(self.io, &request.source)?;
             control.add_total(source.size());
             sources.push(source);
         }
-        let now_ns = self.clock.now_ns();
+        let opened_ns = self.clock.now_ns();
         for source in &sources {
-            source.check_still(now_ns)?;
+            source.check_still(started_ns, opened_ns)?;
         }
         let mut scanned = Vec::with_capacity(requests.len());
         for (request, source) in requests.iter().zip(&sources) {
@@ -96,6 +97,10 @@ impl Scanner<'_> {
         }
         for source in &sources {
             source.check_unchanged(self.io.as_ref())?;
+        }
+        let ended_ns = self.clock.now_ns(); // after the last one was looked at again
+        for source in &sources {
+            source.check_still(started_ns, ended_ns)?;
         }
         Ok(scanned)
     }
