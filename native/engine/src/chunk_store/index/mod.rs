@@ -517,5 +517,6 @@ fn segment_name(number: u64) -> String {
 
 fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".segment")?;
-    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+    let number = (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())??;
+    (number < index_list::NUMBER_LIMIT).then_some(number) // another name is no segment's
 }
