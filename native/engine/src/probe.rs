@@ -87,6 +87,7 @@ impl Probe {
             level,
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
+            follows: false,
         };
         let random = Arc::new(Mutex::new(Seeded::new(SEED)));
         Ok(Self {

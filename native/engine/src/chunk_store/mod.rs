@@ -15,6 +15,7 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod follow;
 mod store;
 
 pub use store::{Anomaly, Batch, ChunkStore, Located, Parameters, damaged_code, missing_code};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::Decoder;
@@ -46,6 +46,8 @@ pub struct Parameters {
     pub identity: Identity,
     /// When packs are closed.
     pub pack_bytes_target: u64,
+    /// Open for reading only: another process may write meanwhile, and is followed (`follow.rs`).
+    pub follows: bool,
 }
 
 /// Something wrong that opening or a look-up found and went around.
@@ -81,13 +83,14 @@ pub struct Batch {
 
 /// Chunks and nodes of a region.
 pub struct ChunkStore {
-    io: Arc<dyn Io>,
+    pub(super) io: Arc<dyn Io>,
     random: Arc<dyn Random>,
     directory: PathBuf,
     parameters: Parameters,
-    packs: PackSet,
-    index: Index,
-    commit: Mutex<()>,
+    pub(super) packs: PackSet,
+    pub(super) index: Index,
+    pub(super) commit: Mutex<()>,
+    pub(super) followed: AtomicU64, // how often something new of another process was taken in
     fenced: AtomicBool,
     anomalies: Mutex<Vec<Anomaly>>,
 }
@@ -102,12 +105,8 @@ impl ChunkStore {
     /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
     pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
         let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
-        for entry in io.list_directory(packs.directory())? {
-            if let Some((id, kind)) = parse_pack_name(&entry.name)
-                && entry.kind == FileKind::Regular
-            {
-                packs.add(Pack { id, kind, bytes: entry.size });
-            }
+        for pack in listed_packs(io.as_ref(), packs.directory())? {
+            packs.add(pack);
         }
         let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
         let store = Self {
@@ -118,6 +117,7 @@ impl ChunkStore {
             packs,
             index,
             commit: Mutex::new(()),
+            followed: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             anomalies: Mutex::default(),
         };
@@ -223,8 +223,14 @@ impl ChunkStore {
     /// # Errors
     /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
     pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let locations = self.locate(id)?;
-        self.get_from(kind, id, &locations, batch)
+        loop {
+            let followed = self.followed();
+            let locations = self.locate(id)?;
+            match self.get_from(kind, id, &locations, batch) {
+                Err(error) if error.kind() == Kind::FixData && self.follow(followed)? => {}
+                read => return read,
+            }
+        }
     }
 
     /// Looks up a chunk for [`ChunkStore::read_batch`].
@@ -232,7 +238,11 @@ impl ChunkStore {
     /// # Errors
     /// `CHUNK_MISSING`, and what reading the index gives.
     pub fn locate_chunk(&self, tag: usize, id: ContentId, plain_bytes_max: u32) -> Result<Located> {
-        let locations = self.locate(&id)?;
+        let followed = self.followed();
+        let mut locations = self.locate(&id)?;
+        if locations.is_empty() && self.follow(followed)? {
+            locations = self.locate(&id)?;
+        }
         if locations.is_empty() {
             return Err(missing(PackKind::Chunks, &id));
         }
@@ -415,7 +425,7 @@ impl ChunkStore {
     }
 
     /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
-    fn cover_packs(&self) -> Result<()> {
+    pub(super) fn cover_packs(&self) -> Result<()> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
         for (handle, _) in self.packs.all() {
             if !covered.contains(&handle) {
@@ -450,8 +460,8 @@ impl ChunkStore {
             let checked = self.open_frame(kind, &located.id, &location, frame, batch, &mut plain)?;
             match checked {
                 Ok(()) => {}
-                // The frame is damaged. Another frame of the same content may be sound.
-                Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
+                // The frame is damaged. Another frame of the same content may be sound, wherever it is by now.
+                Err(_) => plain = self.get(kind, &located.id, batch)?,
             }
             if plain.len() > located.plain_bytes_max as usize {
                 return Err(Error::new(Code::ChunkDamaged, format!("chunk {} is longer than its place", located.id))
@@ -529,7 +539,7 @@ impl ChunkStore {
         Ok(check_frame_into(&header, stored, &self.parameters.identity, &mut batch.decoder, base.as_deref(), plain))
     }
 
-    fn report_index(&self, damage: &IndexDamage) {
+    pub(super) fn report_index(&self, damage: &IndexDamage) {
         self.report(Anomaly {
             file: format!("{INDEX}/{}", damage.file),
             code: Code::IndexDamaged,
@@ -573,6 +583,13 @@ const fn kind_name(kind: PackKind) -> &'static str {
 fn missing(kind: PackKind, id: &ContentId) -> Error {
     Error::new(missing_code(kind), format!("no pack of the store holds {} {id}", kind_name(kind)))
         .with("id", id.to_string())
+}
+
+/// The packs that lie in a directory.
+pub(super) fn listed_packs(io: &dyn Io, directory: &Path) -> Result<Vec<Pack>> {
+    let entries = io.list_directory(directory)?.into_iter().filter(|entry| entry.kind == FileKind::Regular);
+    let pack = |(id, kind), bytes| Pack { id, kind, bytes };
+    Ok(entries.filter_map(|entry| Some(pack(parse_pack_name(&entry.name)?, entry.size))).collect())
 }
 
 fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
