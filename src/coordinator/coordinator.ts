@@ -6,6 +6,7 @@
  */
 
 import type { Catalog, CatalogProblem } from '../catalog/catalog.js';
+import { lossCode } from '../catalog/finding.js';
 import type { MachineRecord, PointRecord } from '../catalog/record.js';
 import { findDisk, findMachine, findPoint } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
@@ -228,8 +229,7 @@ export class Coordinator {
       });
     }
     if (point.failure !== null) {
-      const code = point.failure.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';
-      throw new StillpointError(code, `${name} cannot be read: ${point.failure.message}`, { point: name });
+      throw new StillpointError(lossCode(point), `${name} cannot be read: ${point.failure.message}`, { point: name });
     }
     return { pointId: point.id, diskId: findDisk(this.view, point, role).id };
   }

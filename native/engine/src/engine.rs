@@ -62,6 +62,9 @@ const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const TEMPORARY: &str = ".tmp";
 
+/// How often a verification beside a writer begins anew: each time needs a collection that ended meanwhile.
+const VERIFY_ATTEMPTS_MAX: u32 = 5;
+
 /// What the engine reaches the world through.
 #[derive(Clone)]
 pub struct Parts {
@@ -346,13 +349,15 @@ impl Engine {
             identity: Identity::new(&config.identity_key),
             pack_bytes_target: options.pack_bytes_target,
             reserve: Arc::clone(&reserve),
+            follows: options.read_only,
         };
         let random = Arc::clone(&parts.random);
         let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);
         if !options.read_only {
             store.index().remove_retired()?;
         }
-        let (points, damaged_manifests) = Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes)?;
+        let (points, damaged_manifests) =
+            Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes, options.read_only)?;
         Ok(Arc::new(Self {
             directory: directory.to_owned(),
             maps: Arc::new(MapReader::new(Arc::clone(&store))),
@@ -525,16 +530,30 @@ impl Engine {
     pub fn verify(&self, read_data: bool, control: &Control) -> Result<VerifyReport> {
         let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let (_, config_damage) = read_config(self.parts.io.as_ref(), &self.directory)?;
-        let (sound, damaged) = self.points.read_all()?;
-        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
-        let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
-        let mut report = verifier.run(read_data, control)?;
+        let (mut report, damaged) = self.verify_region(read_data, control)?;
         let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding));
         report.findings.splice(0..0, top.collect::<Vec<_>>());
         for finding in &mut report.findings {
             self.add_manifest_hits(finding);
         }
         Ok(report)
+    }
+
+    /// Beside another process that writes, what seems damaged may only have gone by its hand or come after the packs
+    /// were listed; so damage counts once nothing has changed since then, or after several attempts.
+    fn verify_region(&self, read_data: bool, control: &Control) -> Result<(VerifyReport, Vec<DamagedManifest>)> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (sound, damaged) = self.points.read_all()?;
+            self.store.catch_up()?; // after the manifests, so that what they name is there
+            let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
+            let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
+            let report = verifier.run(read_data, control)?;
+            if report.findings.is_empty() || attempts == VERIFY_ATTEMPTS_MAX || !self.store.catch_up()? {
+                return Ok((report, damaged));
+            }
+        }
     }
 
     /// Removes what no point reaches. Waits for running reads and restores; refuses to run beside a scan.

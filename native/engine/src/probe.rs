@@ -89,6 +89,7 @@ impl Probe {
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
             reserve: Arc::new(Reserve::new(Arc::clone(&io), region.join("reserve"), 0)),
+            follows: false,
         };
         let random = Arc::new(Mutex::new(Seeded::new(SEED)));
         Ok(Self {

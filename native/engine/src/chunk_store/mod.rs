@@ -15,6 +15,7 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod follow;
 mod reading;
 mod store;
 

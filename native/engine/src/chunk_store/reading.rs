@@ -90,8 +90,7 @@ impl ChunkStore {
     /// # Errors
     /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
     pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let locations = self.locate(id)?;
-        self.get_from(kind, id, &locations, batch)
+        self.get_where(kind, id, batch, |locations| locations)
     }
 
     /// Reads a chunk that others may stand on: from its full frames only.
@@ -99,8 +98,24 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::get`].
     pub fn get_base(&self, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let full = full_frames(self.locate(id)?);
-        self.get_from(PackKind::Chunks, id, &full, batch)
+        self.get_where(PackKind::Chunks, id, batch, full_frames)
+    }
+
+    fn get_where(
+        &self,
+        kind: PackKind,
+        id: &ContentId,
+        batch: &mut Batch,
+        choose: fn(Vec<Location>) -> Vec<Location>,
+    ) -> Result<Vec<u8>> {
+        loop {
+            let followed = self.followed();
+            let locations = choose(self.locate(id)?);
+            match self.get_from(kind, id, &locations, batch) {
+                Err(error) if error.kind() == Kind::FixData && self.follow(followed)? => {}
+                read => return read,
+            }
+        }
     }
 
     /// Looks up a chunk for [`ChunkStore::read_batch`], which puts it at `at` and fills the rest of its place, of
@@ -109,7 +124,11 @@ impl ChunkStore {
     /// # Errors
     /// `CHUNK_MISSING`, and what reading the index gives.
     pub fn locate_chunk(&self, id: ContentId, at: usize, place_bytes: usize) -> Result<Located> {
+        let followed = self.followed();
         let mut locations = self.locate(&id)?;
+        if locations.is_empty() && self.follow(followed)? {
+            locations = self.locate(&id)?;
+        }
         if locations.is_empty() {
             return Err(missing(PackKind::Chunks, &id));
         }
@@ -131,9 +150,10 @@ impl ChunkStore {
             let kind = PackKind::Chunks;
             let length = match self.open_frame(kind, &located.id, located.first(), frame, base, decoder, place) {
                 Ok(length) => length,
-                // The frame, or what it stands on, is damaged. Another frame of the same content may be sound.
+                // The frame, or what it stands on, is damaged. Another frame of the same content may be sound, wherever
+                // it is by now.
                 Err(_) => {
-                    let plain = self.get_from(kind, &located.id, &located.locations, &mut Batch::default())?;
+                    let plain = self.get(kind, &located.id, &mut Batch::default())?;
                     let Some(content) = place.get_mut(..plain.len()) else { return Err(too_long(&located.id)) };
                     content.copy_from_slice(&plain);
                     plain.len()

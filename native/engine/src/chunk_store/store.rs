@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::identity::Identity;
@@ -41,6 +41,8 @@ pub struct Parameters {
     pub pack_bytes_target: u64,
     /// Space that is not for those who only add.
     pub reserve: Arc<Reserve>,
+    /// Open for reading only: another process may write meanwhile, and is followed (`follow.rs`).
+    pub follows: bool,
 }
 
 /// Something wrong that opening or a look-up found and went around.
@@ -56,13 +58,14 @@ pub struct Anomaly {
 
 /// Chunks and nodes of a region.
 pub struct ChunkStore {
-    io: Arc<dyn Io>,
+    pub(super) io: Arc<dyn Io>,
     random: Arc<dyn Random>,
     directory: PathBuf,
     parameters: Parameters,
-    packs: PackSet,
-    index: Index,
-    commit: Mutex<()>,
+    pub(super) packs: PackSet,
+    pub(super) index: Index,
+    pub(super) commit: Mutex<()>,
+    pub(super) followed: AtomicU64, // how often something new of another process was taken in
     fenced: AtomicBool,
     anomalies: Mutex<Vec<Anomaly>>,
 }
@@ -77,12 +80,8 @@ impl ChunkStore {
     /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
     pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
         let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
-        for entry in io.list_directory(packs.directory())? {
-            if let Some((id, kind)) = parse_pack_name(&entry.name)
-                && entry.kind == FileKind::Regular
-            {
-                packs.add(Pack { id, kind, bytes: entry.size });
-            }
+        for pack in listed_packs(io.as_ref(), packs.directory())? {
+            packs.add(pack);
         }
         let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
         let store = Self {
@@ -93,6 +92,7 @@ impl ChunkStore {
             packs,
             index,
             commit: Mutex::new(()),
+            followed: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             anomalies: Mutex::default(),
         };
@@ -384,7 +384,7 @@ impl ChunkStore {
     }
 
     /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
-    fn cover_packs(&self) -> Result<()> {
+    pub(super) fn cover_packs(&self) -> Result<()> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
         let mut found = Vec::new();
         for (handle, _) in self.packs.all() {
@@ -413,7 +413,7 @@ impl ChunkStore {
         Ok(())
     }
 
-    fn report_index(&self, damage: &IndexDamage) {
+    pub(super) fn report_index(&self, damage: &IndexDamage) {
         self.report(Anomaly {
             file: format!("{INDEX}/{}", damage.file),
             code: Code::IndexDamaged,
@@ -457,6 +457,13 @@ pub(super) const fn kind_name(kind: PackKind) -> &'static str {
 pub(super) fn missing(kind: PackKind, id: &ContentId) -> Error {
     Error::new(missing_code(kind), format!("no pack of the store holds {} {id}", kind_name(kind)))
         .with("id", id.to_string())
+}
+
+/// The packs that lie in a directory.
+pub(super) fn listed_packs(io: &dyn Io, directory: &Path) -> Result<Vec<Pack>> {
+    let entries = io.list_directory(directory)?.into_iter().filter(|entry| entry.kind == FileKind::Regular);
+    let pack = |(id, kind), bytes| Pack { id, kind, bytes };
+    Ok(entries.filter_map(|entry| Some(pack(parse_pack_name(&entry.name)?, entry.size))).collect())
 }
 
 fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {

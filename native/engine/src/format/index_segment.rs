@@ -167,6 +167,9 @@ pub fn decode_tables(header: &SegmentHeader, bytes: &[u8]) -> Result<(Vec<(Uid, 
     for _ in 0..header.base_count {
         bases.push(ContentId(fields.array()?));
     }
+    if !fields.rest().is_empty() {
+        return Err(Defect::Wrong("something stands behind the segment's tables"));
+    }
     Ok((packs, bases))
 }
 
@@ -205,6 +208,9 @@ pub fn decode_page(bytes: &[u8]) -> Result<Vec<SegmentEntry>, Defect> {
         entries.push(decode_entry(&mut fields)?);
     }
     fields.zero((PAGE_ENTRIES - count) * ENTRY_BYTES)?;
+    if !entries.is_sorted_by_key(|entry| entry.id) {
+        return Err(Defect::Wrong("a page's entries are not in order")); // a search would miss some of them
+    }
     Ok(entries)
 }
 

@@ -308,6 +308,21 @@ impl Index {
         Ok((segments, damage))
     }
 
+    /// Puts what the list names now in the place of everything known, and returns what is wrong with it. What no segment
+    /// covers is the caller's to bring in again.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn reload(&self, packs: &PackSet) -> Result<Vec<IndexDamage>> {
+        let (list, segments, damage) = read_segments(self.io.as_ref(), &self.directory, self.store_id, packs)?;
+        let mut state = self.write();
+        state.sequence = list.sequence;
+        state.segments = segments.into_iter().map(Arc::new).collect();
+        state.recent.clear();
+        state.recent_packs.clear();
+        Ok(damage)
+    }
+
     /// All segments in force, oldest first.
     #[must_use]
     pub fn segments(&self) -> Vec<Arc<Segment>> {
@@ -474,15 +489,24 @@ fn first_merged(segments: &[Arc<Segment>], added: u64) -> usize {
 }
 
 /// The list, and what it names: sound segments, and what is wrong with the others.
-fn read_segments(
-    io: &dyn Io,
-    directory: &Path,
-    store_id: Uid,
-    packs: &PackSet,
-) -> Result<(IndexList, Vec<Segment>, Vec<IndexDamage>)> {
+type Contents = (IndexList, Vec<Segment>, Vec<IndexDamage>);
+
+/// Reads the index. Another process may replace the list and remove what the old one named, so damage counts only when
+/// the list that leads to it is still in place.
+fn read_segments(io: &dyn Io, directory: &Path, store_id: Uid, packs: &PackSet) -> Result<Contents> {
+    loop {
+        let found = read_list(io, directory)?;
+        let contents = segments_of(found.clone(), io, directory, store_id, packs)?;
+        if contents.2.is_empty() || read_list(io, directory)? == found {
+            return Ok(contents);
+        }
+    }
+}
+
+fn segments_of(found: FoundList, io: &dyn Io, directory: &Path, store_id: Uid, packs: &PackSet) -> Result<Contents> {
     let (mut segments, mut damage) = (Vec::new(), Vec::new());
     let none = IndexList { store_id, sequence: 0, segments: Vec::new() };
-    let list = match read_list(io, directory)? {
+    let list = match found {
         Ok(Some(list)) if list.store_id == store_id => Ok(list),
         Ok(Some(_)) => Err(Defect::Wrong("the list belongs to another store")),
         Ok(None) => Ok(none.clone()),
@@ -502,7 +526,10 @@ fn read_segments(
     Ok((list, segments, damage))
 }
 
-fn read_list(io: &dyn Io, directory: &Path) -> Result<std::result::Result<Option<IndexList>, Defect>> {
+/// What stands in the list's place: a list, nothing, or something damaged.
+type FoundList = std::result::Result<Option<IndexList>, Defect>;
+
+fn read_list(io: &dyn Io, directory: &Path) -> Result<FoundList> {
     match read_whole(io, &directory.join(LIST), index_list::BYTES_MAX) {
         Ok(Some(bytes)) => Ok(IndexList::decode(&bytes).map(Some)),
         Ok(None) => Ok(Err(Defect::Wrong("it is too long"))),
@@ -517,5 +544,6 @@ fn segment_name(number: u64) -> String {
 
 fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".segment")?;
-    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+    let number = (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())??;
+    (number < index_list::NUMBER_LIMIT).then_some(number) // another name is no segment's
 }

@@ -129,7 +129,7 @@ impl Segment {
     /// All entries whose packs exist, in order of id.
     #[must_use]
     pub fn stream(&self) -> SegmentStream<'_> {
-        SegmentStream { segment: self, next_page: 0, buffered: Vec::new().into_iter() }
+        SegmentStream { segment: self, next_page: 0, last: None, buffered: Vec::new().into_iter() }
     }
 
     fn location(&self, entry: &SegmentEntry) -> std::result::Result<Option<Location>, Defect> {
@@ -155,6 +155,7 @@ impl Segment {
 pub struct SegmentStream<'a> {
     segment: &'a Segment,
     next_page: u64,
+    last: Option<ContentId>, // the id that the pages so far end with
     buffered: std::vec::IntoIter<(ContentId, Location)>,
 }
 
@@ -187,7 +188,7 @@ impl SegmentStream<'_> {
         }
     }
 
-    fn decode(&self, pages: &[u8]) -> std::result::Result<Vec<(ContentId, Location)>, Defect> {
+    fn decode(&mut self, pages: &[u8]) -> std::result::Result<Vec<(ContentId, Location)>, Defect> {
         let mut entries = Vec::with_capacity(pages.len() / PAGE_BYTES * 77);
         for (index, page) in pages.chunks_exact(PAGE_BYTES).enumerate() {
             let decoded = decode_page(page)?;
@@ -195,6 +196,10 @@ impl SegmentStream<'_> {
             if decoded.first().is_some_and(|first| first.id.prefix() != fence) {
                 return Err(Defect::Wrong("a fence contradicts its page"));
             }
+            if decoded.first().is_some_and(|first| self.last.is_some_and(|last| first.id < last)) {
+                return Err(Defect::Wrong("its pages are not in order")); // merging would mix them up
+            }
+            self.last = decoded.last().map(|entry| entry.id);
             for entry in decoded {
                 if let Some(location) = self.segment.location(&entry)? {
                     entries.push((entry.id, location));
