@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::codec::Decoder;
+use super::condemned::{Condemned, read_condemned};
 use super::identity::Identity;
 use super::index::{Index, IndexDamage, Location, Lookup, Segment};
 use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
@@ -18,6 +19,10 @@ use crate::format::{Codec, PackKind};
 use crate::io::{FileKind, Io};
 use crate::random::Random;
 use crate::units::{ContentId, Uid, u64_from, usize_from};
+
+mod retiring;
+
+use retiring::condemned_anomaly;
 
 /// The directory of packs, below the region's.
 const PACKS: &str = "packs";
@@ -87,6 +92,7 @@ pub struct ChunkStore {
     parameters: Parameters,
     packs: PackSet,
     index: Index,
+    condemned: RwLock<Arc<Condemned>>,
     commit: Mutex<()>,
     fenced: AtomicBool,
     anomalies: Mutex<Vec<Anomaly>>,
@@ -102,9 +108,13 @@ impl ChunkStore {
     /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
     pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
         let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
+        let condemned = read_condemned(io.as_ref(), &directory, parameters.store_id)?;
+        let gone: HashSet<(Uid, PackKind)> =
+            condemned.as_ref().ok().into_iter().flatten().flat_map(|found| found.packs.iter().copied()).collect();
         for entry in io.list_directory(packs.directory())? {
             if let Some((id, kind)) = parse_pack_name(&entry.name)
                 && entry.kind == FileKind::Regular
+                && !gone.contains(&(id, kind))
             {
                 packs.add(Pack { id, kind, bytes: entry.size });
             }
@@ -117,12 +127,16 @@ impl ChunkStore {
             parameters,
             packs,
             index,
+            condemned: RwLock::default(),
             commit: Mutex::new(()),
             fenced: AtomicBool::new(false),
             anomalies: Mutex::default(),
         };
         for damage in damage {
             store.report_index(&damage);
+        }
+        if let Err(defect) = condemned {
+            store.report(condemned_anomaly(defect));
         }
         store.cover_packs()?;
         Ok(store)
@@ -194,12 +208,19 @@ impl ChunkStore {
         result
     }
 
-    /// Whether the store holds this content, as far as the index knows.
+    /// Whether the store holds this content, so that a writer may count on it: in a frame that is not condemned, and,
+    /// where that is a delta, with a base that is neither. The writer holds a lease since before it asked (I-16).
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
-        Ok(!self.locate(id)?.is_empty())
+        for location in self.locate(id)? {
+            let counts = self.counts(&location);
+            if counts && (location.codec != Codec::ZstdDelta || self.may_be_base(&location.base)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Where this content lies; empty when nobody knows.
@@ -208,8 +229,15 @@ impl ChunkStore {
     /// What reading the index gives.
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
         loop {
+            let removed_before = self.packs.removed_count();
             match self.index.lookup(id)? {
-                Lookup::Found(locations) => return Ok(locations),
+                Lookup::Found(mut locations) => {
+                    // The index may name packs that are gone. If they went since it was asked, it knows better now.
+                    locations.retain(|location| self.packs.get(location.pack).is_some());
+                    if !locations.is_empty() || self.packs.removed_count() == removed_before {
+                        return Ok(locations);
+                    }
+                }
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
                     self.go_around(&segment, &damage, &[])?;
@@ -223,8 +251,7 @@ impl ChunkStore {
     /// # Errors
     /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
     pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let locations = self.locate(id)?;
-        self.get_from(kind, id, &locations, batch)
+        self.get_following(kind, id, self.locate(id)?, batch)
     }
 
     /// Looks up a chunk for [`ChunkStore::read_batch`].
@@ -286,21 +313,13 @@ impl ChunkStore {
         self.index.reread(&self.packs)
     }
 
-    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone.
+    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone. Returns by how
+    /// many bytes the index grew.
     ///
     /// # Errors
     /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
-    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<()> {
-        self.commit_packs(sealed, None).map(drop)
-    }
-
-    /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
-    /// Returns them: their files are the caller's to remove, now that nothing durable names them.
-    ///
-    /// # Errors
-    /// What reading and writing the index give. All packs are then as before.
-    pub fn replace_packs(&self, added: &[SealedPack], retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
-        self.commit_packs(added, Some(retired))
+    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<i64> {
+        self.commit_packs(sealed, None)
     }
 
     /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
@@ -369,9 +388,10 @@ impl ChunkStore {
         expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
     }
 
-    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
+    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<i64> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.guarded(|| {
+            let bytes_before = self.index.bytes();
             let added: Vec<(PackHandle, &[PackEntry])> =
                 added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
             if let Err(error) = self.commit_index(&added, retired) {
@@ -380,7 +400,7 @@ impl ChunkStore {
                 }
                 return Err(error);
             }
-            Ok(retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect())
+            Ok(self.index.bytes().cast_signed() - bytes_before.cast_signed())
         })
     }
 
@@ -451,7 +471,8 @@ impl ChunkStore {
             match checked {
                 Ok(()) => {}
                 // The frame is damaged. Another frame of the same content may be sound.
-                Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
+                // Or its pack is gone, and it lies in another one by now.
+                Err(_) => plain = self.get_following(kind, &located.id, located.locations.clone(), batch)?,
             }
             if plain.len() > located.plain_bytes_max as usize {
                 return Err(Error::new(Code::ChunkDamaged, format!("chunk {} is longer than its place", located.id))
@@ -462,6 +483,28 @@ impl ChunkStore {
         batch.plain = plain;
         batch.bytes = bytes;
         Ok(())
+    }
+
+    /// As [`ChunkStore::get_from`]; when a pack went meanwhile, its frames are looked for where they were moved to.
+    fn get_following(
+        &self,
+        kind: PackKind,
+        id: &ContentId,
+        mut locations: Vec<Location>,
+        batch: &mut Batch,
+    ) -> Result<Vec<u8>> {
+        loop {
+            match self.get_from(kind, id, &locations, batch) {
+                Err(error) if error.kind() == Kind::FixData => {
+                    let gone = |location: &Location| self.packs.get(location.pack).is_none();
+                    if !locations.iter().any(gone) {
+                        return Err(error);
+                    }
+                    locations = self.locate(id)?; // without packs that are gone; each round needs another one to go
+                }
+                read => return read,
+            }
+        }
     }
 
     fn get_from(&self, kind: PackKind, id: &ContentId, locations: &[Location], batch: &mut Batch) -> Result<Vec<u8>> {
@@ -514,19 +557,27 @@ impl ChunkStore {
         let Some(stored) = stored_bytes(frame, &header) else { return Ok(Err("its frame is cut off")) };
         let base = match header.base {
             None => None,
-            Some(base) => {
-                // Depth one: a base is looked for among full frames only, so this does not recurse further.
-                let full = self.locate(&base)?;
-                let full: Vec<Location> = full.into_iter().filter(|at| at.codec != Codec::ZstdDelta).collect();
-                match self.get_from(kind, &base, &full, &mut Batch::default()) {
-                    Ok(base) => Some(base),
-                    Err(error) if error.kind() == Kind::FixData => return Ok(Err("its base cannot be read")),
-                    Err(error) => return Err(error),
-                }
-            }
+            Some(base) => match self.get_base(&base) {
+                Ok(base) => Some(base),
+                Err(error) if error.kind() == Kind::FixData => return Ok(Err("its base cannot be read")),
+                Err(error) => return Err(error),
+            },
         };
         plain.resize(header.plain_bytes as usize, 0);
         Ok(check_frame_into(&header, stored, &self.parameters.identity, &mut batch.decoder, base.as_deref(), plain))
+    }
+
+    /// Depth one: a base is looked for among full frames only.
+    fn get_base(&self, base: &ContentId) -> Result<Vec<u8>> {
+        loop {
+            let removed_before = self.packs.removed_count();
+            let mut full = self.locate(base)?;
+            full.retain(|at| at.codec != Codec::ZstdDelta);
+            match self.get_from(PackKind::Chunks, base, &full, &mut Batch::default()) {
+                Err(error) if error.kind() == Kind::FixData && self.packs.removed_count() != removed_before => {}
+                read => return read,
+            }
+        }
     }
 
     fn report_index(&self, damage: &IndexDamage) {
@@ -537,7 +588,8 @@ impl ChunkStore {
         });
     }
 
-    fn report(&self, anomaly: Anomaly) {
+    /// Notes something wrong that a stage found and went around.
+    pub fn report(&self, anomaly: Anomaly) {
         let mut anomalies = self.anomalies.lock().unwrap_or_else(PoisonError::into_inner);
         if !anomalies.contains(&anomaly) {
             anomalies.push(anomaly);
