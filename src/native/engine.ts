@@ -151,6 +151,13 @@ export interface VerifyReport {
   readonly bytesRead: number;
 }
 
+export interface CollectRequest {
+  /** Change nothing, only tell. */
+  readonly dryRun: boolean;
+  /** Bytes a second that live data is moved with at most; null: no limit. */
+  readonly bytesPerSecond: number | null;
+}
+
 export interface CollectReport {
   readonly dryRun: boolean;
   readonly packsRemoved: number;
@@ -189,7 +196,7 @@ export interface Engine {
   diff(before: DiskReference, after: DiskReference, granularityBytes: number | null, control?: Control): Promise<DiffCursor>;
   restore(request: RestoreRequest, control?: Control): Promise<RestoreReport>;
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
-  collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport>;
+  collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
   /** Waits for running calls, then releases the lock. Calls after it reject with `STORE_CLOSED`. */
   close(): Promise<void>;
