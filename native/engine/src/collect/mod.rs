@@ -171,6 +171,9 @@ impl Collection {
     }
 
     fn mark(&mut self, roots: &dyn Fn() -> Result<Vec<Root>>, control: &Control) -> Result<()> {
+        if !self.options.dry_run {
+            self.store().guarded(|| Ok(()))?; // a fenced store says so, also when there is nothing to do
+        }
         self.marks.add(&self.maps, &roots()?, control)?;
         let planner = Planner { store: self.maps.store(), marks: &self.marks, bounds: None, control };
         self.plan = planner.plan()?;

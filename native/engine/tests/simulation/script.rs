@@ -35,7 +35,7 @@ pub(crate) enum Step {
     Delete(usize),
     Collect,
     /// So many steps of a collection; a new one where none is under way. A failed or ended one is forgotten.
-    StepCollect(usize),
+    Advance(usize),
     /// Another frame of a chunk of the newest point's first disk, one of several kinds by turns.
     Reencode,
     /// The newest point's disks, compared.
@@ -189,7 +189,7 @@ impl Session {
                 self.collecting = None;
                 self.engine().collect(false, &Control::default()).map(drop)
             }
-            Step::StepCollect(count) => self.collect_step(*count),
+            Step::Advance(count) => self.collect_step(*count),
             Step::Reencode => self.reencode(),
             Step::Restore => self.restore(),
             Step::Begin(disks) => self.begin(disks),
@@ -336,7 +336,7 @@ pub(crate) fn drawn(seed: u64) -> Script {
             4 => Step::Capture(&[0]),
             5 => Step::Delete(number as usize % 2),
             6 => Step::Collect,
-            7 | 8 => Step::StepCollect(1 + number as usize % 3),
+            7 | 8 => Step::Advance(1 + number as usize % 3),
             9 => Step::Begin(&[0, 1]),
             10 => Step::Publish,
             11 => Step::Reencode,
@@ -360,7 +360,7 @@ pub(crate) fn short_histories(length: usize, stride: usize) -> Vec<Vec<Step>> {
     let operations = [
         vec![Step::Turn, Step::Capture(&[0])],
         vec![Step::Delete(0)],
-        vec![Step::StepCollect(stride)],
+        vec![Step::Advance(stride)],
         vec![Step::Reencode],
         vec![Step::Restore],
         vec![Step::Open],

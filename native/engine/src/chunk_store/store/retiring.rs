@@ -69,17 +69,20 @@ impl ChunkStore {
     /// # Errors
     /// What removing gives.
     pub fn finish_retiring(&self) -> Result<()> {
-        match read_condemned(self.io.as_ref(), &self.directory, self.parameters.store_id)? {
-            Ok(None) => return Ok(()),
-            Ok(Some(condemned)) => {
+        let found = read_condemned(self.io.as_ref(), &self.directory, self.parameters.store_id)?;
+        if matches!(found, Ok(None)) {
+            return Ok(());
+        }
+        self.guarded(|| {
+            // A damaged file was reported at the opening; the packs that it named are garbage still.
+            if let Ok(Some(condemned)) = found {
                 for (id, kind) in condemned.packs {
                     self.remove_pack_file(&Pack { id, kind, bytes: 0 })?;
                 }
                 self.io.sync_directory(self.packs.directory())?;
             }
-            Err(_) => {} // reported at the opening; the packs that it named are garbage still
-        }
-        remove_condemned(self.io.as_ref(), &self.directory)
+            remove_condemned(self.io.as_ref(), &self.directory)
+        })
     }
 
     /// Brings the index in step with the packs, where it names some that are gone. Returns by how many bytes it shrank.
