@@ -308,6 +308,8 @@ impl Engine {
         if !options.read_only {
             store.index().remove_retired()?;
             store.finish_retiring()?;
+        } else {
+            store.follow_writer();
         }
         let (points, damaged_manifests) = Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes)?;
         Ok(Arc::new(Self {

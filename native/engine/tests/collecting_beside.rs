@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use simulation::content::random_bytes;
 use simulation::hooks::HookIo;
 use simulation::store::{
-    CHUNK, CREATE, OPEN, STORE, capture, files_in, image_path, memory_parts, open, parts, read_all, scan_disk, uid,
-    version,
+    CHUNK, CREATE, OPEN, READ_ONLY, STORE, capture, files_in, image_path, memory_parts, open, parts, read_all,
+    scan_disk, uid, version,
 };
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::{CollectOptions, CollectProgress, Collecting, Engine, TargetRequest};
@@ -253,6 +253,21 @@ fn a_verification_beside_a_collection_finds_nothing_wrong() {
         let calls = collected_at_every_call(deleted, |engine, _| assert_sound(engine));
         assert!(calls > 8, "{calls} calls");
     }
+}
+
+#[test]
+fn a_read_only_handle_follows_the_frames_of_live_points() {
+    let memory = MemoryIo::new();
+    half_garbage(&memory);
+    let engine = open(&memory);
+    let look = Engine::open(memory_parts(&memory, 7), Path::new(STORE), READ_ONLY).unwrap();
+    engine.remove_point(&uid(1)).unwrap();
+    let report = engine.collect(false, &Control::default()).unwrap();
+    assert!(report.packs_rewritten > 0);
+    assert!(read_all(&look, &version(uid(2), 0)).unwrap() == mixed());
+    assert!(restored(&look, &memory, 2) == mixed());
+    let error = read_all(&look, &version(uid(1), 0)).unwrap_err();
+    assert!(matches!(error.code(), Code::ChunkMissing | Code::NodeMissing), "its point is gone: {error}");
 }
 
 #[test]

@@ -95,6 +95,7 @@ pub struct ChunkStore {
     condemned: RwLock<Arc<Condemned>>,
     commit: Mutex<()>,
     fenced: AtomicBool,
+    is_follower: AtomicBool,
     anomalies: Mutex<Vec<Anomaly>>,
 }
 
@@ -130,6 +131,7 @@ impl ChunkStore {
             condemned: RwLock::default(),
             commit: Mutex::new(()),
             fenced: AtomicBool::new(false),
+            is_follower: AtomicBool::new(false),
             anomalies: Mutex::default(),
         };
         for damage in damage {
@@ -234,7 +236,8 @@ impl ChunkStore {
                 Lookup::Found(mut locations) => {
                     // The index may name packs that are gone. If they went since it was asked, it knows better now.
                     locations.retain(|location| self.packs.get(location.pack).is_some());
-                    if !locations.is_empty() || self.packs.removed_count() == removed_before {
+                    let is_latest = self.packs.removed_count() == removed_before;
+                    if !locations.is_empty() || (is_latest && !self.follow()?) {
                         return Ok(locations);
                     }
                 }
@@ -497,7 +500,7 @@ impl ChunkStore {
             match self.get_from(kind, id, &locations, batch) {
                 Err(error) if error.kind() == Kind::FixData => {
                     let gone = |location: &Location| self.packs.get(location.pack).is_none();
-                    if !locations.iter().any(gone) {
+                    if !self.follow()? && !locations.iter().any(gone) {
                         return Err(error);
                     }
                     locations = self.locate(id)?; // without packs that are gone; each round needs another one to go
@@ -574,7 +577,11 @@ impl ChunkStore {
             let mut full = self.locate(base)?;
             full.retain(|at| at.codec != Codec::ZstdDelta);
             match self.get_from(PackKind::Chunks, base, &full, &mut Batch::default()) {
-                Err(error) if error.kind() == Kind::FixData && self.packs.removed_count() != removed_before => {}
+                Err(error) if error.kind() == Kind::FixData => {
+                    if !self.follow()? && self.packs.removed_count() == removed_before {
+                        return Err(error);
+                    }
+                }
                 read => return read,
             }
         }

@@ -34,7 +34,7 @@ pub(super) fn check(
     // A collection may run beside: what is wrong with a pack that it has removed meanwhile is nobody's concern.
     let is_gone = || store.packs().get(handle).is_none();
     let Some(reader) = store.pack_reader(handle)? else {
-        if is_gone() {
+        if is_gone() || (store.follow()? && is_gone()) {
             return Ok(());
         }
         let ids = store.index().entries_in(handle)?.iter().map(|entry| entry.id).collect();

@@ -27,6 +27,9 @@ type Points = BTreeMap<Uid, BTreeMap<usize, Arc<Vec<u8>>>>;
 
 type Checked = Result<(), String>;
 
+/// A capture under way: its disks, and what they held.
+type Begun = (PreparedPoint, Vec<usize>, Vec<Arc<Vec<u8>>>);
+
 /// A diff that is open over several steps: what it gave so far, and both sides.
 type Reading = (Diff, Vec<Extent>, Arc<Vec<u8>>, Arc<Vec<u8>>);
 
@@ -37,7 +40,7 @@ pub(crate) struct World {
     parts: Parts,
     engine: Option<Arc<Engine>>,
     collecting: Option<Collecting>,
-    begun: Option<(PreparedPoint, Vec<usize>, Vec<Arc<Vec<u8>>>)>,
+    begun: Option<Begun>,
     reading: Option<Reading>,
     disks: Vec<Arc<Vec<u8>>>,
     points: Points,

@@ -1,8 +1,10 @@
 //! What a collector does to the store: condemned frames stop counting, packs that nobody needs go.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::{Anomaly, ChunkStore};
+use super::{Anomaly, ChunkStore, parse_pack_name};
 use crate::chunk_store::condemned::{CONDEMNED, Condemned, read_condemned, remove_condemned, write_condemned};
 use crate::chunk_store::index::Location;
 use crate::chunk_store::pack_set::{Pack, PackHandle};
@@ -95,6 +97,43 @@ impl ChunkStore {
         }
         let gone = self.index.covered_packs(None).into_iter().filter(|pack| self.packs.get(*pack).is_none());
         self.commit_packs(&[], Some(&gone.collect())).map(|grown| -grown)
+    }
+
+    /// From now on, whatever is not found is looked for among the packs that another process made since: this one reads only.
+    pub fn follow_writer(&self) {
+        self.is_follower.store(true, Ordering::Release);
+    }
+
+    /// Looks which packs there are now; whether others than before. Only a follower does: a writer knows its packs, and those
+    /// that it has not adopted yet are nobody's.
+    ///
+    /// # Errors
+    /// What listing and reading give.
+    pub fn follow(&self) -> Result<bool> {
+        if !self.is_follower.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = BTreeMap::new();
+        for entry in self.io.list_directory(self.packs.directory())? {
+            if let Some(name) = parse_pack_name(&entry.name) {
+                present.insert(name, entry.size);
+            }
+        }
+        let mut is_other = false;
+        for (handle, pack) in self.packs.all() {
+            if present.remove(&(pack.id, pack.kind)).is_none() {
+                self.packs.remove(handle);
+                is_other = true;
+            }
+        }
+        for ((id, kind), bytes) in present {
+            let handle = self.packs.add(Pack { id, kind, bytes });
+            let entries = self.pack_entries(handle)?;
+            self.index.add_recent(handle, &entries);
+            is_other = true;
+        }
+        Ok(is_other)
     }
 
     /// What is wrong with the file of condemned packs now.
