@@ -84,13 +84,13 @@ export async function benchCollect(
     const planned = await store.collect({ dryRun: true });
     const before = await store.status();
     const peakBytesBefore = await peakBytes();
-    let isOver = false;
+    const work = { isOver: false };
     const began = performance.now();
     const collecting = store.collect().finally(() => {
-      isOver = true;
+      work.isOver = true;
     });
     collecting.catch(() => undefined);
-    while (!isOver) await captureSmall(times.beside);
+    while (!work.isOver) await captureSmall(times.beside);
     const report = await collecting;
     const collectSeconds = (performance.now() - began) / 1000;
     say(`collected in ${collectSeconds.toFixed(1)} s`);

@@ -212,7 +212,13 @@ class BoundDiff implements DiffCursor {
   }
 
   async next(): Promise<readonly Extent[]> {
-    const cancelling = { cancel: () => { this.#native.close(); }, doneBytes: 0, totalBytes: 0 };
+    const cancelling = {
+      cancel: () => {
+        this.#native.close();
+      },
+      doneBytes: 0,
+      totalBytes: 0,
+    };
     const packed = await follow(this.#control, cancelling, () => this.#native.next().then(unwrap));
     const last = packed.at(-3);
     if (last !== undefined) {

@@ -193,7 +193,12 @@ export interface Engine {
   /** Bytes of a disk restore point; past the end is an error. */
   read(disk: DiskReference, offset: number, length: number): Promise<Uint8Array>;
   /** Granularity null: whole chunks, without reading any. Otherwise 512 to the chunk size, a power of two. */
-  diff(before: DiskReference, after: DiskReference, granularityBytes: number | null, control?: Control): Promise<DiffCursor>;
+  diff(
+    before: DiskReference,
+    after: DiskReference,
+    granularityBytes: number | null,
+    control?: Control,
+  ): Promise<DiffCursor>;
   restore(request: RestoreRequest, control?: Control): Promise<RestoreReport>;
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
   collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
