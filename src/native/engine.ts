@@ -151,6 +151,13 @@ export interface VerifyReport {
   readonly bytesRead: number;
 }
 
+export interface CollectRequest {
+  /** Change nothing, only tell. */
+  readonly dryRun: boolean;
+  /** Bytes a second that live data is moved with at most; null: no limit. */
+  readonly bytesPerSecond: number | null;
+}
+
 export interface CollectReport {
   readonly dryRun: boolean;
   readonly packsRemoved: number;
@@ -197,7 +204,7 @@ export interface Engine {
   ): Promise<DiffCursor>;
   restore(request: RestoreRequest, control?: Control): Promise<RestoreReport>;
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
-  collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport>;
+  collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
   /**
    * Runs work with the store's reserve at its disposal, if space is short: for what frees more space than it needs, and for
