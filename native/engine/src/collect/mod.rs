@@ -240,9 +240,9 @@ impl Collection {
         if self.plan.dead.is_empty() {
             return Ok(());
         }
+        let packs: Vec<_> = self.plan.dead.iter().filter_map(|handle| self.store().packs().get(*handle)).collect();
+        self.store().retire(&self.plan.dead)?;
         let dead = std::mem::take(&mut self.plan.dead);
-        let packs: Vec<_> = dead.iter().filter_map(|handle| self.store().packs().get(*handle)).collect();
-        self.store().retire(&dead)?;
         self.report.packs_removed += u64_from(packs.len());
         self.bytes_grown -= packs.iter().map(|pack| pack.bytes.cast_signed()).sum::<i64>();
         for handle in &dead {
