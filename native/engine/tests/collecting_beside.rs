@@ -157,6 +157,52 @@ fn a_manifest_that_turns_unreadable_in_the_middle_stops_it_before_anything_goes(
     assert_eq!(files_in(&memory, "packs"), packs);
 }
 
+#[test]
+fn a_step_that_could_not_read_is_begun_anew_and_takes_nothing_for_seen() {
+    let base = MemoryIo::new();
+    half_garbage(&base);
+    open(&base).remove_point(&uid(1)).unwrap();
+    let mut call = 0;
+    loop {
+        let memory = base.crash(CrashChoice::ProcessKilled);
+        let io = FaultIo::over_memory(&memory, FaultPlan::none());
+        drop(Engine::open(parts(Arc::new(io.clone()), 9), Path::new(STORE), OPEN).unwrap());
+        let call_failing = io.counts().calls + call;
+        let memory = base.crash(CrashChoice::ProcessKilled);
+        let fault = Fault::FailCall { call: call_failing, failure: Failure::Access, lasting: Lasting::Once };
+        let io = FaultIo::over_memory(&memory, FaultPlan::one(fault));
+        let engine = Engine::open(parts(Arc::new(io.clone()), 9), Path::new(STORE), OPEN).unwrap();
+        let mut collecting = begin(&engine);
+        let mut failures = 0;
+        loop {
+            match collecting.step(&Control::default()) {
+                Ok(CollectProgress::Ended) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    failures += 1;
+                    assert!(failures < 3, "{error}");
+                    if error.code() == Code::StoreFenced {
+                        break;
+                    }
+                }
+            }
+        }
+        drop(collecting);
+        if io.counts().calls <= call_failing {
+            assert!(call > 40, "{call} calls");
+            return;
+        }
+        assert!(read_all(&engine, &version(uid(2), 0)).unwrap() == mixed(), "call {call}");
+        assert!(read_all(&open_copy(&memory), &version(uid(2), 0)).unwrap() == mixed(), "call {call}, opened anew");
+        call += 1;
+    }
+}
+
+/// The store opened on a copy, as after the process was killed.
+fn open_copy(memory: &MemoryIo) -> Arc<Engine> {
+    open(&memory.crash(CrashChoice::ProcessKilled))
+}
+
 /// A store with two points whose packs hold garbage of a third: image 1 with every second chunk of image 2.
 fn half_garbage(memory: &MemoryIo) {
     Engine::create(&memory_parts(memory, 1), Path::new(STORE), &CREATE).unwrap();

@@ -140,8 +140,18 @@ impl Collection {
     ///
     /// # Errors
     /// What `roots` gives; `NODE_MISSING` and `NODE_DAMAGED`, before anything is removed; `CANCELLED`; what reading and
-    /// writing give. What earlier steps did stays done.
+    /// writing give. What earlier steps did stays done. After an error the step can be taken again; one that marks or plans
+    /// is then begun anew, since what it had seen of a map that it could not read to its end says nothing.
     pub fn step(&mut self, roots: &dyn Fn() -> Result<Vec<Root>>, control: &Control) -> Result<Progress> {
+        let progress = self.try_step(roots, control);
+        if progress.is_err() && matches!(self.state, State::Marking | State::Waiting { .. }) {
+            self.uncondemn();
+            (self.marks, self.plan, self.state) = (Marks::default(), Plan::default(), State::Marking);
+        }
+        progress
+    }
+
+    fn try_step(&mut self, roots: &dyn Fn() -> Result<Vec<Root>>, control: &Control) -> Result<Progress> {
         control.check()?;
         match self.state {
             State::Marking => self.mark(roots, control).inspect_err(|_| self.begin_anew())?,
@@ -233,13 +243,20 @@ impl Collection {
         Ok(())
     }
 
+    /// There is one collection at a time, so all that is condemned is this one's; before it condemns, and at its end, nothing is.
+    fn uncondemn(&self) {
+        if !matches!(self.state, State::Marking | State::Ended) {
+            self.store().condemn(Condemned::default());
+        }
+    }
+
     fn remove_dead(&mut self) -> Result<()> {
         if self.plan.dead.is_empty() {
             return Ok(());
         }
+        let packs: Vec<_> = self.plan.dead.iter().filter_map(|handle| self.store().packs().get(*handle)).collect();
+        self.store().retire(&self.plan.dead)?;
         let dead = std::mem::take(&mut self.plan.dead);
-        let packs: Vec<_> = dead.iter().filter_map(|handle| self.store().packs().get(*handle)).collect();
-        self.store().retire(&dead)?;
         self.report.packs_removed += u64_from(packs.len());
         self.bytes_grown -= packs.iter().map(|pack| pack.bytes.cast_signed()).sum::<i64>();
         for handle in &dead {
@@ -296,9 +313,7 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
-        if !matches!(self.state, State::Marking | State::Ended) {
-            self.store().condemn(Condemned::default());
-        }
+        self.uncondemn();
     }
 }
 
