@@ -154,12 +154,12 @@ impl Collection {
     fn try_step(&mut self, roots: &dyn Fn() -> Result<Vec<Root>>, control: &Control) -> Result<Progress> {
         control.check()?;
         match self.state {
-            State::Marking => self.mark(roots, control).inspect_err(|_| self.begin_anew())?,
+            State::Marking => self.mark(roots, control)?,
             State::Waiting { epoch, newest } => {
                 if self.leases.any_writer_of(epoch) {
                     return Ok(Progress::Waiting(epoch));
                 }
-                self.mark_again(roots, newest, control).inspect_err(|_| self.begin_anew())?;
+                self.mark_again(roots, newest, control)?;
             }
             State::Sweeping { batch: None } => {
                 self.remove_dead()?;
@@ -184,14 +184,6 @@ impl Collection {
     #[must_use]
     pub fn is_sweeping(&self) -> bool {
         matches!(self.state, State::Sweeping { .. } | State::Trimming)
-    }
-
-    /// After a marking that failed: a node may be marked of which nothing below is, so no mark counts.
-    fn begin_anew(&mut self) {
-        self.store().condemn(Condemned::default());
-        self.marks = Marks::default();
-        self.plan = Plan::default();
-        self.state = State::Marking;
     }
 
     fn mark(&mut self, roots: &dyn Fn() -> Result<Vec<Root>>, control: &Control) -> Result<()> {
