@@ -49,6 +49,13 @@ export interface NamedDisk {
   readonly role: string;
 }
 
+/** A disk of a point, found and ready to be restored. */
+export interface ReadableDisk {
+  readonly role: string;
+  readonly sizeBytes: number;
+  readonly reference: DiskReference;
+}
+
 /** An open diff and the way to give up its place at the gate. */
 export interface OpenDiff {
   readonly cursor: DiffCursor;
@@ -142,6 +149,27 @@ export class Coordinator {
     return this.#gate.run('shared', control.signal, () =>
       this.#parts.engine.restore({ ...this.#readable(named), ...target }, control),
     );
+  }
+
+  /**
+   * Runs work that restores several disks of one point. All are looked up before the first, and no `collect` comes in
+   * between. Roles null: all disks that were captured; a role that is given twice counts once.
+   */
+  async restoreDisks<T>(
+    point: string,
+    roles: readonly string[] | null,
+    control: Control,
+    work: (disks: readonly ReadableDisk[], engine: Engine) => Promise<T>,
+  ): Promise<T> {
+    return this.#gate.run('shared', control.signal, () => {
+      const found = findPoint(this.view, point);
+      const named = roles?.map((role) => findDisk(this.view, found, role));
+      const disks = new Set(named ?? found.disks.filter((disk) => !disk.excluded));
+      const readable = [...disks].map(({ role, sizeBytes }) => {
+        return { role, sizeBytes, reference: this.#readable({ point, role }) };
+      });
+      return work(readable, this.#parts.engine);
+    });
   }
 
   /** Opens a diff; its place at the gate is kept until `leave` is called. */
