@@ -17,6 +17,7 @@ export type {
   DiffHeader,
   Finding,
   FindingHit,
+  RestoreDisksReport,
   RestorePoint,
   RestorePointDisk,
   Store,
@@ -36,9 +37,11 @@ export type {
   LongCallOptions,
   OpenStoreOptions,
   ReadOptions,
+  RestoreDisksOptions,
   RestoreOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './store/requests.js';
+export type { RestoredDisk } from './store/target-directory.js';
 export type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId, StoreId } from './store/units.js';
 export type { CollectReport, EngineFactory, Extent, Operation, RestoreReport, StoreInfo } from './native/engine.js';

@@ -17,7 +17,7 @@ import type {
   PointRecord,
   PointState,
 } from './record.js';
-import { detailSchema, firstIssue } from './record-schema.js';
+import { checkDetail } from './record-schema.js';
 
 /** A published restore point with its detail read. */
 export interface PublishedPoint {
@@ -66,9 +66,9 @@ export function decodeManifest(manifest: Manifest): PublishedPoint {
   } catch (cause) {
     throw refuse('no JSON', cause);
   }
-  const parsed = detailSchema.safeParse(value);
-  if (!parsed.success) throw refuse(firstIssue(parsed.error));
-  return { id: toPointId(manifest.pointId), detail: deepFreeze(parsed.data) };
+  const checked = checkDetail(value);
+  if (!checked.success) throw refuse(checked.reason);
+  return { id: toPointId(manifest.pointId), detail: deepFreeze(checked.data) };
 }
 
 /** The record of a published point under the names that the catalog knows it by. */

@@ -9,7 +9,7 @@ import type { Checksum } from './checksum.js';
 import { DamagedError } from './damaged-error.js';
 import { deepFreeze } from './json.js';
 import { keyOf, type CatalogRecord, type RecordKey } from './record.js';
-import { firstIssue, payloadSchemas } from './record-schema.js';
+import { payloadChecks, type Checked } from './record-schema.js';
 import { catalogVersion, type Seal } from './seal.js';
 
 /** Key of the meta record. */
@@ -82,27 +82,23 @@ function parsed(key: string, payload: unknown): CatalogRecord {
   const type = key.slice(0, key.indexOf('/'));
   switch (type) {
     case 'machine':
-      return { type, ...accepted(key, payloadSchemas.machine.safeParse(payload)) };
+      return { type, ...accepted(key, payloadChecks.machine(payload)) };
     case 'disk':
-      return { type, ...accepted(key, payloadSchemas.disk.safeParse(payload)) };
+      return { type, ...accepted(key, payloadChecks.disk(payload)) };
     case 'collection':
-      return { type, ...accepted(key, payloadSchemas.collection.safeParse(payload)) };
+      return { type, ...accepted(key, payloadChecks.collection(payload)) };
     case 'point':
-      return { type, ...accepted(key, payloadSchemas.point.safeParse(payload)) };
+      return { type, ...accepted(key, payloadChecks.point(payload)) };
     case 'sequence':
-      return { type, ...accepted(key, payloadSchemas.sequence.safeParse(payload)) };
+      return { type, ...accepted(key, payloadChecks.sequence(payload)) };
     default:
       throw new DamagedError(`there is no kind of record with the key ${JSON.stringify(key)}`);
   }
 }
 
-type Parsed<T> =
-  | { readonly success: true; readonly data: T }
-  | { readonly success: false; readonly error: Parameters<typeof firstIssue>[0] };
-
-function accepted<T>(key: string, result: Parsed<T>): T {
+function accepted<T>(key: string, result: Checked<T>): T {
   if (result.success) return result.data;
-  throw new DamagedError(`the record ${key} is not as the format says: ${firstIssue(result.error)}`);
+  throw new DamagedError(`the record ${key} is not as the format says: ${result.reason}`);
 }
 
 /** A record from its bytes. */

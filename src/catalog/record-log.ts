@@ -7,11 +7,11 @@
 
 import { rm } from 'node:fs/promises';
 
-import { Level } from 'level';
+import type { Level } from 'level';
 
 import { StillpointError, type ErrorCode } from '../store/errors.js';
 import { DamagedError } from './damaged-error.js';
-import { damagedTables, removeDamagedTables, tablesInForce } from './level-tables.js';
+import { damagedTables, removeDamagedTables, tablesInForce, type TableIdentity } from './level-tables.js';
 import { systemError } from './system-error.js';
 
 /** One operation of a batch. */
@@ -30,6 +30,8 @@ export interface RecordLog {
 
 /** Where a database is. */
 export interface RecordLogPlace {
+  /** Begins to load what `open` needs, for a caller that has something else to wait for first. */
+  prepare?(): void;
   /** Opens the database, an empty one where there is none. Errors: `DamagedError`. */
   open(): Promise<RecordLog>;
   /** Removes the database with everything in it. */
@@ -112,8 +114,8 @@ export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> 
 }
 
 /** Proves the tables that an open database reads: reading a damaged one may end the process (`level-tables.ts`). */
-async function proveTables(directory: string, level: object): Promise<void> {
-  const damaged = await damagedTables(directory);
+async function proveTables(directory: string, level: object, proven: Set<TableIdentity>): Promise<void> {
+  const damaged = await damagedTables(directory, proven);
   if (damaged.length === 0) return;
   const getProperty: unknown = Reflect.get(level, 'getProperty');
   if (typeof getProperty !== 'function') throw new TypeError('the database does not tell its tables');
@@ -123,15 +125,32 @@ async function proveTables(directory: string, level: object): Promise<void> {
   if (needed.length > 0) throw new DamagedError(`the tables ${needed.join(', ')} fail their checksums`);
 }
 
+/** LevelDB, loaded when a database is first opened: 17 files and an addon, which a read-only look does without. */
+async function loadLevel(): Promise<typeof Level> {
+  return (await import('level')).Level;
+}
+
 /** A LevelDB database in a directory. */
 export function levelPlace(directory: string): RecordLogPlace {
   return {
+    prepare: () => {
+      // A failure is met again by `open`, which reports it.
+      loadLevel().catch(() => undefined);
+    },
     open: async () => {
-      const removed = await removeDamagedTables(directory);
+      const Level = await loadLevel();
+      // What was proven a moment ago is not read again by the first `readAll`; later ones look for rot and read all.
+      let proven = new Set<TableIdentity>();
+      const removed = await removeDamagedTables(directory, proven);
       const level = new Level<string, Uint8Array>(directory, levelOptions);
       try {
         const log = await openRecordLog(level);
-        return { ...log, readAll: () => proveTables(directory, level).then(() => log.readAll()) };
+        const readAll: RecordLog['readAll'] = async () => {
+          await proveTables(directory, level, proven);
+          proven = new Set();
+          return log.readAll();
+        };
+        return { ...log, readAll };
       } catch (error) {
         if (!(error instanceof DamagedError) || removed.length === 0) throw error;
         throw new DamagedError(`the tables ${removed.join(', ')} fail their checksums; ${error.message}`, error);

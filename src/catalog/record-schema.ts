@@ -1,11 +1,12 @@
 /**
- * What records and details look like, checked: the types of `record.ts` as zod schemas.
+ * What records and details look like, checked: the types of `record.ts` as valibot schemas.
  *
  * A record's checksum was verified before it gets here, so a refusal means a defect or a forged file, and the message
- * needs no more than the first thing that is wrong.
+ * needs no more than the first thing that is wrong. Which library checks is this file's business alone: others get
+ * functions.
  */
 
-import * as z from 'zod';
+import * as v from 'valibot';
 
 import { consistencyModes, idPattern, toCollectionId, toDiskId, toMachineId, toPointId } from '../store/units.js';
 import { isJson, type Json } from './json.js';
@@ -20,100 +21,118 @@ import {
   type SequenceRecord,
 } from './record.js';
 
-const id = z.string().regex(idPattern);
-const machineId = id.transform(toMachineId);
-const diskId = id.transform(toDiskId);
-const collectionId = id.transform(toCollectionId);
-const pointId = id.transform(toPointId);
-const name = z.string().refine(isName);
-const count = z.number().int().nonnegative();
-/** Times may lie before 1970 on a machine whose clock was never set. */
-const time = z.number().int();
-const json = z.custom<Json>(isJson);
-const sectorBytes = z.union([z.literal(512), z.literal(4096)]);
+/** A value that is as it must be, or the first thing that is wrong with it, as `member: what`. */
+export type Checked<T> =
+  { readonly success: true; readonly data: T } | { readonly success: false; readonly reason: string };
 
-const pointDisk = z.object({
+/** Checks a value that was read as JSON. */
+export type Check<T> = (value: unknown) => Checked<T>;
+
+const id = v.pipe(v.string(), v.regex(idPattern));
+const machineId = v.pipe(id, v.transform(toMachineId));
+const diskId = v.pipe(id, v.transform(toDiskId));
+const collectionId = v.pipe(id, v.transform(toCollectionId));
+const pointId = v.pipe(id, v.transform(toPointId));
+const name = v.pipe(v.string(), v.check(isName, 'Not a name'));
+/** Times may lie before 1970 on a machine whose clock was never set. */
+const time = v.pipe(v.number(), v.safeInteger());
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const json = v.custom<Json>(isJson);
+const sectorBytes = v.picklist([512, 4096]);
+
+const pointDisk = v.object({
   id: diskId,
   role: name,
   name,
-  kind: z.enum(['external', 'managed']),
-  source: z.string().nullable(),
+  kind: v.picklist(['external', 'managed']),
+  source: v.nullable(v.string()),
   sizeBytes: count,
   sectorBytes,
-  excluded: z.boolean(),
+  excluded: v.boolean(),
 });
 
-const consistency = z.object({
-  requested: z.enum(consistencyModes).nullable(),
-  reached: z.enum(consistencyModes),
-  writers: z.array(json),
+const consistency = v.object({
+  requested: v.nullable(v.picklist(consistencyModes)),
+  reached: v.picklist(consistencyModes),
+  writers: v.array(json),
 });
 
-const captured = z.object({ startedMs: time, endedMs: time, bytesRead: count, bytesNew: count, bytesStored: count });
+const captured = v.object({ startedMs: time, endedMs: time, bytesRead: count, bytesNew: count, bytesStored: count });
 
-/** The payload schema of each type of record. */
-export interface PayloadSchemas {
-  readonly machine: z.ZodType<Omit<MachineRecord, 'type'>>;
-  readonly disk: z.ZodType<Omit<DiskRecord, 'type'>>;
-  readonly collection: z.ZodType<Omit<CollectionRecord, 'type'>>;
-  readonly point: z.ZodType<Omit<PointRecord, 'type'>>;
-  readonly sequence: z.ZodType<Omit<SequenceRecord, 'type'>>;
+/** The check of each type of record's payload. */
+export interface PayloadChecks {
+  readonly machine: Check<Omit<MachineRecord, 'type'>>;
+  readonly disk: Check<Omit<DiskRecord, 'type'>>;
+  readonly collection: Check<Omit<CollectionRecord, 'type'>>;
+  readonly point: Check<Omit<PointRecord, 'type'>>;
+  readonly sequence: Check<Omit<SequenceRecord, 'type'>>;
 }
 
 /** The payloads, by the record's type. Members that are not known are refused. */
-export const payloadSchemas: PayloadSchemas = {
-  machine: z.strictObject({
-    id: machineId,
-    name,
-    subscription: z.string(),
-    resourceGroup: name,
-    configuration: json,
-    diskIds: z.array(diskId),
-    createdMs: time,
-  }),
-  disk: z.strictObject({
-    id: diskId,
-    machineId,
-    name,
-    role: name,
-    kind: z.literal('external'),
-    source: z.string(),
-    sectorBytes,
-    createdMs: time,
-  }),
-  collection: z.strictObject({ id: collectionId, machineId, name, createdMs: time }),
-  point: z.strictObject({
-    id: pointId,
-    machineId,
-    collectionId,
-    name,
-    sequence: count,
-    createdMs: time,
-    state: z.enum(pointStates),
-    failure: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
-    consistency,
-    configuration: json,
-    disks: z.array(pointDisk),
-    captured: captured.nullable(),
-  }),
-  sequence: z.strictObject({ machineId, last: count }),
+export const payloadChecks: PayloadChecks = {
+  machine: checkOf(
+    v.strictObject({
+      id: machineId,
+      name,
+      subscription: v.string(),
+      resourceGroup: name,
+      configuration: json,
+      diskIds: v.array(diskId),
+      createdMs: time,
+    }),
+  ),
+  disk: checkOf(
+    v.strictObject({
+      id: diskId,
+      machineId,
+      name,
+      role: name,
+      kind: v.literal('external'),
+      source: v.string(),
+      sectorBytes,
+      createdMs: time,
+    }),
+  ),
+  collection: checkOf(v.strictObject({ id: collectionId, machineId, name, createdMs: time })),
+  point: checkOf(
+    v.strictObject({
+      id: pointId,
+      machineId,
+      collectionId,
+      name,
+      sequence: count,
+      createdMs: time,
+      state: v.picklist(pointStates),
+      failure: v.nullable(v.strictObject({ code: v.string(), message: v.string() })),
+      consistency,
+      configuration: json,
+      disks: v.array(pointDisk),
+      captured: v.nullable(captured),
+    }),
+  ),
+  sequence: checkOf(v.strictObject({ machineId, last: count })),
 };
 
 /** The detail of a manifest (format.md section 7). Members that are not known are ignored. */
-export const detailSchema: z.ZodType<ManifestDetail> = z.object({
-  machine: z.object({ id: machineId, name, subscription: z.string(), resourceGroup: name }),
-  collection: z.object({ id: collectionId, name }),
-  name,
-  sequence: count,
-  createdMs: time,
-  consistency,
-  configuration: json,
-  disks: z.array(pointDisk),
-  captured,
-});
+export const checkDetail: Check<ManifestDetail> = checkOf(
+  v.object({
+    machine: v.object({ id: machineId, name, subscription: v.string(), resourceGroup: name }),
+    collection: v.object({ id: collectionId, name }),
+    name,
+    sequence: count,
+    createdMs: time,
+    consistency,
+    configuration: json,
+    disks: v.array(pointDisk),
+    captured,
+  }),
+);
 
-/** The first thing that is wrong, as `member: what`. */
-export function firstIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
-  return issue === undefined ? 'not valid' : `${issue.path.join('.') || 'value'}: ${issue.message}`;
+function checkOf<T>(schema: v.GenericSchema<unknown, T>): Check<T> {
+  return (value) => {
+    const result = v.safeParse(schema, value, { abortEarly: true });
+    if (result.success) return { success: true, data: result.output };
+    const [issue] = result.issues;
+    return { success: false, reason: `${v.getDotPath(issue) ?? 'value'}: ${issue.message}` };
+  };
 }

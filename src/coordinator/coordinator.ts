@@ -50,6 +50,13 @@ export interface NamedDisk {
   readonly role: string;
 }
 
+/** A disk of a point, found and ready to be restored. */
+export interface ReadableDisk {
+  readonly role: string;
+  readonly sizeBytes: number;
+  readonly reference: DiskReference;
+}
+
 /** What a verification found, in the engine's words, and what is wrong with the catalog. */
 export interface Verified {
   readonly report: VerifyReport;
@@ -135,6 +142,26 @@ export class Coordinator {
   ): Promise<RestoreReport> {
     if (control.signal?.aborted === true) throw cancelled(control.signal);
     return this.#parts.engine.restore({ ...this.#readable(named), ...target }, control);
+  }
+
+  /**
+   * Runs work that restores several disks of one point. All are looked up before the first; a point that is
+   * deleted between two of them ends it with an error. Roles null: all disks that were captured; a role that is given twice counts once.
+   */
+  async restoreDisks<T>(
+    point: string,
+    roles: readonly string[] | null,
+    control: Control,
+    work: (disks: readonly ReadableDisk[], engine: Engine) => Promise<T>,
+  ): Promise<T> {
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    const found = findPoint(this.view, point);
+    const named = roles?.map((role) => findDisk(this.view, found, role));
+    const disks = new Set(named ?? found.disks.filter((disk) => !disk.excluded));
+    const readable = [...disks].map(({ role, sizeBytes }) => {
+      return { role, sizeBytes, reference: this.#readable({ point, role }) };
+    });
+    return work(readable, this.#parts.engine);
   }
 
   /** Opens a diff; both points stay readable until the cursor is closed. */

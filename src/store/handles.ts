@@ -9,10 +9,12 @@ import type {
   CreateVirtualMachineRequest,
   DiffOptions,
   ReadOptions,
+  RestoreDisksOptions,
   RestoreOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
+import type { RestoredDisk } from './target-directory.js';
 import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
 
 /** Disks that are captured together, with a configuration. */
@@ -137,6 +139,12 @@ export interface VerifyReport {
   readonly bytesRead: number;
 }
 
+/** What a restore of several disks wrote. */
+export interface RestoreDisksReport {
+  /** In the order of the request, or of the point. */
+  readonly disks: readonly RestoredDisk[];
+}
+
 /** How the store is. */
 export interface StoreStatus extends Usage {
   readonly info: StoreInfo;
@@ -227,6 +235,14 @@ export interface Store extends AsyncDisposable {
    * whole. Errors: those of `diff`; `TARGET_EXISTS`, `TARGET_INVALID`, `TARGET_TOO_SMALL`, `NO_SPACE`, `CANCELLED`.
    */
   restore(point: string, options: RestoreOptions): Promise<RestoreReport>;
+  /**
+   * Writes disks of a restore point to `ROLE.raw` in a directory, one after the other.
+   *
+   * Holds: when it resolves every file has its disk's bytes, durably with `sync`. When it rejects, none of the files and
+   * directories that it made is left; one that was there and was to be written over may be part old, part new.
+   * Errors: those of `restore`; `TARGET_EXISTS` before anything is written; `PERMISSION_DENIED`.
+   */
+  restoreDisks(point: string, options: RestoreDisksOptions): Promise<RestoreDisksReport>;
   /**
    * Deletes a restore point, also a failed one.
    *

@@ -33,10 +33,13 @@ export async function createStore(options: CreateStoreOptions, parts: Parts = {}
 export async function openStore(options: OpenStoreOptions, parts: Parts = {}): Promise<Store> {
   const plan = openStorePlan(options);
   const { clock, random, engine: factory, catalog: storageAt } = await wholeParts(parts);
-  const engine = await factory.open(plan);
+  const storage = storageAt(plan.path);
+  const opening = factory.open(plan);
+  // Only loads code: no file of the catalog is looked at before the engine has the store's lock.
+  if (!plan.readOnly) storage.log.prepare?.();
+  const engine = await opening;
   try {
     const storeId = toStoreId(engine.info.storeId);
-    const storage = storageAt(plan.path);
     const { catalog, findings } = plan.readOnly
       ? await look(engine, storage.files, storeId)
       : await engine.withReserve(() => recover(engine, storage, storeId));

@@ -35,10 +35,12 @@ import type {
   LongCallOptions,
   OpenStoreOptions,
   ReadOptions,
+  RestoreDisksOptions,
   RestoreOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
+import type { TargetDirectory } from './target-directory.js';
 import { consistencyModes } from './units.js';
 
 const chunkBytesAllowed = [16384, 65536, 262144, 1048576] as const;
@@ -214,6 +216,33 @@ export function restorePlan(point: string, options: RestoreOptions): RestorePlan
     role: text('disk', given['disk']),
     target: {
       targetPath: absolutePath('to', given['to']),
+      overwrite: truth('overwrite', given['overwrite'], false),
+      sync: truth('sync', given['sync'], true),
+    },
+    control: control(options),
+  };
+}
+
+/** A restore of several disks with its options checked. */
+export interface RestoreDisksPlan {
+  readonly point: string;
+  /** Null: all. */
+  readonly roles: readonly string[] | null;
+  readonly target: TargetDirectory;
+  readonly control: Control;
+}
+
+/** Checks the options of `restoreDisks`. */
+export function restoreDisksPlan(point: string, options: RestoreDisksOptions): RestoreDisksPlan {
+  const given = members('options', options, ['directory', 'disks', 'overwrite', 'sync', ...longCall]);
+  const { disks } = given;
+  const roles = disks === undefined ? null : list('disks', disks, text);
+  if (roles?.length === 0) throw invalid('disks', disks, 'left out, or at least one role');
+  return {
+    point: text('point', point),
+    roles,
+    target: {
+      directory: absolutePath('directory', given['directory']),
       overwrite: truth('overwrite', given['overwrite'], false),
       sync: truth('sync', given['sync'], true),
     },

@@ -117,6 +117,18 @@ export interface RestoreOptions extends LongCallOptions {
   readonly sync?: boolean | undefined;
 }
 
+/** Options of `restoreDisks`. */
+export interface RestoreDisksOptions extends LongCallOptions {
+  /** Directory in which `ROLE.raw` is made for each disk. It is made if it does not exist. */
+  readonly directory: string;
+  /** Roles of the disks. Default: every disk that the point has. */
+  readonly disks?: readonly string[] | undefined;
+  /** Write over files that exist, in place. Default false: with any of them there, nothing is done. */
+  readonly overwrite?: boolean | undefined;
+  /** Make the result durable before resolving. Default true. */
+  readonly sync?: boolean | undefined;
+}
+
 /** Options of `verify`. */
 export interface VerifyOptions extends LongCallOptions {
   /** Read and check every chunk, not only what leads to them. Default false. */

@@ -11,7 +11,16 @@ import { text } from './checks.js';
 import type { Clock } from './clock.js';
 import { StoreDiff } from './diff.js';
 import { StillpointError } from './errors.js';
-import type { Diff, Finding, RestorePoint, Store, StoreStatus, VerifyReport, VirtualMachine } from './handles.js';
+import type {
+  Diff,
+  Finding,
+  RestoreDisksReport,
+  RestorePoint,
+  Store,
+  StoreStatus,
+  VerifyReport,
+  VirtualMachine,
+} from './handles.js';
 import {
   capturePlan,
   collectPlan,
@@ -19,6 +28,7 @@ import {
   machineChangePlan,
   machinePlan,
   readPlan,
+  restoreDisksPlan,
   restorePlan,
   verifyPlan,
 } from './plans.js';
@@ -30,11 +40,13 @@ import type {
   CreateVirtualMachineRequest,
   DiffOptions,
   ReadOptions,
+  RestoreDisksOptions,
   RestoreOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
 import { RunningCalls } from './running-calls.js';
+import { restoreInto } from './target-directory.js';
 
 /** What an open store stands on; it closes engine and catalog when it is closed. */
 export interface StoreParts {
@@ -140,6 +152,18 @@ export class OpenStore implements Store {
     return this.#calls.run(async () => {
       const plan = restorePlan(point, options);
       return this.#coordinator.restore(plan, plan.target, plan.control);
+    });
+  }
+
+  restoreDisks(point: string, options: RestoreDisksOptions): Promise<RestoreDisksReport> {
+    return this.#calls.run(async () => {
+      const { roles, target, control, ...plan } = restoreDisksPlan(point, options);
+      const { sync } = target;
+      return this.#coordinator.restoreDisks(plan.point, roles, control, async (disks, engine) => ({
+        disks: await restoreInto(target, disks, control, ({ reference }, place, ofDisk) =>
+          engine.restore({ ...reference, ...place, sync }, ofDisk),
+        ),
+      }));
     });
   }
 

@@ -245,7 +245,7 @@ describe('list and show', () => {
 });
 
 describe('restore', () => {
-  test('--all makes a file for each captured disk in a directory that it makes', async () => {
+  test('--to-directory makes a file for each captured disk in a directory that it makes', async () => {
     const user = await userWithPoints();
     writeFileSync(join(directory, 'os.img'), 'boot');
     writeFileSync(join(directory, 'data.img'), 'rows');
@@ -253,7 +253,7 @@ describe('restore', () => {
       workingDirectory: directory,
     });
     await user.type('capture web2 --name rp1 --exclude tmp');
-    const ran = await user.type('restore web2/rp1 --all --to-dir a/b --json', { workingDirectory: directory });
+    const ran = await user.type('restore web2/rp1 --to-directory a/b --json', { workingDirectory: directory });
     expect(json(ran)).toMatchObject({
       point: 'web2/default/rp1',
       disks: [
@@ -263,6 +263,11 @@ describe('restore', () => {
     });
     expect(readFileSync(join(directory, 'a/b/data.raw'), 'utf8')).toBe('rows');
     expect(existsSync(join(directory, 'a/b/tmp.raw'))).toBe(false);
+    const one = await user.type('restore web2/rp1 --disk data --to-directory c --json', {
+      workingDirectory: directory,
+    });
+    expect(json(one)).toMatchObject({ disks: [{ disk: 'data', to: join(directory, 'c/data.raw') }] });
+    expect(existsSync(join(directory, 'c/os.raw'))).toBe(false);
   });
 
   test('needs no --disk where the point has one', async () => {

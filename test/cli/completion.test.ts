@@ -104,7 +104,7 @@ describe('bash', () => {
       ['stillpoint', 'init', '--chunk-size', '=', '1'],
       ['16KiB', '1MiB'],
     ],
-    [['stillpoint', 'restore', 'web1/rp1', '--to-'], ['--to-dir']],
+    [['stillpoint', 'restore', 'web1/rp1', '--to-'], ['--to-directory']],
     [
       ['stillpoint', 'restore', 'web1/default/r'],
       ['web1/default/rp1', 'web1/default/rp2'],
@@ -135,7 +135,7 @@ describe('fish', () => {
     ['stillpoint diff web1/rp1 web1/rp2 --disk ', ['data', 'os']],
     ['stillpoint restore web1/default/r', ['web1/default/rp1', 'web1/default/rp2']],
     ['stillpoint capture web1 --consistency f', ['file-system']],
-    ['stillpoint restore web1/rp1 --to-', ['--to-dir']],
+    ['stillpoint restore web1/rp1 --to-', ['--to-directory']],
   ] as const)('%j is completed to %j', (line, offered) => {
     const answer = inShell('fish', `source ./completion.fish; complete -C '${line}'`);
     expect(answer.map((each) => each.split('\t')[0]).sort()).toEqual([...offered].sort());

@@ -1,11 +1,13 @@
 /** The store of the fake library: it keeps the promises of docs/api.md that the command line relies on. */
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { StillpointError } from '../../src/store/errors.js';
 import type {
   DiskRequest,
   Finding,
   LongCallOptions,
+  RestoredDisk,
   RestorePoint,
   Store,
   VirtualMachine,
@@ -15,7 +17,9 @@ import type { Json } from '../../src/catalog/json.js';
 import { toDiskId, toMachineId, toPointId } from '../../src/store/units.js';
 import { mebibyte, type FakeStoreState, type FakeWorld } from './fake-world.js';
 
-type Arguments<Name extends 'capture' | 'diff' | 'restore' | 'verify' | 'collect'> = Parameters<Store[Name]>;
+type Arguments<Name extends 'capture' | 'diff' | 'restore' | 'restoreDisks' | 'verify' | 'collect'> = Parameters<
+  Store[Name]
+>;
 
 const same = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase();
 
@@ -219,6 +223,20 @@ export class FakeStore implements Store {
         flag: options.overwrite === true ? 'w' : 'wx',
       });
     return { sizeBytes: disk.sizeBytes, bytesWritten: content?.length ?? Math.floor(disk.sizeBytes / 3) };
+  }
+
+  async restoreDisks(reference: string, options: Arguments<'restoreDisks'>[1]): ReturnType<Store['restoreDisks']> {
+    const point = await this.restorePoint(reference);
+    const { directory, disks: roles, ...rest } = options;
+    const wanted = roles?.map((role) => this.#diskIn(point, role)) ?? point.disks.filter((disk) => !disk.excluded);
+    const isReal = wanted.some(({ role }) => this.#world.contents.has(`${point.reference}/${role}`));
+    if (isReal) await mkdir(directory, { recursive: true });
+    const disks: RestoredDisk[] = [];
+    for (const { role } of wanted) {
+      const to = join(directory, `${role}.raw`);
+      disks.push({ disk: role, to, ...(await this.restore(reference, { ...rest, disk: role, to })) });
+    }
+    return { disks };
   }
 
   async deletePoint(reference: string): Promise<void> {

@@ -73,6 +73,18 @@ test('capture, diff, restore, verify, delete and gc work on a real image', async
   });
   await done('restore web1/before --to before.raw --no-sync');
   await done('portable-restore web1/after --disk os --to after.raw');
+  for (const command of ['restore', 'portable-restore']) {
+    expect(await done(`${command} web1/after --to-directory ${command}/of/web1`)).toMatchObject({
+      point: 'web1/default/after',
+      disks: [{ disk: 'os', to: join(directory, command, 'of/web1/os.raw'), sizeBytes: 4_194_304 }],
+    });
+    expect(readFileSync(join(directory, command, 'of/web1/os.raw')).equals(readFileSync(image()))).toBe(true);
+    for (const words of ['web1/after --disk tmp', 'web1/never']) {
+      const { answer } = await type(`${command} ${words} --to-directory x/y`);
+      expect(answer).toMatchObject({ error: { code: words === 'web1/never' ? 'POINT_NOT_FOUND' : 'DISK_NOT_FOUND' } });
+      expect(readdirSync(directory)).not.toContain('x');
+    }
+  }
   expect(readFileSync(join(directory, 'before.raw')).subarray(0, first.length).equals(first)).toBe(true);
   expect(readFileSync(join(directory, 'after.raw')).equals(readFileSync(image()))).toBe(true);
   expect(await done('verify --read-data')).toMatchObject({ findings: [], pointsChecked: 2 });

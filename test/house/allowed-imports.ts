@@ -29,7 +29,7 @@ export const typeScriptRows: readonly ImportRow[] = [
   {
     unit: 'store',
     may: ['coordinator', 'catalog', 'regions', 'consistency', 'native', 'native/engine'],
-    packages: ['zod'],
+    packages: ['valibot'],
     why: 'puts the parts together; checks what callers pass',
   },
   {
@@ -37,14 +37,14 @@ export const typeScriptRows: readonly ImportRow[] = [
     may: ['catalog', 'regions', 'consistency', 'native/engine'],
     why: 'decides when; knows the engine as an interface only',
   },
-  { unit: 'consistency', may: [], packages: ['zod'], why: 'writers know nothing of stores' },
+  { unit: 'consistency', may: [], packages: ['valibot'], why: 'writers know nothing of stores' },
   {
     unit: 'catalog',
     may: ['native/engine'],
-    packages: ['level', 'xxhash-wasm', 'zod'],
+    packages: ['level', 'valibot', 'xxhash-wasm'],
     why: 'records and their store; manifests come as values',
   },
-  { unit: 'regions', may: ['native/engine'], packages: ['zod'], why: 'places that keep packs and manifests' },
+  { unit: 'regions', may: ['native/engine'], packages: ['valibot'], why: 'places that keep packs and manifests' },
   { unit: 'native/engine', may: [], why: 'the engine as an interface: types only' },
   { unit: 'native', may: ['native/engine', 'native/generated'], why: 'the one facade over the generated loader' },
   {
@@ -63,20 +63,20 @@ export const typeScriptRows: readonly ImportRow[] = [
   {
     unit: 'control',
     may: ['index', 'store', 'native/engine', 'portable'],
-    packages: ['zod'],
+    packages: ['valibot'],
     why: 'one command layer, in process or over the socket',
   },
   {
     unit: 'api',
     may: ['index', 'store', 'control'],
-    packages: ['zod'],
+    packages: ['valibot'],
     why: 'REST over the library',
   },
   { unit: 'web', may: [], standsAlone: true, why: 'runs in a browser' },
   {
     unit: 'cli',
     may: ['index', 'control', 'portable', 'api'],
-    packages: ['cli-progress', 'cli-table3', 'commander', 'zod'],
+    packages: ['cli-progress', 'cli-table3', 'commander', 'valibot'],
     why: 'words, tables and exit codes; nobody imports it',
   },
 ];

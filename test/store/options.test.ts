@@ -12,6 +12,7 @@ import {
   machinePlan,
   openStorePlan,
   readPlan,
+  restoreDisksPlan,
   restorePlan,
   verifyPlan,
 } from '../../src/store/plans.js';
@@ -108,6 +109,10 @@ describe('an option', () => {
     ['read', readPlan, ['a/b', { disk: 'os', offset: 0, length: 0.5 }], 'length'],
     ['restore', restorePlan, ['a/b', { disk: 'os' }], 'to'],
     ['restore', restorePlan, ['a/b', { disk: 'os', to: '/t', overwrite: 0 }], 'overwrite'],
+    ['restoreDisks', restoreDisksPlan, ['a/b', {}], 'directory'],
+    ['restoreDisks', restoreDisksPlan, ['a/b', { directory: '/t', disks: [] }], 'disks'],
+    ['restoreDisks', restoreDisksPlan, ['a/b', { directory: '/t', disks: ['os', 1] }], 'disks[1]'],
+    ['restoreDisks', restoreDisksPlan, ['a/b', { directory: '/t', to: '/t' }], 'options.to'],
     ['verify', verifyPlan, [{ readData: 'all' }], 'readData'],
     ['collect', collectPlan, [{ dry: true }], 'options.dry'],
   ])('of %s: %#', (_call, plan, args, option) => {

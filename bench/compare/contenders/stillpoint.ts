@@ -27,6 +27,6 @@ export const stillpoint: Contender = {
   prepare: (place) => [ours(place, 'init'), ours(place, 'vm', 'create', machine, ...externals(place))],
   commands: (step, place) => {
     if (step !== 'restore') return [ours(place, 'capture', machine, '--name', step)];
-    return [ours(place, 'restore', `${machine}/changed`, '--all', '--to-dir', place.restored, '--no-sync')];
+    return [ours(place, 'restore', `${machine}/changed`, '--to-directory', place.restored, '--no-sync')];
   },
 };

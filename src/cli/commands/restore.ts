@@ -2,92 +2,117 @@
 
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
+import { gatherWord } from '../arguments.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
 import type { PortablePointList } from '../../control/commands/portable-restore.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
-import { diskOption, pointArgument } from './points.js';
+import { pointArgument } from './points.js';
 
 interface RestoreOptions {
-  readonly disk?: string;
+  readonly disk?: string[];
   readonly to?: string;
-  readonly all?: true;
-  readonly toDir?: string;
+  readonly toDirectory?: string;
   readonly overwrite?: true;
   readonly sync: boolean;
 }
 
 interface PortableOptions {
   readonly list?: true;
-  readonly disk?: string;
+  readonly disk?: string[];
   readonly to?: string;
+  readonly toDirectory?: string;
 }
+
+/** Where disks go: one to a file, or several into a directory. Paths are absolute. */
+type Destination =
+  | { readonly disk: string | null; readonly to: string }
+  | { readonly disks: readonly string[] | null; readonly toDirectory: string };
 
 const renderRestored: ResultTask<RestoreResult>['render'] = async (result, style) =>
   (await import('../render/reports.js')).restoreReport(result, style);
 
-/** Which of the two ways of saying where it goes was used; anything between them is an error. */
-function checkRestoreOptions(options: RestoreOptions, command: Command): void {
-  if (options.all === true) {
-    if (options.toDir === undefined) command.error("error: required option '--to-dir <dir>' not specified with --all");
-    return;
+/** The options that say which disks go where. */
+function withDestination(command: Command): Command {
+  return command
+    .addOption(
+      completes(
+        new Option('--disk <role>', 'role of the disk; with --to-directory once for each').argParser(gatherWord),
+        'role',
+      ),
+    )
+    .addOption(completes(new Option('--to <path>', 'a new file for one disk'), 'file').conflicts('toDirectory'))
+    .addOption(
+      completes(
+        new Option('--to-directory <dir>', 'make ROLE.raw for every disk, or for those of --disk'),
+        'directory',
+      ),
+    );
+}
+
+function destinationOf(
+  { disk, to, toDirectory }: Pick<RestoreOptions, 'disk' | 'to' | 'toDirectory'>,
+  command: Command,
+  workingDirectory: string,
+): Destination {
+  if (toDirectory !== undefined) {
+    return { disks: disk ?? null, toDirectory: resolve(workingDirectory, toDirectory) };
   }
-  if (options.toDir !== undefined) command.error("error: option '--to-dir <dir>' is for --all; use --to for one disk");
-  if (options.to === undefined) command.error("error: required option '--to <path>' not specified");
+  if (to === undefined) command.error("error: required option '--to <path>' or '--to-directory <dir>' not specified");
+  if (disk !== undefined && disk.length > 1) {
+    command.error("error: option '--to <path>' is for one disk; use --to-directory for several");
+  }
+  return { disk: disk?.[0] ?? null, to: resolve(workingDirectory, to) };
 }
 
 /** Adds the commands that give disks back. */
 export function restoreCommands(program: Command, invoke: Invoke): void {
-  program
-    .command('restore')
-    .description('Write a disk of a restore point to a file or device.')
-    .addArgument(pointArgument())
-    .addOption(diskOption().conflicts('all'))
-    .addOption(completes(new Option('--to <path>', 'a new file'), 'file').conflicts(['all', 'toDir']))
-    .option('--all', 'restore every disk of the point')
-    .addOption(completes(new Option('--to-dir <dir>', 'with --all: where to make ROLE.raw for each disk'), 'directory'))
-    .option('--overwrite', 'write over an existing file or block device, in place')
+  withDestination(
+    program
+      .command('restore')
+      .description('Write disks of a restore point to files, or one to a device.')
+      .addArgument(pointArgument()),
+  )
+    .option('--overwrite', 'write over existing files or a block device, in place')
     .option('--no-sync', 'do not wait until the result is durable')
-    .addHelpText('after', '\nExample: stillpoint restore web1/rp1 --disk os --to os.raw')
+    .addHelpText(
+      'after',
+      '\nExamples: stillpoint restore web1/rp1 --disk os --to os.raw\n          stillpoint restore web1/rp1 --to-directory out',
+    )
     .action((point: string, options: RestoreOptions, command: Command) => {
-      checkRestoreOptions(options, command);
+      const destination = destinationOf(options, command, invoke.workingDirectory);
       const settings = { point, overwrite: options.overwrite === true, sync: options.sync };
       return invoke(command, {
         run: async (context) => {
-          const { restoreAll, restoreDisk } = await import('../../control/commands/restore.js');
-          if (options.to === undefined) {
-            return restoreAll(context, {
-              ...settings,
-              toDirectory: resolve(invoke.workingDirectory, options.toDir ?? ''),
-            });
-          }
-          const to = resolve(invoke.workingDirectory, options.to);
-          return restoreDisk(context, { ...settings, disk: options.disk ?? null, to });
+          const { restoreDisk, restoreDisks } = await import('../../control/commands/restore.js');
+          return 'to' in destination
+            ? restoreDisk(context, { ...settings, ...destination })
+            : restoreDisks(context, { ...settings, ...destination });
         },
         render: renderRestored,
       });
     });
 
-  program
-    .command('portable-restore')
-    .description('Write a disk to a new file with the independent reader, which needs no native addon.')
-    .addArgument(pointArgument('[point]'))
-    .addOption(new Option('--list', 'list the points that it finds').conflicts(['disk', 'to']))
-    .addOption(diskOption())
-    .addOption(completes(new Option('--to <path>', 'a new file'), 'file'))
-    .action((point: string | undefined, options: PortableOptions, command: Command) => {
-      if (options.list === true) return invoke(command, listTask);
-      const { disk, to } = options;
-      if (point === undefined) command.error("error: missing required argument 'point'");
-      if (to === undefined) command.error("error: required option '--to <path>' not specified");
-      return invoke(command, {
-        run: async (context) => {
-          const { portableRestore } = await import('../../control/commands/portable-restore.js');
-          return portableRestore(context, { point, disk: disk ?? null, to: resolve(invoke.workingDirectory, to) });
-        },
-        render: renderRestored,
-      });
+  withDestination(
+    program
+      .command('portable-restore')
+      .description('Write disks to new files with the independent reader, which needs no native addon.')
+      .addArgument(pointArgument('[point]'))
+      .addOption(new Option('--list', 'list the points that it finds').conflicts(['disk', 'to', 'toDirectory'])),
+  ).action((point: string | undefined, options: PortableOptions, command: Command) => {
+    if (options.list === true) return invoke(command, listTask);
+    if (point === undefined) command.error("error: missing required argument 'point'");
+    const destination = destinationOf(options, command, invoke.workingDirectory);
+    return invoke(command, {
+      run: async (context) => {
+        const { portableRestore, portableRestoreDisks } = await import('../../control/commands/portable-restore.js');
+        return 'to' in destination
+          ? portableRestore(context, { point, ...destination })
+          : portableRestoreDisks(context, { point, ...destination });
+      },
+      render: renderRestored,
     });
+  });
 }
 
 const listTask: ResultTask<PortablePointList> = {

@@ -1,10 +1,7 @@
 /** Writes disks of a restore point to files or devices. */
 
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { StillpointError } from '../../store/errors.js';
 import { progressOf, type CommandContext } from '../context.js';
-import type { Store } from '../../index.js';
+import type { RestoredDisk } from '../../index.js';
 import { withStore } from '../opening.js';
 import { roleIn } from '../roles.js';
 
@@ -22,17 +19,10 @@ export interface RestoreDiskRequest extends RestoreSettings {
   readonly to: string;
 }
 
-/** Every captured disk to a file `ROLE.raw` in a directory, which is made if it does not exist. */
-export interface RestoreAllRequest extends RestoreSettings {
+/** Disks to files `ROLE.raw` in a directory, which is made if it does not exist; `disks` null for all. */
+export interface RestoreDisksRequest extends RestoreSettings {
+  readonly disks: readonly string[] | null;
   readonly toDirectory: string;
-}
-
-export interface RestoredDisk {
-  readonly disk: string;
-  readonly to: string;
-  readonly sizeBytes: number;
-  /** Bytes written as data; the rest is holes. */
-  readonly bytesWritten: number;
 }
 
 export interface RestoreResult {
@@ -42,58 +32,41 @@ export interface RestoreResult {
   readonly durationMs: number;
 }
 
-async function restoreOne(
-  context: CommandContext,
-  store: Store,
-  settings: RestoreSettings,
-  point: string,
-  place: { readonly disk: string; readonly to: string },
-): Promise<RestoredDisk> {
-  const { sizeBytes, bytesWritten } = await store.restore(point, {
-    ...place,
-    overwrite: settings.overwrite,
-    sync: settings.sync,
-    signal: context.signal,
-    onProgress: progressOf(context, `restore ${place.disk}`),
-  });
-  return { ...place, sizeBytes, bytesWritten };
-}
-
 /** Restores one disk. Throws `TARGET_EXISTS`, `TARGET_TOO_SMALL`, `TARGET_INVALID`. */
 export async function restoreDisk(context: CommandContext, request: RestoreDiskRequest): Promise<RestoreResult> {
   const startedMs = context.clock.monotonicMs();
   return withStore(context, async (store) => {
     const point = await store.restorePoint(request.point);
     const disk = roleIn(point, request.disk);
-    const restored = await restoreOne(context, store, request, point.reference, { disk, to: request.to });
+    const { sizeBytes, bytesWritten } = await store.restore(point.reference, {
+      disk,
+      to: request.to,
+      overwrite: request.overwrite,
+      sync: request.sync,
+      signal: context.signal,
+      onProgress: progressOf(context, `restore ${disk}`),
+    });
     return {
       point: point.reference,
-      disks: [restored],
+      disks: [{ disk, to: request.to, sizeBytes, bytesWritten }],
       durationMs: Math.round(context.clock.monotonicMs() - startedMs),
     };
   });
 }
 
-/** Restores every captured disk of a point, one after the other; each keeps the engine's threads busy by itself. */
-export async function restoreAll(context: CommandContext, request: RestoreAllRequest): Promise<RestoreResult> {
+/** Restores disks of a point into a directory: all of them, or no new file stays. Throws as `restoreDisk` does. */
+export async function restoreDisks(context: CommandContext, request: RestoreDisksRequest): Promise<RestoreResult> {
   const startedMs = context.clock.monotonicMs();
   return withStore(context, async (store) => {
     const point = await store.restorePoint(request.point);
-    await makeDirectory(request.toDirectory);
-    const disks: RestoredDisk[] = [];
-    for (const { role } of point.disks.filter((disk) => !disk.excluded)) {
-      const place = { disk: role, to: join(request.toDirectory, `${role}.raw`) };
-      disks.push(await restoreOne(context, store, request, point.reference, place));
-    }
+    const { disks } = await store.restoreDisks(point.reference, {
+      directory: request.toDirectory,
+      disks: request.disks ?? undefined,
+      overwrite: request.overwrite,
+      sync: request.sync,
+      signal: context.signal,
+      onProgress: progressOf(context, `restore ${point.machine}/${point.name}`),
+    });
     return { point: point.reference, disks, durationMs: Math.round(context.clock.monotonicMs() - startedMs) };
   });
-}
-
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new StillpointError('TARGET_INVALID', `cannot make the directory ${path}: ${reason}`, { path }, error);
-  }
 }
