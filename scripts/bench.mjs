@@ -4,6 +4,7 @@
  *     npm run bench -- ARGS             bench/micro/main.ts
  *     npm run bench:compare -- ARGS     bench/compare/main.ts
  *     npm run bench:instructions -- ARGS     bench/instructions/main.ts
+ *     npm run bench:profile -- ARGS     bench/profile/main.ts
  *
  * Node.js 20 runs no TypeScript, so `bench/` is compiled into `.cache/bench`, and the result runs in this process.
  */
