@@ -45,12 +45,11 @@ fn oracle(stored: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
 
 fn whole_length(four_bits: usize, bytes: &mut impl Iterator<Item = u8>) -> Option<usize> {
     let mut length = four_bits;
-    while four_bits == 15 {
+    let mut goes_on = four_bits == 15;
+    while goes_on {
         let byte = bytes.next()?;
         length += usize::from(byte);
-        if byte != 255 {
-            break;
-        }
+        goes_on = byte == 255;
     }
     Some(length)
 }
