@@ -63,7 +63,7 @@ export async function runRound(request: RoundRequest): Promise<RoundFigures> {
 }
 
 /** The images of a step's moment under the same path as those of the other. */
-async function pointAt(place: Place, images: Images, step: StepName): Promise<void> {
+export async function pointAt(place: Place, images: Images, step: StepName): Promise<void> {
   await rm(place.images, { force: true });
   await symlink(momentDirectory(images, step === 'full' ? 1 : 2), place.images);
 }

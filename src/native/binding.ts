@@ -86,6 +86,12 @@ export function engineInWorld(
   };
 }
 
+/** The binding gives the name as any text. */
+function compressionNamed(name: string): StoreInfo['compression'] {
+  if (name === 'zstd' || name === 'lz4' || name === 'none') return name;
+  throw new TypeError(`the engine has a codec '${name}' that is not known here`);
+}
+
 class BoundEngine implements Engine {
   readonly info: StoreInfo;
   readonly readOnly: boolean;
@@ -94,7 +100,7 @@ class BoundEngine implements Engine {
   constructor(native: NativeEngine, readOnly: boolean) {
     const info = native.info();
     if (info === null) throw new TypeError('the engine was closed before it was used');
-    this.info = { ...info, compression: info.compression === 'none' ? 'none' : 'zstd' };
+    this.info = { ...info, compression: compressionNamed(info.compression) };
     this.readOnly = readOnly;
     this.#native = native;
   }

@@ -29,7 +29,7 @@ export interface StoreInfo {
   readonly formatVersion: number;
   readonly createdMs: number;
   readonly chunkBytes: number;
-  readonly compression: 'zstd' | 'none';
+  readonly compression: 'zstd' | 'lz4' | 'none';
   readonly compressionLevel: number;
 }
 
@@ -219,7 +219,7 @@ export interface Engine {
 export interface CreateRequest {
   readonly path: string;
   readonly chunkBytes: number;
-  readonly compression: 'zstd' | 'none';
+  readonly compression: 'zstd' | 'lz4' | 'none';
   readonly compressionLevel: number;
 }
 

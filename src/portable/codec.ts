@@ -11,7 +11,7 @@ import { zstdShapeDefect } from './zstd-shape.js';
 
 export const codecPlain = 0;
 export const codecZstd = 1;
-export const codecReserved = 2;
+export const codecLz4 = 2;
 export const codecDelta = 3;
 
 /** Decodes zstd frames. Throws an `Error` that says why when stored bytes do not decode to `plainBytes` bytes. */

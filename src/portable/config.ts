@@ -25,6 +25,10 @@ export const formatVersion = 1;
 /** The chunk sizes that a store may have. */
 export const chunkSizes: readonly number[] = [16_384, 65_536, 262_144, 1_048_576];
 
+/** Codecs of new chunks: plain, zstd, LZ4. Only zstd has levels. */
+const codecsOfNewChunks: readonly number[] = [0, 1, 2];
+const codecWithLevels = 1;
+
 const keyInTheClear = 1;
 const keyWrapped = 2;
 
@@ -107,7 +111,10 @@ function parseBlock(block: Uint8Array, checksum: Checksum): StoreConfig {
   const chunkBytes = u32(block, 40);
   if (!chunkSizes.includes(chunkBytes)) throw new Error(`chunk size ${chunkBytes}`);
   const codec = u8(block, 44);
-  if (codec > 1 || (codec === 0 && i8(block, 45) !== 0)) throw new Error(`codec ${codec} at level ${i8(block, 45)}`);
+  const level = i8(block, 45);
+  if (!codecsOfNewChunks.includes(codec) || (codec !== codecWithLevels && level !== 0)) {
+    throw new Error(`codec ${codec} at level ${level}`);
+  }
   const domainCount = u16(block, 46);
   if (domainCount < 1 || domainCount > domainsMax) throw new Error(`${domainCount} key domains`);
   const domainsEnd = domainsAt + domainBytes * domainCount;

@@ -9,11 +9,12 @@
 
 import { asProven, type ContentId, type ProvenBytes } from './brands.js';
 import { hex, sameBytes } from './bytes.js';
-import { codecDelta, codecPlain, codecReserved, codecZstd, type ZstdDecoder } from './codec.js';
+import { codecDelta, codecLz4, codecPlain, codecZstd, type ZstdDecoder } from './codec.js';
 import { messageOf, PortableError, type PortableErrorCode, type PortableErrorContext } from './errors.js';
 import { parseFrameHeader, type FrameHeader } from './frame.js';
 import { FrameTable, type FramePlace } from './frame-table.js';
 import type { Checksum, DomainHashes } from './hashes.js';
+import { decodeLz4Block } from './lz4.js';
 import type { Pack, PackFiles } from './pack-files.js';
 import type { ContentKind } from './pack-header.js';
 import type { PackFrame } from './trailer.js';
@@ -78,7 +79,7 @@ export class ContentStore {
    * The plain bytes of a chunk or node.
    *
    * Throws `CHUNK_MISSING` or `NODE_MISSING` when no pack has it, `CHUNK_DAMAGED` or `NODE_DAMAGED` when none of its
-   * frames is sound, `STORE_NEWER_FORMAT` for a reserved codec, `IO_FAILED`, `STORE_CLOSED`.
+   * frames is sound, `IO_FAILED`, `STORE_CLOSED`.
    */
   async read(id: ContentId, kind: ContentKind, domain: number): Promise<ProvenBytes> {
     const found = await this.#firstSound(id, kind, domain, (frame) => this.prove(frame));
@@ -128,13 +129,12 @@ export class ContentStore {
     try {
       if (codec === codecPlain) return frame.stored;
       if (codec === codecZstd) return decoder.full(frame.stored, plainBytes);
+      if (codec === codecLz4) return decodeLz4Block(frame.stored, plainBytes);
       if (codec === codecDelta && base !== null) return decoder.delta(frame.stored, plainBytes, base);
     } catch (error) {
       throw damaged(kind, describe(frame), frame.context, error);
     }
-    if (codec !== codecReserved) throw new RangeError(`codec ${codec} passed the header`);
-    const message = `${describe(frame)} has codec ${codec}, which format version 1 reserves`;
-    throw new PortableError('STORE_NEWER_FORMAT', message, { ...frame.context, codec });
+    throw new RangeError(`codec ${codec} passed the header`);
   }
 
   /** The base of a delta: a chunk of the same domain that is stored full. A delta on a delta is not followed. */

@@ -67,16 +67,16 @@ function control(options: LongCallOptions): Control {
 /** Checks the options of `createStore`. */
 export function createStorePlan(options: CreateStoreOptions): CreateRequest {
   const given = members('options', options, ['path', 'chunkBytes', 'compression', 'compressionLevel']);
-  const compression = oneOf('compression', given['compression'] ?? 'zstd', ['zstd', 'none'] as const);
+  const compression = oneOf('compression', given['compression'] ?? 'zstd', ['zstd', 'lz4', 'none'] as const);
   const level = given['compressionLevel'];
   return {
     path: absolutePath('path', given['path']),
     chunkBytes: oneOf('chunkBytes', given['chunkBytes'] ?? 65536, chunkBytesAllowed),
     compression,
     compressionLevel:
-      compression === 'none'
-        ? wholeNumber('compressionLevel', level ?? 0, 0, 0)
-        : wholeNumber('compressionLevel', level ?? 2, 1, 19),
+      compression === 'zstd'
+        ? wholeNumber('compressionLevel', level ?? 2, 1, 19)
+        : wholeNumber('compressionLevel', level ?? 0, 0, 0),
   };
 }
 

@@ -37,6 +37,8 @@ describe('the store', () => {
     const user = new FakeUser();
     const { info } = json(await user.type('init --chunk-size 1048576 --compression zstd --level 19 --json'));
     expect(info).toMatchObject({ chunkBytes: 1_048_576, compression: 'zstd', compressionLevel: 19 });
+    const { out } = await user.type('--store other init --compression lz4');
+    expect(out).toMatch(/compression +lz4$/m);
   });
 
   test('is closed after every command, also after one that fails', async () => {

@@ -35,7 +35,7 @@ describe('a wrong command line', () => {
     ['init --chunk-size 128KiB', 'Choose 16KiB, 64KiB, 256KiB or 1MiB.'],
     ['init --chunk-size much', 'A size is a number of bytes, or one with KiB, MiB, GiB or TiB.'],
     ['init --level 20', 'It is a whole number from 1 to 19.'],
-    ['init --compression lzma', 'Allowed choices are zstd, none.'],
+    ['init --compression lzma', 'Allowed choices are zstd, lz4, none.'],
     ['diff a/1 a/2 --granularity 1000', 'A granularity is a power of two from 512 to the chunk size.'],
     ['capture web1 --consistency best', 'Allowed choices are crash, file-system, application.'],
     ['bench', "required option '--images <path...>' not specified"],

@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-import { createStore, openStore, type RestorePoint, type Store } from '../../src/index.js';
+import { createStore, openStore, type CreateStoreOptions, type RestorePoint, type Store } from '../../src/index.js';
 import type { Tool } from '../house/tools.js';
 
 const execute = promisify(execFile);
@@ -45,10 +45,10 @@ export class Stage {
     this.store = store;
   }
 
-  static async make(): Promise<Stage> {
+  static async make(options: Pick<CreateStoreOptions, 'compression'> = {}): Promise<Stage> {
     const folder = await mkdtemp(path.join(tmpdir(), 'stillpoint-interop-'));
     const store = path.join(folder, 'store');
-    await createStore({ path: store });
+    await createStore({ path: store, ...options });
     return new Stage(folder, await openStore({ path: store }));
   }
 

@@ -96,6 +96,8 @@ export interface ConfigFields {
   readonly version?: number;
   readonly storeId: Uint8Array;
   readonly chunkBytes: number;
+  /** Codec of new chunks and its level; zstd at 2 when left out. */
+  readonly codec?: readonly [number, number];
   readonly domains: readonly { readonly number: number; readonly form?: number; readonly key: Uint8Array }[];
 }
 
@@ -108,8 +110,8 @@ export function configBlock(config: ConfigFields): Buffer {
     .put(16, config.storeId)
     .u64(32, 1_700_000_000_000)
     .u32(40, config.chunkBytes)
-    .u8(44, 1)
-    .u8(45, 2)
+    .u8(44, config.codec?.[0] ?? 1)
+    .u8(45, config.codec?.[1] ?? 2)
     .u16(46, config.domains.length);
   for (const [index, domain] of config.domains.entries()) {
     const at = 64 + 64 * index;

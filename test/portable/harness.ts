@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach } from 'vitest';
 
 import { openPortable, type PortableStore } from '../../src/portable/index.js';
-import { StoreWriter, type ChunkPlace, type WriterOptions } from './store-writer.js';
+import { StoreWriter, type ChunkPlace, type FullCodec, type WriterOptions } from './store-writer.js';
 
 const cleanups: (() => Promise<void>)[] = [];
 
@@ -37,6 +37,6 @@ export async function newFolder(): Promise<string> {
 }
 
 /** A place with stored content. */
-export function data(plain: Uint8Array, codec: 0 | 1 = 0): ChunkPlace {
+export function data(plain: Uint8Array, codec: FullCodec = 0): ChunkPlace {
   return { kind: 'data', plain, codec };
 }

@@ -20,6 +20,7 @@ export function chunkContent(seed: number, length: number): Uint8Array {
 function place(seed: number, kind: number, length: number): ChunkPlace {
   const plain = chunkContent(seed, length);
   if (kind === 0) return { kind: 'data', plain, codec: 0 };
+  if (kind === 3) return { kind: 'data', plain, codec: 2 };
   if (kind === 1) return { kind: 'data', plain, codec: 1 };
   const changed = plain.slice();
   changed.set(noise(seed + 500, Math.min(10, length)), 0);
@@ -31,7 +32,7 @@ export function diskArbitrary(role: string, chunkBytes: number, chunksMax: numbe
   const entry = fc.record({
     at: fc.nat(chunksMax - 1),
     run: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 2, max: 130 }) }),
-    kind: fc.integer({ min: -2, max: 2 }),
+    kind: fc.integer({ min: -2, max: 3 }),
     seed: fc.nat(12),
     short: fc.boolean(),
   });

@@ -7,6 +7,7 @@ import { openPortable, type PortableStore } from '../../src/portable/index.js';
 import { noise } from './fixtures/content.mjs';
 import {
   configBlock,
+  deltaFrame,
   Fields,
   nodeBytes,
   packBytes,
@@ -19,6 +20,7 @@ import {
   type PackFields,
 } from './format-writer.js';
 import { newWriter, opened } from './harness.js';
+import { lz4Block } from './lz4-block.js';
 import { changeFile, codeOf, flipped } from './model.js';
 import { type StoreWriter, testId, type DiskModel } from './store-writer.js';
 
@@ -48,6 +50,15 @@ describe('config', () => {
   it.each([[[0]], [[1]], [[0, 1]]])('of a newer version in block %j refuses the store', async (which) => {
     const writer = await withBlocks((fields) => ({ ...fields, version: 2 }), which);
     expect(await codeOf(openPortable(writer.path))).toBe('STORE_NEWER_FORMAT');
+  });
+
+  it.each([
+    [0, 0],
+    [1, 19],
+    [2, 0],
+  ])('with codec %i at level %i is read', async (codec, level) => {
+    const writer = await withBlocks((fields) => ({ ...fields, codec: [codec, level] }), [0, 1]);
+    expect((await opened(writer)).problems()).toEqual([]);
   });
 
   it('with a wrapped key is of a newer format', async () => {
@@ -81,6 +92,9 @@ describe('config', () => {
   it.each<[string, (fields: ConfigFields) => ConfigFields]>([
     ['a chunk size that does not exist', (fields) => ({ ...fields, chunkBytes: 8192 })],
     ['version 0', (fields) => ({ ...fields, version: 0 })],
+    ['a codec that does not exist', (fields) => ({ ...fields, codec: [4, 0] })],
+    ['deltas for its codec', (fields) => ({ ...fields, codec: [3, 0] })],
+    ['a level of a codec without levels', (fields) => ({ ...fields, codec: [2, 1] })],
     ['no key domain', (fields) => ({ ...fields, domains: [] })],
     ['a key domain twice', (fields) => ({ ...fields, domains: [...fields.domains, ...fields.domains] })],
     [
@@ -262,7 +276,14 @@ describe('frames', () => {
   const plain = Buffer.alloc(3000, 'frame');
 
   it.each<[string, Partial<FrameFields>, string]>([
-    ['the reserved codec', { codec: 2 }, 'STORE_NEWER_FORMAT'],
+    ['an LZ4 block that is none', { codec: 2, stored: Buffer.alloc(100, 'lz4') }, 'CHUNK_DAMAGED'],
+    ['an LZ4 block of another length', { codec: 2, stored: lz4Block(Buffer.alloc(3001, 'frame')) }, 'CHUNK_DAMAGED'],
+    ['an LZ4 block of other bytes', { codec: 2, stored: lz4Block(Buffer.alloc(3000, 'other')) }, 'CHUNK_DAMAGED'],
+    [
+      'something after the LZ4 block',
+      { codec: 2, stored: Buffer.concat([lz4Block(plain), Buffer.from([0])]) },
+      'CHUNK_DAMAGED',
+    ],
     ['other plain bytes than its id', { stored: Buffer.alloc(3000, 'other') }, 'CHUNK_DAMAGED'],
     ['a zstd frame that is none', { codec: 1, stored: Buffer.alloc(100, 'zstd') }, 'CHUNK_DAMAGED'],
     ['a zstd frame of another length', { codec: 1, stored: zstdFrame(Buffer.alloc(3001, 'frame')) }, 'CHUNK_DAMAGED'],
@@ -285,6 +306,27 @@ describe('frames', () => {
     expect(await codeOf(store.readDisk(point, 'os', 0, plain.length))).toBe(code);
     const problems = await store.verify();
     expect(problems).toMatchObject([{ code, offset: 64, hits: [{ ranges: [{ offset: 0, length: 3000 }] }] }]);
+  });
+
+  it.each([0, 1, 2])('of codec %i are read, also as the base of a delta', async (codec) => {
+    const stored = [plain, zstdFrame(plain), lz4Block(plain)][codec] ?? plain;
+    const { store, point } = await withFrame(plain, { codec, stored });
+    expect(Buffer.compare(await store.readDisk(point, 'os', 0, plain.length), plain)).toBe(0);
+    expect(await store.verify()).toEqual([]);
+
+    const writer = await newWriter();
+    const baseId = writer.idOf('chunk', plain);
+    writer.addFrame({ kind: 'chunk', codec, id: baseId, plainBytes: plain.length, stored });
+    const changed = Buffer.from(plain);
+    changed.write('changed', 1000);
+    const id = writer.idOf('chunk', changed);
+    const delta = deltaFrame(changed, plain);
+    writer.addFrame({ kind: 'chunk', codec: 3, id, plainBytes: changed.length, stored: delta, base: baseId });
+    const root = { entry: { tag: 'id', id }, height: 0 } as const;
+    const above = await writer.point([{ ...oneChunk(changed), root }]);
+    await writer.finish();
+    const read = await (await opened(writer)).readDisk(above, 'os', 0, changed.length);
+    expect(Buffer.compare(read, changed)).toBe(0);
   });
 
   it('that are deltas on deltas are refused', async () => {

@@ -24,11 +24,15 @@ import {
   type ManifestFields,
   type Root,
 } from './format-writer.js';
+import { lz4Block } from './lz4-block.js';
+
+/** Codecs of frames that stand on no other: plain, zstd, LZ4. */
+export type FullCodec = 0 | 1 | 2;
 
 /** What stands in the place of one chunk. Places that are not named are holes. */
 export type ChunkPlace =
   | { readonly kind: 'fill'; readonly value: number }
-  | { readonly kind: 'data'; readonly plain: Uint8Array; readonly codec: 0 | 1 }
+  | { readonly kind: 'data'; readonly plain: Uint8Array; readonly codec: FullCodec }
   | { readonly kind: 'delta'; readonly plain: Uint8Array; readonly base: Uint8Array };
 
 /** A disk of a point; `places` maps chunk indexes to what stands there. */
@@ -126,8 +130,8 @@ export class StoreWriter {
   }
 
   /** Stores a chunk once; returns its id. */
-  chunk(plain: Uint8Array, codec: 0 | 1 = 0): Buffer {
-    const stored = codec === 1 ? zstdFrame(plain) : plain;
+  chunk(plain: Uint8Array, codec: FullCodec = 0): Buffer {
+    const stored = { 0: () => plain, 1: () => zstdFrame(plain), 2: () => lz4Block(plain) }[codec]();
     return this.#once('chunk', plain, stored.length <= plain.length ? codec : 0, stored);
   }
 

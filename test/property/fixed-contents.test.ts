@@ -20,7 +20,7 @@ import { contentBytes, sameBytes, seededRandom } from '../../src/testing/index.j
 import { requireTool } from '../house/tools.js';
 
 const sizes = [16_384, 65_536, 262_144, 1_048_576] as const;
-const codecs = ['zstd', 'none'] as const;
+const codecs = ['zstd', 'lz4', 'none'] as const;
 const cases = sizes.flatMap((chunkBytes) => codecs.map((compression) => ({ chunkBytes, compression })));
 const dictionaryMark = Uint8Array.of(0x37, 0xa4, 0x30, 0xec);
 const zstd = requireTool('zstd');

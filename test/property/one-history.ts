@@ -7,7 +7,7 @@ import { describeHistory, diskHistories, type History, type HistoryOptions } fro
 /** How a store is made and how large histories on it are, by seed. */
 export interface Setting {
   readonly chunkBytes: number;
-  readonly compression: 'zstd' | 'none';
+  readonly compression: 'zstd' | 'lz4' | 'none';
   readonly bounds: HistoryOptions;
 }
 
@@ -25,7 +25,8 @@ export function settingOf(seed: number, actionsMax: number): Setting {
   const isTall = seed % 16 === 2;
   const sectorsMax = isTall ? 4000 : (sectorsMaxOf.get(chunkBytes) ?? 400);
   const steps = isTall || chunkBytes > 65_536 ? Math.ceil(actionsMax / 2) : actionsMax;
-  const compression = seed % 3 === 0 ? 'none' : 'zstd';
+  // Seven, so that each codec meets every chunk size.
+  const compression = (['none', 'zstd', 'lz4', 'zstd', 'none', 'zstd', 'lz4'] as const)[seed % 7] ?? 'zstd';
   const disksMax = seed % 5 === 0 ? 3 : 2;
   return { chunkBytes, compression, bounds: { sectorsMax, actionsMax: steps, chunkBytes, disksMax } };
 }

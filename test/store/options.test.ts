@@ -44,11 +44,12 @@ describe('an option', () => {
     ['createStore', createStorePlan, [undefined], 'options'],
     ['createStore', createStorePlan, [{ path: '/s', chunkBytes: 4096 }], 'chunkBytes'],
     ['createStore', createStorePlan, [{ path: '/s', chunkBytes: '65536' }], 'chunkBytes'],
-    ['createStore', createStorePlan, [{ path: '/s', compression: 'lz4' }], 'compression'],
+    ['createStore', createStorePlan, [{ path: '/s', compression: 'lzma' }], 'compression'],
     ['createStore', createStorePlan, [{ path: '/s', compressionLevel: 0 }], 'compressionLevel'],
     ['createStore', createStorePlan, [{ path: '/s', compressionLevel: 20 }], 'compressionLevel'],
     ['createStore', createStorePlan, [{ path: '/s', compressionLevel: 2.5 }], 'compressionLevel'],
     ['createStore', createStorePlan, [{ path: '/s', compression: 'none', compressionLevel: 3 }], 'compressionLevel'],
+    ['createStore', createStorePlan, [{ path: '/s', compression: 'lz4', compressionLevel: 1 }], 'compressionLevel'],
     ['createStore', createStorePlan, [{ path: '/s', chunkSize: 65536 }], 'options.chunkSize'],
     ['openStore', openStorePlan, [{ path: '/s\0' }], 'path'],
     ['openStore', openStorePlan, [{ path: `/${'x'.repeat(4096)}` }], 'path'],
@@ -138,6 +139,7 @@ describe('an option', () => {
       compressionLevel: 2,
     });
     expect(createStorePlan({ path: '/s', compression: 'none' }).compressionLevel).toBe(0);
+    expect(createStorePlan({ path: '/s', compression: 'lz4' }).compressionLevel).toBe(0);
     expect(openStorePlan({ path: '/s', threads: 1 })).toEqual({ path: '/s', readOnly: false, threads: 1 });
     expect(capturePlan('a', {}).plan).toEqual({
       machine: 'a',

@@ -310,8 +310,9 @@ impl NativeEngine {
 pub(crate) fn create_options(chunk_bytes: f64, compression: &str, level: i32) -> Outcome<CreateOptions> {
     let codec = match compression {
         "zstd" => Codec::Zstd,
+        "lz4" => Codec::Lz4,
         "none" => Codec::None,
-        other => return failed(invalid("compression", &format!("zstd or none, not '{other}'"))),
+        other => return failed(invalid("compression", &format!("zstd, lz4 or none, not '{other}'"))),
     };
     let Ok(level) = i8::try_from(level) else { return failed(invalid("level", "from 0 to 19")) };
     let chunk_bytes = unsigned_32(chunk_bytes, "chunkBytes").map_err(|error| Failure::boxed(&error))?;

@@ -36,6 +36,7 @@ impl InfoRecord {
 pub(crate) const fn compression_name(codec: Codec) -> &'static str {
     match codec {
         Codec::None => "none",
+        Codec::Lz4 => "lz4",
         Codec::Zstd | Codec::ZstdDelta => "zstd",
     }
 }

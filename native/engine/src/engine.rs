@@ -87,9 +87,9 @@ pub struct Parts {
 pub struct CreateOptions {
     /// One of [`CHUNK_BYTES_ALLOWED`].
     pub chunk_bytes: u32,
-    /// `None` or `Zstd`.
+    /// `None`, `Zstd` or `Lz4`.
     pub codec: Codec,
-    /// 1 to 19 for zstd.
+    /// 1 to 19 for zstd, 0 for the others.
     pub level: i8,
 }
 
@@ -602,8 +602,8 @@ fn check_create_options(options: &CreateOptions) -> Result<()> {
         return fail(format!("a chunk size is one of {CHUNK_BYTES_ALLOWED:?}, not {}", options.chunk_bytes));
     }
     match (options.codec, options.level) {
-        (Codec::None, 0) | (Codec::Zstd, 1..=19) => Ok(()),
-        (codec, level) => fail(format!("codec {codec:?} does not go with level {level}; zstd takes 1 to 19, none 0")),
+        (Codec::None | Codec::Lz4, 0) | (Codec::Zstd, 1..=19) => Ok(()),
+        (codec, level) => fail(format!("codec {codec:?} does not go with level {level}; zstd has 1 to 19, others 0")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! on the caller's thread, so that a bench times that work and one call.
 //! What it guarantees: it runs the code that captures and restores run; nothing is rewritten for the sake of measuring.
 //! What it costs: the sample four times over, and the nodes of the maps (550 MB for 1 TiB at 64 KiB) up to twice.
-//! Who may import it: the binding's probe handle alone.
+//! Who may import it: the binding's probe handle and the engine's own bench alone.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -281,6 +281,12 @@ impl Probe {
             }
             extent_count += u64_from(page.len());
         }
+    }
+
+    /// The store, for what has no call here.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<ChunkStore> {
+        &self.store
     }
 
     fn identity(&self) -> &Identity {

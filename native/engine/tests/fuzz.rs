@@ -13,7 +13,7 @@ mod simulation;
 use std::path::{Path, PathBuf};
 
 use simulation::content::random_bytes;
-use simulation::damage::{Small, examine, small_store};
+use simulation::damage::{Small, examine, small_store, small_store_with_lz4};
 use simulation::progress::{count, over_seeds};
 use simulation::sized;
 use simulation::store::{OPEN, READ_ONLY, STORE, memory_parts, store_files, uid};
@@ -39,6 +39,8 @@ const INPUTS: usize = 400;
 
 /// Numbers that lengths, counts and offsets go wrong at.
 const EDGES: [u64; 12] = [0, 1, 7, 8, 63, 64, 255, 65_535, u32::MAX as u64 - 1, u32::MAX as u64, 1 << 46, u64::MAX];
+
+const CODECS: [Codec; 4] = [Codec::None, Codec::Zstd, Codec::Lz4, Codec::ZstdDelta];
 
 fn id(random: &mut Seeded) -> ContentId {
     let mut bytes = [0; 32];
@@ -101,7 +103,7 @@ fn config(random: &mut Seeded) -> Vec<u8> {
         store_id: uid(random.next_u64()),
         created_ms: random.next_u64(),
         chunk_bytes: 16 << (10 + 2 * random.below(4)),
-        codec: Codec::Zstd,
+        codec: Codec::Zstd, // the only one with a level, so that every field says something
         level: 2,
         identity_key,
     };
@@ -115,7 +117,7 @@ fn accepts_config(bytes: &[u8]) -> bool {
 }
 
 fn frame(random: &mut Seeded) -> Vec<u8> {
-    let codec = [Codec::None, Codec::Zstd, Codec::ZstdDelta][random.below(3) as usize];
+    let codec = CODECS[random.below(4) as usize];
     let kind = if codec == Codec::None && random.one_in(2) { PackKind::Nodes } else { PackKind::Chunks };
     let plain_bytes = 8 + random.below(2_000) as u32;
     let stored_bytes = if codec == Codec::None { plain_bytes } else { 1 + random.below(u64::from(plain_bytes)) as u32 };
@@ -165,7 +167,7 @@ fn trailer(random: &mut Seeded) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut offset = pack::HEADER_BYTES as u64;
     for _ in 0..random.below(6) {
-        let codec = [Codec::None, Codec::Zstd, Codec::ZstdDelta][random.below(3) as usize];
+        let codec = CODECS[random.below(4) as usize];
         let plain_bytes = 1 + random.below(60) as u32;
         let stored_bytes = if codec == Codec::None { plain_bytes } else { 1 };
         let base = (codec == Codec::ZstdDelta).then(|| id(random));
@@ -399,10 +401,11 @@ fn rot(memory: &MemoryIo, path: &Path, random: &mut Seeded) {
 
 #[test]
 fn with_any_files_changed_at_random_nobody_reads_wrong_bytes() {
-    let small = small_store(1);
+    let stores = [small_store(1), small_store_with_lz4(1)];
     over_seeds("engine-fuzz-rot", sized(300, 20_000), |seed, counts| {
+        let small = &stores[usize::from(seed % 3 == 0)];
         let mut random = Seeded::new(seed);
-        let memory = copy(&small);
+        let memory = copy(small);
         for _ in 0..1 + random.below(4) {
             let path = any_file(&memory, &mut random);
             rot(&memory, &path, &mut random);
@@ -450,10 +453,11 @@ fn seal_segment(bytes: &mut [u8]) {
 
 #[test]
 fn a_store_whose_checksums_hold_and_whose_words_are_wrong_gives_errors_and_no_panic() {
-    let small = small_store(1);
+    let stores = [small_store(1), small_store_with_lz4(1)];
     over_seeds("engine-fuzz-forged", sized(300, 20_000), |seed, counts| {
+        let small = &stores[usize::from(seed % 3 == 0)];
         let mut random = Seeded::new(seed);
-        let memory = copy(&small);
+        let memory = copy(small);
         for _ in 0..1 + random.below(3) {
             let path = any_file(&memory, &mut random);
             let mut bytes = memory.read_file(&path).unwrap();

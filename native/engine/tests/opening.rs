@@ -47,6 +47,7 @@ fn a_store_is_made_only_where_nothing_else_is() {
         CreateOptions { level: 0, ..CREATE },
         CreateOptions { level: 20, ..CREATE },
         CreateOptions { codec: Codec::None, ..CREATE },
+        CreateOptions { codec: Codec::Lz4, ..CREATE },
         CreateOptions { codec: Codec::ZstdDelta, ..CREATE },
     ] {
         assert_eq!(create(&memory, "/bad", &options), Some(Code::ArgumentInvalid), "{options:?}");
@@ -111,6 +112,27 @@ fn a_store_of_a_newer_format_is_refused() {
     config[4088] ^= 1;
     memory.install_file(&path, &config).unwrap();
     assert_eq!(opening(&memory, OPEN), None);
+}
+
+#[test]
+fn a_store_whose_codec_nobody_knows_is_refused() {
+    let memory = store();
+    let path = format!("{STORE}/config");
+    let sound = memory.read_file(&path).unwrap();
+    // Numbers with their level: deltas are no codec of a whole store, and only zstd has levels.
+    for (codec, level, allowed) in
+        [(0, 0, true), (1, 7, true), (2, 0, true), (0, 1, false), (2, 1, false), (3, 0, false), (4, 0, false)]
+    {
+        let mut config = sound.clone();
+        for block in config.chunks_mut(4096) {
+            (block[44], block[45]) = (codec, level);
+            let sum = checksum(&block[..4088]).to_le_bytes();
+            block[4088..].copy_from_slice(&sum);
+        }
+        memory.install_file(&path, &config).unwrap();
+        let expected = (!allowed).then_some(Code::StoreDamaged);
+        assert_eq!(opening(&memory, READ_ONLY), expected, "codec {codec} at level {level}");
+    }
 }
 
 #[test]

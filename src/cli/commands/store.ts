@@ -20,7 +20,9 @@ export function withChunkOptions(command: Command): Command {
   size.argChoices = sizes;
   return command
     .addOption(size.argParser(parseChunkSize))
-    .addOption(new Option('--compression <codec>', 'codec of new chunks (default: zstd)').choices(['zstd', 'none']))
+    .addOption(
+      new Option('--compression <codec>', 'codec of new chunks (default: zstd)').choices(['zstd', 'lz4', 'none']),
+    )
     .addOption(new Option('--level <n>', 'zstd level, 1 to 19 (default: 2)').argParser(parseWhole(1, 19)));
 }
 

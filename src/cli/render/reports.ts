@@ -18,7 +18,7 @@ import {
 
 /** A store's compression in words. */
 export function compressionText(info: StoreInfo): string {
-  return info.compression === 'none' ? 'none' : `${info.compression}, level ${info.compressionLevel}`;
+  return info.compression === 'zstd' ? `zstd, level ${info.compressionLevel}` : info.compression;
 }
 
 /** A new store. */

@@ -1,5 +1,6 @@
 //! Plain bytes to stored bytes and back, with contexts that are made once per thread of work.
 
+use lz4_flex::block::{self, CompressTable};
 use zstd_safe::{CCtx, CParameter, DCtx};
 
 use crate::error::{Code, Error, Result};
@@ -45,34 +46,46 @@ pub struct Encoded<'a> {
 
 /// Compresses, and decodes what it compressed before anyone may store it.
 pub struct Encoder {
-    level: Option<i32>,
-    compressor: CCtx<'static>,
+    compressor: Compressor,
     decoder: Decoder,
     stored: Vec<u8>,
     delta: Vec<u8>,
     decoded: Vec<u8>,
 }
 
+enum Compressor {
+    None,
+    Zstd(CCtx<'static>),
+    Lz4(CompressTable),
+}
+
 impl Encoder {
-    /// An encoder for this codec and level; `Codec::None` stores everything as it is.
+    /// An encoder for this codec and level; `Codec::None` stores everything as it is. Only zstd has levels, and only
+    /// with it are deltas made: they take zstd to decode, which is what a store with lz4 does without.
     ///
     /// # Panics
     /// When the level was not checked against zstd's range.
     #[must_use]
     pub fn new(codec: Codec, level: i32) -> Self {
-        let mut compressor = CCtx::create();
-        let level = (codec != Codec::None).then_some(level);
-        if let Some(level) = level {
-            compressor.set_parameter(CParameter::CompressionLevel(level)).expect("the level was checked");
-        }
+        let compressor = match codec {
+            Codec::None => Compressor::None,
+            // The large table also for short chunks: a small one that met a long chunk is exchanged for good, and what a
+            // chunk is stored as would depend on those before it.
+            Codec::Lz4 => Compressor::Lz4(CompressTable::large()),
+            Codec::Zstd | Codec::ZstdDelta => {
+                let mut context = CCtx::create();
+                context.set_parameter(CParameter::CompressionLevel(level)).expect("the level was checked");
+                Compressor::Zstd(context)
+            }
+        };
         let (stored, delta, decoded) = (Vec::new(), Vec::new(), Vec::new());
-        Self { level, compressor, decoder: Decoder::new(), stored, delta, decoded }
+        Self { compressor, decoder: Decoder::new(), stored, delta, decoded }
     }
 
     /// Whether a base can make anything smaller.
     #[must_use]
     pub const fn uses_bases(&self) -> bool {
-        self.level.is_some()
+        matches!(self.compressor, Compressor::Zstd(_))
     }
 
     /// The stored form of `plain`: compressed where that saves enough.
@@ -88,11 +101,8 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::encode`].
     pub fn encode_against<'a>(&'a mut self, plain: &'a [u8], base: Option<Base<'_>>) -> Result<Encoded<'a>> {
-        if self.level.is_none() {
-            return Ok(Encoded { codec: Codec::None, base: None, stored: plain });
-        }
         let delta_bytes = match base {
-            Some(base) if similar(plain, base.plain) => self.compress_delta(plain, base.plain),
+            Some(base) if self.uses_bases() && similar(plain, base.plain) => self.compress_delta(plain, base.plain),
             _ => None,
         };
         if delta_bytes.is_none_or(|bytes| bytes > plain.len() / DELTA_SHARE_SMALL) {
@@ -103,8 +113,9 @@ impl Encoder {
                 if full_bytes.is_none() {
                     return Ok(Encoded { codec: Codec::None, base: None, stored: plain });
                 }
-                self.prove(Codec::Zstd, None, plain)?;
-                return Ok(Encoded { codec: Codec::Zstd, base: None, stored: &self.stored });
+                let codec = if matches!(self.compressor, Compressor::Lz4(_)) { Codec::Lz4 } else { Codec::Zstd };
+                self.prove(codec, None, plain)?;
+                return Ok(Encoded { codec, base: None, stored: &self.stored });
             }
         }
         self.prove(Codec::ZstdDelta, base, plain)?;
@@ -114,22 +125,33 @@ impl Encoder {
     /// Compresses into `stored`; the length, or `None` when that does not save enough.
     fn compress_full(&mut self, plain: &[u8]) -> Option<usize> {
         self.stored.clear();
-        self.stored.reserve(zstd_safe::compress_bound(plain.len()));
-        let compressed = self.compressor.compress2(&mut self.stored, plain);
-        (compressed.is_ok() && saves(self.stored.len(), plain.len())).then_some(self.stored.len())
+        let compressed = match &mut self.compressor {
+            Compressor::None => return None,
+            Compressor::Zstd(context) => {
+                self.stored.reserve(zstd_safe::compress_bound(plain.len()));
+                context.compress2(&mut self.stored, plain).is_ok()
+            }
+            Compressor::Lz4(table) => {
+                self.stored.resize(block::get_maximum_output_size(plain.len()), 0);
+                let length = block::compress_into_with_table(plain, &mut self.stored, table).ok();
+                self.stored.truncate(length.unwrap_or_default());
+                length.is_some()
+            }
+        };
+        (compressed && saves(self.stored.len(), plain.len())).then_some(self.stored.len())
     }
 
     /// Compresses against a base into `delta`; the length, or `None` when that does not save enough.
     #[expect(unsafe_code, reason = "a context that is kept takes only prefixes that live as long as it does")]
     fn compress_delta(&mut self, plain: &[u8], base: &[u8]) -> Option<usize> {
+        let Compressor::Zstd(context) = &mut self.compressor else { return None };
         self.delta.clear();
         self.delta.reserve(zstd_safe::compress_bound(plain.len()));
         // SAFETY: the context reads the prefix during `compress2` only, and forgets it in `ref_prefix(&[])`, which
         // drops every dictionary; both happen while `base` is borrowed.
         let prefix: &'static [u8] = unsafe { std::slice::from_raw_parts(base.as_ptr(), base.len()) };
-        let compressed =
-            self.compressor.ref_prefix(prefix).and_then(|_| self.compressor.compress2(&mut self.delta, plain));
-        self.compressor.ref_prefix(&[]).expect("dropping a prefix cannot fail between frames");
+        let compressed = context.ref_prefix(prefix).and_then(|_| context.compress2(&mut self.delta, plain));
+        context.ref_prefix(&[]).expect("dropping a prefix cannot fail between frames");
         (compressed.is_ok() && saves(self.delta.len(), plain.len())).then_some(self.delta.len())
     }
 
@@ -191,14 +213,15 @@ impl Decoder {
                 plain.copy_from_slice(stored);
                 return Ok(());
             }
-            (Codec::Zstd, _) => self.context().decompress(plain, stored),
-            (Codec::ZstdDelta, Some(base)) => self.decode_delta(stored, base, plain),
+            (Codec::Zstd, _) => self.context().decompress(plain, stored).ok(),
+            (Codec::Lz4, _) => block::decompress_into(stored, plain).ok(),
+            (Codec::ZstdDelta, Some(base)) => self.decode_delta(stored, base, plain).ok(),
             (Codec::ZstdDelta, None) => return Err("a delta's base is not at hand"),
         };
         match length {
-            Ok(length) if length == plain.len() => Ok(()),
-            Ok(_) => Err("the stored bytes decode to another length"),
-            Err(_) => Err("the stored bytes do not decode"),
+            Some(length) if length == plain.len() => Ok(()),
+            Some(_) => Err("the stored bytes decode to another length"),
+            None => Err("the stored bytes do not decode"),
         }
     }
 
@@ -269,6 +292,36 @@ mod tests {
         let (codec, _, stored) = encode(&plain, &base);
         assert_eq!(codec, Codec::ZstdDelta);
         assert_eq!(decode(codec, &stored, &base, plain.len()), plain);
+    }
+
+    #[test]
+    fn lz4_takes_no_base_and_keeps_what_saves_a_sixteenth() {
+        let mut encoder = Encoder::new(Codec::Lz4, 0);
+        assert!(!encoder.uses_bases());
+        let text = b"all work and no play ".repeat(4000)[..65536].to_vec();
+        for plain in [&text[..], &text[..100], &text[..1 << 10], &text[..65_535]] {
+            let base = Base { id: ContentId([7; 32]), plain };
+            let encoded = encoder.encode_against(plain, Some(base)).expect("encoding gives what was put in");
+            assert_eq!((encoded.codec, encoded.base), (Codec::Lz4, None));
+            assert_eq!(decode(Codec::Lz4, encoded.stored, &[], plain.len()), plain);
+        }
+        let mut mostly_noise = noise(1, 65536);
+        mostly_noise[..4000].fill(7); // a sixteenth is 4096
+        for plain in [&mostly_noise[..], &text[..7], &text[..1]] {
+            assert_eq!(encoder.encode(plain).expect("encoding gives what was put in").codec, Codec::None);
+        }
+        mostly_noise[..4400].fill(7);
+        assert_eq!(encoder.encode(&mostly_noise).expect("encoding gives what was put in").codec, Codec::Lz4);
+    }
+
+    #[test]
+    fn what_lz4_makes_of_a_chunk_does_not_depend_on_those_before_it() {
+        let text = b"abcdefghijklmnopqrstuvwxyz0123456789".repeat(30_000)[..1 << 20].to_vec();
+        let alone = Encoder::new(Codec::Lz4, 0).encode(&text[..20_000]).map(|encoded| encoded.stored.to_vec());
+        let mut encoder = Encoder::new(Codec::Lz4, 0);
+        encoder.encode(&text).expect("encoding gives what was put in");
+        let after = encoder.encode(&text[..20_000]).map(|encoded| encoded.stored.to_vec());
+        assert_eq!(alone.expect("it encodes"), after.expect("it encodes"));
     }
 
     #[test]

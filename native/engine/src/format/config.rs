@@ -24,9 +24,9 @@ pub struct Config {
     pub created_ms: u64,
     /// Bytes of a whole chunk.
     pub chunk_bytes: u32,
-    /// Codec for new chunks: none or zstd.
+    /// Codec for new chunks: any but a delta.
     pub codec: Codec,
-    /// Its level.
+    /// Its level; 0 for a codec without.
     pub level: i8,
     /// Identity key of the platform's domain.
     pub identity_key: [u8; 32],
@@ -84,10 +84,13 @@ impl Config {
             return Err(Defect::Wrong("its chunk size is not allowed"));
         }
         let codec = match Codec::from_number(fields.u8()?) {
-            Some(codec @ (Codec::None | Codec::Zstd)) => codec,
-            _ => return Err(Defect::Wrong("its codec is unknown")),
+            Some(codec @ (Codec::None | Codec::Zstd | Codec::Lz4)) => codec,
+            Some(Codec::ZstdDelta) | None => return Err(Defect::Wrong("its codec is unknown")),
         };
         let level = i8::from_le_bytes(fields.array()?);
+        if codec != Codec::Zstd && level != 0 {
+            return Err(Defect::Wrong("its codec has no levels"));
+        }
         if fields.u16()? != 1 {
             return Err(Defect::Wrong("it does not have exactly one key domain"));
         }

@@ -39,7 +39,7 @@ impl FrameHeader {
     pub const fn header_bytes(codec: Codec) -> usize {
         match codec {
             Codec::ZstdDelta => HEADER_BYTES + BASE_BYTES,
-            Codec::None | Codec::Zstd => HEADER_BYTES,
+            Codec::None | Codec::Zstd | Codec::Lz4 => HEADER_BYTES,
         }
     }
 

@@ -69,6 +69,8 @@ pub enum Codec {
     None,
     /// One zstd frame.
     Zstd,
+    /// One LZ4 block.
+    Lz4,
     /// One zstd frame made with the base chunk as raw prefix.
     ZstdDelta,
 }
@@ -80,16 +82,18 @@ impl Codec {
         match self {
             Self::None => 0,
             Self::Zstd => 1,
+            Self::Lz4 => 2,
             Self::ZstdDelta => 3,
         }
     }
 
-    /// The codec with this number; 2 is reserved.
+    /// The codec with this number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::None),
             1 => Some(Self::Zstd),
+            2 => Some(Self::Lz4),
             3 => Some(Self::ZstdDelta),
             _ => None,
         }

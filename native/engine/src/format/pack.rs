@@ -179,7 +179,7 @@ impl PackFooter {
             frame::check_lengths(kind, codec, plain_bytes, stored_bytes)?;
             let base = match codec {
                 Codec::ZstdDelta => Some(ContentId(bases.array()?)),
-                Codec::None | Codec::Zstd => None,
+                Codec::None | Codec::Zstd | Codec::Lz4 => None,
             };
             let entry = PackEntry { id, offset, stored_bytes, plain_bytes, codec, base };
             if u64::from(offset) != next {

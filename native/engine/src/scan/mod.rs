@@ -12,6 +12,7 @@ mod source;
 mod span;
 
 pub use source::{Source, SourceRequest};
+pub use span::fill_value;
 
 use std::sync::Arc;
 

@@ -165,7 +165,8 @@ impl<'a> SpanScanner<'a> {
 }
 
 /// The value of a chunk whose bytes are all equal. A short last chunk is a fill only of zero (format.md section 5).
-fn fill_value(plain: &[u8], chunk_bytes: u64) -> Option<u8> {
+#[must_use]
+pub fn fill_value(plain: &[u8], chunk_bytes: u64) -> Option<u8> {
     let first = *plain.first()?;
     if first != 0 && (plain.len() as u64) < chunk_bytes {
         return None;

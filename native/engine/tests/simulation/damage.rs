@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::{DiskReference, Engine, OpenOptions};
+use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions};
 use stillpoint_engine::error::{Code, Kind};
+use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::units::Uid;
 use stillpoint_engine::verify::Finding;
@@ -26,9 +27,18 @@ pub(crate) struct Small {
 /// Three points of two disks: several packs and segments, content that disks and points share, fills and holes.
 /// Almost everything compresses well, so that every byte can be tried.
 pub(crate) fn small_store(seed: u64) -> Small {
+    small_store_with(seed, &CREATE)
+}
+
+/// The same, with LZ4 blocks where the other one has zstd frames.
+pub(crate) fn small_store_with_lz4(seed: u64) -> Small {
+    small_store_with(seed, &CreateOptions { codec: Codec::Lz4, level: 0, ..CREATE })
+}
+
+fn small_store_with(seed: u64, create: &CreateOptions) -> Small {
     let memory = MemoryIo::new();
     let parts = memory_parts(&memory, seed);
-    Engine::create(&parts, Path::new(STORE), &CREATE).unwrap();
+    Engine::create(&parts, Path::new(STORE), create).unwrap();
     let engine = Engine::open(parts, Path::new(STORE), OpenOptions { pack_bytes_target: 3 << 10, ..OPEN }).unwrap();
     let text = |number: u64| Content::Text(number).bytes(1_500, &[], &[]);
     let mut images = vec![vec![0u8; 30 * CHUNK + 512], vec![0u8; 3 * CHUNK]];

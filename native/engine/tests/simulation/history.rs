@@ -3,6 +3,7 @@
 //! Operations name disks, points and places by numbers that are taken modulo what there is when they run, so any
 //! part of a history is a history: a failing one can be shrunk by leaving operations out.
 
+use stillpoint_engine::format::Codec;
 use stillpoint_engine::random::Seeded;
 
 use super::content::Content;
@@ -13,7 +14,7 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) chunk_bytes: u32,
     pub(crate) sector_bytes: u32,
-    pub(crate) compressed: bool,
+    pub(crate) codec: Codec,
     pub(crate) thread_count: usize,
     pub(crate) pack_bytes_target: u64,
     pub(crate) disk_count: usize,
@@ -123,7 +124,7 @@ impl Settings {
             seed,
             chunk_bytes,
             sector_bytes: if random.one_in(4) { 4096 } else { 512 },
-            compressed: !random.one_in(4),
+            codec: [Codec::None, Codec::Zstd, Codec::Zstd, Codec::Lz4][random.below(4) as usize],
             thread_count: if random.one_in(3) { 3 } else { 1 },
             pack_bytes_target: [24 << 10, 64 << 10, 64 << 10, 1 << 20][random.below(4) as usize],
             disk_count: 1 + random.below(3) as usize,

@@ -64,8 +64,8 @@ impl World {
     pub(crate) fn new(settings: &Settings) -> Self {
         let io = MemoryIo::new();
         let parts = memory_parts(&io, settings.seed);
-        let (codec, level) = if settings.compressed { (Codec::Zstd, 1) } else { (Codec::None, 0) };
-        let create = CreateOptions { chunk_bytes: settings.chunk_bytes, codec, level };
+        let level = i8::from(settings.codec == Codec::Zstd);
+        let create = CreateOptions { chunk_bytes: settings.chunk_bytes, codec: settings.codec, level };
         Engine::create(&parts, Path::new(STORE), &create).unwrap();
         let mut world = Self {
             settings: *settings,
