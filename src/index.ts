@@ -26,6 +26,7 @@ export type {
   VirtualMachine,
   VirtualMachineDisk,
 } from './store/handles.js';
+export type { MachineStatistics, PointStatistics, StoreStatistics, StoreTotals } from './store/statistics.js';
 export type {
   CaptureOptions,
   CollectOptions,
@@ -37,6 +38,7 @@ export type {
   OpenStoreOptions,
   ReadOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './store/requests.js';

@@ -17,6 +17,7 @@ import type {
   DiskReference,
   Engine,
   RestoreReport,
+  Statistics,
   VerifyReport,
 } from '../native/engine.js';
 import type { Clock } from '../store/clock.js';
@@ -171,6 +172,14 @@ export class Coordinator {
     return this.#gate.run('shared', control.signal, async () => {
       const report = await this.#parts.engine.verify({ readData }, control);
       return { report, catalogProblems: await this.#parts.catalog.check() };
+    });
+  }
+
+  /** Counts what points take, told apart by these machines. */
+  async statistics(machines: readonly MachineRecord[], control: Control): Promise<Statistics> {
+    return this.#gate.run('shared', control.signal, () => {
+      const points = machines.map((machine) => this.view.pointsOf(machine.id).map(({ id }) => id));
+      return this.#parts.engine.statistics(points, control);
     });
   }
 

@@ -36,6 +36,7 @@ import type {
   OpenStoreOptions,
   ReadOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
@@ -231,4 +232,11 @@ export function verifyPlan(options: VerifyOptions): { readData: boolean; control
 export function collectPlan(options: CollectOptions): { dryRun: boolean; control: Control } {
   const given = members('options', options, ['dryRun', ...longCall]);
   return { dryRun: truth('dryRun', given['dryRun'], false), control: control(options) };
+}
+
+/** Checks the options of `statistics`. */
+export function statisticsPlan(options: StatisticsOptions): { machine: string | null; control: Control } {
+  const given = members('options', options, ['machine', ...longCall]);
+  const { machine } = given;
+  return { machine: machine === undefined ? null : text('machine', machine), control: control(options) };
 }

@@ -128,3 +128,9 @@ export interface CollectOptions extends LongCallOptions {
   /** Only tell what would be given back. Default false. */
   readonly dryRun?: boolean | undefined;
 }
+
+/** Options of `statistics`. */
+export interface StatisticsOptions extends LongCallOptions {
+  /** Name of the machine to tell of. Default: all. */
+  readonly machine?: string | undefined;
+}

@@ -20,6 +20,7 @@ import {
   machinePlan,
   readPlan,
   restorePlan,
+  statisticsPlan,
   verifyPlan,
 } from './plans.js';
 import { presentFinding, presentMachine, presentPoint, presentWork } from './present.js';
@@ -31,10 +32,12 @@ import type {
   DiffOptions,
   ReadOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
 import { RunningCalls } from './running-calls.js';
+import { presentStatistics, type StoreStatistics } from './statistics.js';
 
 /** What an open store stands on; it closes engine and catalog when it is closed. */
 export interface StoreParts {
@@ -182,6 +185,16 @@ export class OpenStore implements Store {
         work,
         ...usage,
       };
+    });
+  }
+
+  statistics(options: StatisticsOptions = {}): Promise<StoreStatistics> {
+    return this.#calls.run(async () => {
+      const { machine, control } = statisticsPlan(options);
+      const asked = this.#view.machines();
+      const shown = new Set(machine === null ? asked : [findMachine(this.#view, machine)]);
+      const all = await this.#coordinator.statistics(asked, control);
+      return presentStatistics(this.#view, asked, shown, all, await this.#parts.engine.usage());
     });
   }
 

@@ -96,6 +96,11 @@ export const engineRows: readonly ImportRow[] = [
   { unit: 'points', may: ['io', 'format', 'block_map'], why: 'manifests: the commit of a point' },
   { unit: 'verify', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'reads everything, changes nothing' },
   { unit: 'collect', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'what nobody reaches goes' },
+  {
+    unit: 'statistics',
+    may: ['format', 'block_map', 'chunk_store'],
+    why: 'what points and machines take; changes nothing',
+  },
   { unit: 'write_log', may: ['io', 'format'], why: 'records in order; knows no chunks' },
   { unit: 'cut', may: ['write_log'], why: 'one position of the log' },
   {
@@ -132,6 +137,7 @@ export const engineRows: readonly ImportRow[] = [
       'points',
       'verify',
       'collect',
+      'statistics',
       'write_log',
       'cut',
       'disk',

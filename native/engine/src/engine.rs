@@ -14,6 +14,9 @@
 //! `scan` holds a lease until its value is published or dropped; `collect` refuses to run while there is one, and
 //! holds everyone else back while it runs (`gate`).
 
+mod statistics;
+mod usage;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -53,6 +56,8 @@ pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::SourceRequest;
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
+pub use statistics::{MachineStatistics, PointStatistics, Statistics};
+pub use usage::Usage;
 
 /// The home region's directory in a store.
 pub const HOME: &str = "home";
@@ -231,23 +236,6 @@ impl Drop for Collecting<'_> {
     fn drop(&mut self) {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
     }
-}
-
-/// What a store takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Packs.
-    pub pack_count: u64,
-    /// Their bytes.
-    pub pack_bytes: u64,
-    /// Bytes of the index.
-    pub index_bytes: u64,
-    /// Bytes of the manifests.
-    pub manifest_bytes: u64,
-    /// Frames: chunks and nodes.
-    pub frame_count: u64,
-    /// Bytes free on the file system.
-    pub available_bytes: u64,
 }
 
 /// An open store.
@@ -573,22 +561,6 @@ impl Engine {
     #[must_use]
     pub fn borrow_reserve(&self) -> Loan {
         self.reserve.borrow()
-    }
-
-    /// What the store takes.
-    ///
-    /// # Errors
-    /// What asking the file system gives.
-    pub fn usage(&self) -> Result<Usage> {
-        let packs = self.store.packs().all();
-        Ok(Usage {
-            pack_count: packs.len() as u64,
-            pack_bytes: packs.iter().map(|(_, pack)| pack.bytes).sum(),
-            index_bytes: self.store.index().bytes(),
-            manifest_bytes: self.points.bytes(),
-            frame_count: self.store.index().entry_count(),
-            available_bytes: self.parts.io.available_bytes(&self.directory)?,
-        })
     }
 
     fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
