@@ -317,6 +317,7 @@ impl Engine {
         let lock = if options.read_only { None } else { Some(take_lock(io.as_ref(), directory)?) };
         let home = directory.join(HOME);
         if !options.read_only {
+            make_lost_directories(io.as_ref(), &home)?;
             remove_temporaries(io.as_ref(), directory)?;
             for path in region_directories(&home).filter(|path| !path.ends_with(QUARANTINE)) {
                 remove_temporaries(io.as_ref(), &path)?;
@@ -658,6 +659,18 @@ fn region_directories(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     ChunkStore::DIRECTORIES.into_iter().chain([MANIFESTS, QUARANTINE]).map(move |name| home.join(name))
 }
 
+/// Makes those directories anew that hold nothing anybody needs: of the index, and the quarantine. The next sync of the
+/// region makes them durable.
+fn make_lost_directories(io: &dyn Io, home: &Path) -> Result<()> {
+    for name in [ChunkStore::CACHE_DIRECTORY, QUARANTINE] {
+        match io.create_directory(&home.join(name)) {
+            Err(error) if !error.is_already_exists() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Makes the directory and its parents, durably, or checks that it holds nothing but what a cut-off `create` left.
 fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
     let exists = |what: &str| {
@@ -693,7 +706,7 @@ fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)
         {
             Ok((_, size)) if size > 2 * BLOCK_BYTES as u64 => 2 * BLOCK_BYTES + 1,
             Ok((length, _)) => length,
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => {
                 let message = format!("there is no store at {}", directory.display());
                 return Err(Error::new(Code::StoreNotFound, message).with("path", directory));
             }
