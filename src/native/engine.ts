@@ -11,7 +11,7 @@
 
 /** A running call as its caller sees it: progress is polled, cancelling is a request. */
 export interface Operation {
-  /** How far the call is. `totalBytes` may grow while it runs. */
+  /** How far the call is. `totalBytes` may grow while it runs, and become less where a disk turns out to have holes. */
   readonly doneBytes: number;
   readonly totalBytes: number;
 }

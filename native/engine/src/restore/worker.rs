@@ -112,7 +112,7 @@ impl Job<'_> {
             if !self.target.is_new() {
                 return Ok(Some(Assembled { span, entries, bytes: Vec::new() }));
             }
-            self.add_done(span); // a new file reads as zero by itself
+            self.control.remove_total(self.bytes_in(span)); // a new file reads as zero by itself
         };
         reader.read(&entries, span * SPAN_CHUNKS, self.geometry.chunks_in_span(span))?;
         Ok(Some(Assembled { span, entries, bytes: std::mem::take(&mut reader.bytes) }))
@@ -140,13 +140,13 @@ impl Job<'_> {
                 bytes_written += range.end - range.start;
             }
         }
-        self.add_done(assembled.span);
+        self.control.add_done(self.bytes_in(assembled.span));
         Ok(bytes_written)
     }
 
-    fn add_done(&self, span: u64) {
+    fn bytes_in(&self, span: u64) -> u64 {
         let range = self.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
-        self.control.add_done(range.end - range.start);
+        range.end - range.start
     }
 
     fn write_zeros(&self, start: u64, end: u64) -> Result<()> {
