@@ -15,7 +15,7 @@ export interface PointStatistics {
   readonly logicalBytes: number;
   /** What of that is data: neither hole nor a chunk of one value. */
   readonly dataBytes: number;
-  /** What its capture added to the packs. */
+  /** The frames that its capture added to the packs, their trailer entries left out. */
   readonly addedBytes: number;
   /** Plain bytes of the chunks that only this point needs. */
   readonly uniqueBytes: number;
