@@ -18,6 +18,7 @@ import type {
 } from './generated/binding.cjs';
 import type {
   CollectReport,
+  CollectRequest,
   Control,
   CreateRequest,
   DiffCursor,
@@ -156,9 +157,9 @@ class BoundEngine implements Engine {
     );
   }
 
-  async collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport> {
+  async collect({ dryRun, bytesPerSecond }: CollectRequest, control?: Control): Promise<CollectReport> {
     return follow(control, new addon.NativeOperation(), (operation) =>
-      this.#native.collect(options.dryRun, operation).then(unwrap),
+      this.#native.collect(dryRun, bytesPerSecond ?? 0, operation).then(unwrap),
     );
   }
 

@@ -151,6 +151,13 @@ export interface VerifyReport {
   readonly bytesRead: number;
 }
 
+export interface CollectRequest {
+  /** Change nothing, only tell. */
+  readonly dryRun: boolean;
+  /** Bytes a second that live data is moved with at most; null: no limit. */
+  readonly bytesPerSecond: number | null;
+}
+
 export interface CollectReport {
   readonly dryRun: boolean;
   readonly packsRemoved: number;
@@ -243,7 +250,7 @@ export interface Engine {
   ): Promise<DiffCursor>;
   restore(request: RestoreRequest, control?: Control): Promise<RestoreReport>;
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
-  collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport>;
+  collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
   /** Counts what the points need, told apart by machines, of which each is given by the ids of its points. */
   statistics(machines: readonly (readonly string[])[], control?: Control): Promise<Statistics>;

@@ -152,8 +152,8 @@ export class OpenStore implements Store {
 
   collect(options: CollectOptions = {}): Promise<CollectReport> {
     return this.#calls.run(async () => {
-      const { dryRun, control } = collectPlan(options);
-      return this.#coordinator.collect(dryRun, control);
+      const { request, control } = collectPlan(options);
+      return this.#coordinator.collect(request, control);
     });
   }
 
@@ -209,7 +209,7 @@ export class OpenStore implements Store {
 
   async #close(): Promise<void> {
     this.#calls.shut();
-    // Diffs that are between two steps hold the gate and run no call: a waiting collect would wait for them forever.
+    // Diffs that are between two steps run no call, and hold the engine and with it the lock.
     for (const diff of this.#openDiffs) diff.endWhenIdle();
     await this.#calls.drained();
     try {

@@ -34,7 +34,8 @@ export type Action =
     }
   | { readonly do: 'restore'; readonly point: number; readonly disk: number; readonly overwrite: boolean }
   | { readonly do: 'delete'; readonly point: number }
-  | { readonly do: 'collect' | 'verify' | 'reopen' };
+  /** `collectBeside` runs beside the steps after it, until the next collection, reopening or end. */
+  | { readonly do: 'collect' | 'collectBeside' | 'verify' | 'reopen' };
 
 /** A history: how large the disks are to begin with, and what happens to them. */
 export interface History {
@@ -109,7 +110,7 @@ export function diskHistories(fc: typeof FastCheck, options: HistoryOptions = {}
       arbitrary: fc.record({ do: fc.constant('restore'), point: choice, disk: choice, overwrite: fc.boolean() }),
     },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('delete'), point: choice }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('collect', 'verify', 'reopen') }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('collect', 'collectBeside', 'verify', 'reopen') }) },
   );
   return fc.record({
     disks: fc.array(size, { minLength: 1, maxLength: disksMax }),

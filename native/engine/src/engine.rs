@@ -9,24 +9,26 @@
 //! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segment; index list |
 //! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
 //! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
-//! | `collect` | rewritten packs; index without what goes; then the old packs' names are gone |
+//! | `collect`, each step | new packs; index with them; `condemned` names the old packs; the old packs' names are gone |
+//! | `collect`, at its end | index without what is gone; `condemned` is gone |
 //!
-//! `scan` holds a lease until its value is published or dropped; `collect` refuses to run while there is one, and
-//! holds everyone else back while it runs (`gate`).
+//! `scan` holds a lease until its value is published or dropped, readers hold one while they read: `collect` runs beside
+//! all of them (`collect/leases.rs`).
 
 mod statistics;
 mod usage;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::block_map::{DiskVersion, MapReader};
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
-use crate::chunk_store::{ChunkStore, Parameters};
+use crate::chunk_store::{Anomaly, ChunkStore, Parameters};
 use crate::clock::Clock;
-use crate::collect::Collector;
+use crate::collect::{Lease, Leases, Purpose};
 use crate::control::Control;
 use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
@@ -46,8 +48,12 @@ use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
 
+mod collecting;
+
+pub use collecting::Collecting;
+
 // The words of this file's calls, so that its callers need not know the stages.
-pub use crate::collect::Report as CollectReport;
+pub use crate::collect::{Options as CollectOptions, Progress as CollectProgress, Report as CollectReport};
 pub use crate::diff::{Extent, ExtentKind};
 pub use crate::format::config::Config;
 pub use crate::format::manifest::{Manifest, ManifestDisk};
@@ -150,6 +156,7 @@ pub struct ScannedDisk {
 /// A finished scan, durable but for the manifest. Publishing or dropping it ends its lease.
 pub struct PreparedPoint {
     engine: Arc<Engine>,
+    _lease: Lease,
     disks: Vec<ScannedDisk>,
     started_ms: u64,
     ended_ms: u64,
@@ -203,41 +210,6 @@ impl PreparedPoint {
     }
 }
 
-impl Drop for PreparedPoint {
-    fn drop(&mut self) {
-        self.engine.end_lease();
-    }
-}
-
-/// Leases of scans, and whether the collector runs.
-#[derive(Default)]
-struct Leases {
-    count: usize,
-    collecting: bool,
-}
-
-/// The collector's hold on the leases: none begins while it lives.
-struct Collecting<'a> {
-    leases: &'a Mutex<Leases>,
-}
-
-impl<'a> Collecting<'a> {
-    fn begin(leases: &'a Mutex<Leases>) -> Result<Self> {
-        let mut held = leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.collecting || held.count > 0 {
-            return Err(Error::new(Code::StoreBusy, "a capture or another collection is running"));
-        }
-        held.collecting = true;
-        Ok(Self { leases })
-    }
-}
-
-impl Drop for Collecting<'_> {
-    fn drop(&mut self) {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
-    }
-}
-
 /// An open store.
 pub struct Engine {
     parts: Parts,
@@ -250,8 +222,8 @@ pub struct Engine {
     reserve: Arc<Reserve>,
     damaged_manifests: Vec<DamagedManifest>,
     config_damage: Option<Defect>,
-    gate: RwLock<()>,
-    leases: Mutex<Leases>,
+    leases: Arc<Leases>,
+    collecting: Arc<AtomicBool>,
     _lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -319,6 +291,7 @@ impl Engine {
         if !options.read_only {
             make_lost_directories(io.as_ref(), &home)?;
             remove_temporaries(io.as_ref(), directory)?;
+            remove_temporaries(io.as_ref(), &home)?;
             for path in region_directories(&home).filter(|path| !path.ends_with(QUARANTINE)) {
                 remove_temporaries(io.as_ref(), &path)?;
             }
@@ -344,6 +317,7 @@ impl Engine {
         let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);
         if !options.read_only {
             store.index().remove_retired()?;
+            store.finish_retiring()?;
         }
         let (points, damaged_manifests) =
             Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes, options.read_only)?;
@@ -358,8 +332,8 @@ impl Engine {
             reserve,
             damaged_manifests,
             config_damage,
-            gate: RwLock::new(()),
-            leases: Mutex::default(),
+            leases: Arc::default(),
+            collecting: Arc::default(),
             _lock: lock,
         }))
     }
@@ -381,13 +355,7 @@ impl Engine {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.config_damage.iter().map(config_finding).collect();
         findings.extend(self.damaged_manifests.iter().map(manifest_finding));
-        findings.extend(self.store.anomalies().into_iter().map(|anomaly| Finding {
-            file: format!("{HOME}/{}", anomaly.file),
-            place: None,
-            code: anomaly.code,
-            message: anomaly.message,
-            hits: Vec::new(),
-        }));
+        findings.extend(self.store.anomalies().into_iter().map(anomaly_finding));
         findings
     }
 
@@ -400,27 +368,31 @@ impl Engine {
     /// Scans all disks as one and makes everything but the manifest durable.
     ///
     /// # Errors
-    /// `SOURCE_*`, `STORE_READ_ONLY`, `STORE_BUSY`, `ARGUMENT_INVALID`, `CANCELLED`, what reading and writing give. The store is then
+    /// `SOURCE_*`, `STORE_READ_ONLY`, `ARGUMENT_INVALID`, `CANCELLED`, what reading and writing give. The store is then
     /// as it was.
     pub fn scan(self: &Arc<Self>, disks: &[ScanDisk], control: &Control) -> Result<PreparedPoint> {
         self.check_writable()?;
         check_disks(disks)?;
-        self.begin_lease()?;
-        // From here on the lease ends when `prepared` is dropped, whatever happens.
+        let (parents, lease) = self.leases.open(Purpose::Write, || {
+            let parent = |disk: &ScanDisk| match disk.parent {
+                Some(point_id) => self.points.disk(&point_id, &disk.disk_id).map(Some),
+                None => Ok(None),
+            };
+            let parents = disks.iter().map(parent).collect::<Result<Vec<_>>>()?;
+            let roots = parents.iter().flatten().map(|version| version.root).collect();
+            Ok((parents, roots))
+        })?;
+        // The lease ends when `prepared` is dropped, whatever happens.
         let mut prepared = PreparedPoint {
             engine: Arc::clone(self),
+            _lease: lease,
             disks: Vec::with_capacity(disks.len()),
             started_ms: milliseconds(self.parts.clock.now_ns()),
             ended_ms: 0,
         };
-        let mut requests = Vec::with_capacity(disks.len());
-        for disk in disks {
-            let parent = match disk.parent {
-                Some(point_id) => Some(self.points.disk(&point_id, &disk.disk_id)?),
-                None => None,
-            };
-            requests.push(ScanRequest { source: disk.source.clone(), parent });
-        }
+        let requests = disks.iter().zip(parents);
+        let requests: Vec<ScanRequest> =
+            requests.map(|(disk, parent)| ScanRequest { source: disk.source.clone(), parent }).collect();
         let scanner = Scanner {
             io: &self.parts.io,
             clock: self.parts.clock.as_ref(),
@@ -461,8 +433,7 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `ARGUMENT_INVALID` past the end or over the limit, missing or damaged content.
     pub fn read(&self, disk: &DiskReference, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        let version = self.version(disk)?;
+        let (version, _pin) = self.pinned(disk)?;
         if length > READ_BYTES_MAX || offset.checked_add(length).is_none_or(|end| end > version.size) {
             let message = format!(
                 "{length} bytes at {offset} asked for; the disk is {} bytes long, and one call reads {READ_BYTES_MAX} at most",
@@ -483,9 +454,10 @@ impl Engine {
             let message = format!("a granularity is a power of two from 512 to {chunk_bytes} bytes");
             return Err(Error::new(Code::ArgumentInvalid, message));
         }
-        let (before, after) = (self.version(before)?, self.version(after)?);
+        let (before, before_pin) = self.pinned(before)?;
+        let (after, after_pin) = self.pinned(after)?;
         let cursor = DiffCursor::new(Arc::clone(&self.maps), before, after, granularity);
-        Ok(Diff { size_before: before.size, size_after: after.size, cursor })
+        Ok(Diff { size_before: before.size, size_after: after.size, cursor, _pins: [before_pin, after_pin] })
     }
 
     /// The next extents of a diff; none at the end.
@@ -493,7 +465,6 @@ impl Engine {
     /// # Errors
     /// As [`DiffCursor::next_page`].
     pub fn diff_page(&self, diff: &mut Diff, extent_count_max: usize, control: &Control) -> Result<Vec<Extent>> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         diff.cursor.next_page(extent_count_max, control)
     }
 
@@ -502,14 +473,14 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `TARGET_*`, `CANCELLED`, missing or damaged content, what writing gives.
     pub fn restore(&self, disk: &DiskReference, target: &TargetRequest, control: &Control) -> Result<Restored> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let (version, _pin) = self.pinned(disk)?;
         let restorer = Restorer {
             io: &self.parts.io,
             random: self.parts.random.as_ref(),
             maps: &self.maps,
             thread_count: self.options.thread_count,
         };
-        restorer.restore(self.version(disk)?, target, control)
+        restorer.restore(version, target, control)
     }
 
     /// Checks the whole store as it is on the disk now.
@@ -517,10 +488,10 @@ impl Engine {
     /// # Errors
     /// `CANCELLED`, what reading gives. Damage is no error but a finding.
     pub fn verify(&self, read_data: bool, control: &Control) -> Result<VerifyReport> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let (_, config_damage) = read_config(self.parts.io.as_ref(), &self.directory)?;
         let (mut report, damaged) = self.verify_region(read_data, control)?;
-        let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding));
+        let condemned = self.store.condemned_damage()?.map(anomaly_finding);
+        let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding)).chain(condemned);
         report.findings.splice(0..0, top.collect::<Vec<_>>());
         for finding in &mut report.findings {
             self.add_manifest_hits(finding);
@@ -536,7 +507,14 @@ impl Engine {
             attempts += 1;
             let (sound, damaged) = self.points.read_all()?;
             self.store.catch_up()?; // after the manifests, so that what they name is there
-            let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
+            // What was deleted since is not looked at; the others are pinned.
+            let (manifests, _pin) = self.leases.open(Purpose::Read, || {
+                let is_there =
+                    |manifest: &Arc<Manifest>| self.read_only() || self.points.get(&manifest.point_id).is_ok();
+                let manifests: Vec<Arc<Manifest>> = sound.into_values().filter(is_there).collect();
+                let roots = manifests.iter().flat_map(|manifest| manifest.disks.iter().map(|disk| disk.root)).collect();
+                Ok((manifests, roots))
+            })?;
             let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
             let report = verifier.run(read_data, control)?;
             if report.findings.is_empty() || attempts == VERIFY_ATTEMPTS_MAX || !self.store.catch_up()? {
@@ -545,42 +523,18 @@ impl Engine {
         }
     }
 
-    /// Removes what no point reaches. Waits for running reads and restores; refuses to run beside a scan.
-    ///
-    /// # Errors
-    /// `STORE_BUSY`, `STORE_READ_ONLY`, `CANCELLED`; `MANIFEST_DAMAGED`, `NODE_DAMAGED` or `NODE_MISSING` before anything is removed.
-    pub fn collect(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
-        if !dry_run {
-            self.check_writable()?;
-        }
-        let _collecting = Collecting::begin(&self.leases)?;
-        let _loan = (!dry_run).then(|| self.borrow_reserve());
-        self.collect_alone(dry_run, control)
-    }
-
     /// Puts the reserve at the disposal of whoever frees space, if space is short, until the loan is dropped.
     #[must_use]
     pub fn borrow_reserve(&self) -> Loan {
         self.reserve.borrow()
     }
 
-    fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let (sound, damaged) = self.points.read_all()?;
-        if let Some(damaged) = damaged.first() {
-            // What this point reaches is unknown, so nothing may go.
-            let message = format!("{HOME}/{}: {}; nothing was collected", damaged.file, damaged.defect);
-            return Err(Error::new(Code::ManifestDamaged, message).with("point", damaged.point_id.to_string()));
-        }
-        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
-        let collector = Collector { maps: &self.maps, manifests: &manifests };
-        match collector.run(dry_run, control) {
-            Err(error) if error.code() == Code::NoSpace => {
-                let _loan = self.reserve.borrow_at_once();
-                collector.run_on_full_disk(error, control)
-            }
-            collected => collected,
-        }
+    /// A disk of a point, held until the lease is dropped, whatever becomes of the point.
+    fn pinned(&self, disk: &DiskReference) -> Result<(DiskVersion, Lease)> {
+        self.leases.open(Purpose::Read, || {
+            let version = self.version(disk)?;
+            Ok((version, vec![version.root]))
+        })
     }
 
     fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {
@@ -603,19 +557,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn begin_lease(&self) -> Result<()> {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if leases.collecting {
-            return Err(Error::new(Code::StoreBusy, "the store is being collected"));
-        }
-        leases.count += 1;
-        Ok(())
-    }
-
-    fn end_lease(&self) {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).count -= 1;
-    }
 }
 
 /// A diff under way.
@@ -625,6 +566,7 @@ pub struct Diff {
     /// Size of the newer version.
     pub size_after: u64,
     cursor: DiffCursor,
+    _pins: [Lease; 2],
 }
 
 fn check_create_options(options: &CreateOptions) -> Result<()> {
@@ -754,6 +696,11 @@ fn remove_temporaries(io: &dyn Io, directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn anomaly_finding(anomaly: Anomaly) -> Finding {
+    let file = format!("{HOME}/{}", anomaly.file);
+    Finding { file, place: None, code: anomaly.code, message: anomaly.message, hits: Vec::new() }
 }
 
 fn config_finding(defect: &Defect) -> Finding {

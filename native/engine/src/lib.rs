@@ -33,6 +33,7 @@ pub mod restore;
 pub mod collect;
 pub mod points;
 pub mod statistics;
+pub mod throttle;
 pub mod verify;
 
 // The top.

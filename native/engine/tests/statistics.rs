@@ -307,3 +307,38 @@ fn what_cannot_be_known_is_not_guessed() {
         assert_eq!(engine.statistics(&machine_of, MACHINES, &Control::default()).unwrap_err().code(), code);
     }
 }
+
+#[test]
+fn beside_captures_deletions_and_collections_nothing_is_missed() {
+    let (memory, mut machine_of) = history(5, 40);
+    let engine = Engine::open(memory_parts(&memory, 90), Path::new(STORE), OPEN).unwrap();
+    let reader = Engine::open(memory_parts(&memory, 91), Path::new(STORE), READ_ONLY).unwrap();
+    let asked = machine_of.clone();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let count = |engine: &Engine| {
+        while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+            let counted = engine.statistics(&asked, MACHINES, &Control::default()).unwrap();
+            assert_eq!(counted.missing_count, 0);
+        }
+    };
+    std::thread::scope(|scope| {
+        let counting = [scope.spawn(|| count(&engine)), scope.spawn(|| count(&reader))];
+        for round in 0..sized(20, 200) {
+            let mut image = memory.read_file(image_path(0)).unwrap();
+            let length = image.len().min(CHUNK);
+            image[..length].copy_from_slice(&random_bytes(round, length));
+            memory.install_file(image_path(0), &image).unwrap();
+            capture(&engine, uid(5_000 + round), &[0], None).unwrap();
+            let oldest = machine_of.keys().min().copied().unwrap();
+            engine.remove_point(&oldest).unwrap();
+            machine_of.remove(&oldest);
+            machine_of.insert(uid(5_000 + round), 0);
+            engine.collect(false, &Control::default()).unwrap();
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        for counting in counting {
+            counting.join().unwrap();
+        }
+    });
+    statistics(&memory, &machine_of);
+}

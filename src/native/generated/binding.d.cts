@@ -81,12 +81,12 @@ export declare class NativeEngine {
    */
   verify(readData: boolean, operation: NativeOperation): Promise<VerifyRecord | Failure>
   /**
-   * Collects garbage.
+   * Collects garbage; `bytes_per_second` 0 knows no limit.
    *
    * # Errors
    * No thread could be started.
    */
-  collect(dryRun: boolean, operation: NativeOperation): Promise<CollectRecord | Failure>
+  collect(dryRun: boolean, bytesPerSecond: number, operation: NativeOperation): Promise<CollectRecord | Failure>
   /**
    * Borrows the reserve of space.
    *

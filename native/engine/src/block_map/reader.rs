@@ -143,6 +143,18 @@ impl MapReader {
         Ok(Span { index: span, entries: SpanEntries::Uniform(entry) })
     }
 
+    /// The id of one chunk; `None` for holes and fills.
+    ///
+    /// # Errors
+    /// As [`MapReader::node`].
+    pub fn chunk_id(&self, version: &DiskVersion, chunk: u64) -> Result<Option<ContentId>> {
+        let entries = self.span(version, chunk / SPAN_CHUNKS)?.entries;
+        Ok(match entries.entry((chunk % SPAN_CHUNKS) as usize) {
+            Entry::Id(id) => Some(id),
+            Entry::Hole | Entry::Fill(_) => None,
+        })
+    }
+
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }

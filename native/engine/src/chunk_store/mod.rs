@@ -8,6 +8,7 @@
 //! What it must not import: `block_map`, `scan`, the engine's top.
 
 pub mod codec;
+pub mod condemned;
 pub mod identity;
 pub mod index;
 pub mod pack_reader;

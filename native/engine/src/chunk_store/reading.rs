@@ -109,10 +109,15 @@ impl ChunkStore {
         choose: fn(Vec<Location>) -> Vec<Location>,
     ) -> Result<Vec<u8>> {
         loop {
-            let followed = self.followed();
+            let (followed, removed_before) = (self.followed(), self.packs().removed_count());
             let locations = choose(self.locate(id)?);
             match self.get_from(kind, id, &locations, batch) {
-                Err(error) if error.kind() == Kind::FixData && self.follow(followed)? => {}
+                Err(error) if error.kind() == Kind::FixData => {
+                    // When a pack went meanwhile, what was in it lies elsewhere; each round needs another one to go.
+                    if !self.follow(followed)? && self.packs().removed_count() == removed_before {
+                        return Err(error);
+                    }
+                }
                 read => return read,
             }
         }

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::condemned::{Condemned, read_condemned};
 use super::identity::Identity;
 use super::index::{Index, IndexDamage, Location, Lookup, Segment};
 use super::pack_reader::{PackReader, expected_header};
@@ -17,6 +18,10 @@ use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io};
 use crate::random::Random;
 use crate::units::{ContentId, Uid};
+
+mod retiring;
+
+use retiring::condemned_anomaly;
 
 /// The directory of packs, below the region's.
 pub(super) const PACKS: &str = "packs";
@@ -64,6 +69,7 @@ pub struct ChunkStore {
     parameters: Parameters,
     pub(super) packs: PackSet,
     pub(super) index: Index,
+    condemned: RwLock<Arc<Condemned>>,
     pub(super) commit: Mutex<()>,
     pub(super) followed: AtomicU64, // how often something new of another process was taken in
     fenced: AtomicBool,
@@ -83,8 +89,13 @@ impl ChunkStore {
     /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
     pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
         let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
+        let condemned = read_condemned(io.as_ref(), &directory, parameters.store_id)?;
+        let gone: HashSet<(Uid, PackKind)> =
+            condemned.as_ref().ok().into_iter().flatten().flat_map(|found| found.packs.iter().copied()).collect();
         for pack in listed_packs(io.as_ref(), packs.directory())? {
-            packs.add(pack);
+            if !gone.contains(&(pack.id, pack.kind)) {
+                packs.add(pack);
+            }
         }
         let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
         let store = Self {
@@ -94,6 +105,7 @@ impl ChunkStore {
             parameters,
             packs,
             index,
+            condemned: RwLock::default(),
             commit: Mutex::new(()),
             followed: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
@@ -101,6 +113,9 @@ impl ChunkStore {
         };
         for damage in damage {
             store.report_index(&damage);
+        }
+        if let Err(defect) = condemned {
+            store.report(condemned_anomaly(defect));
         }
         store.cover_packs()?;
         Ok(store)
@@ -183,41 +198,36 @@ impl ChunkStore {
         })
     }
 
-    /// Whether the store holds this content, as far as the index knows. A delta whose base is nowhere to be found holds
-    /// nothing.
+    /// Whether the store holds this content, so that a writer may count on it: in a frame that is not condemned, and,
+    /// where that is a delta, with a base that is neither. The writer holds a lease since before it asked (I-16).
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
         for location in self.locate(id)? {
-            match &location.base {
-                Some(base) if !self.has_full_frame(base)? => {}
-                _ => return Ok(true),
+            let counts = self.counts(&location);
+            if counts && (location.codec != Codec::ZstdDelta || self.may_be_base(&location.base)?) {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// A chunk that others may stand on and that is the given one, or is what the given one stands on itself: deltas are
-    /// one deep. `None` when there is no full frame of either.
+    /// A chunk that a writer may build on and that is the given one, or is what the given one stands on itself: deltas
+    /// are one deep. `None` when there is no full frame of either.
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn base_near(&self, id: &ContentId) -> Result<Option<ContentId>> {
-        let locations = self.locate(id)?;
-        if locations.iter().any(|location| location.codec != Codec::ZstdDelta) {
+        if !self.locate_base(id)?.is_empty() {
             return Ok(Some(*id));
         }
-        for base in locations.iter().filter_map(|location| location.base) {
-            if self.has_full_frame(&base)? {
+        for base in self.locate(id)?.iter().filter_map(|location| location.base) {
+            if !self.locate_base(&base)?.is_empty() {
                 return Ok(Some(base));
             }
         }
         Ok(None)
-    }
-
-    fn has_full_frame(&self, id: &ContentId) -> Result<bool> {
-        Ok(self.locate(id)?.iter().any(|location| location.codec != Codec::ZstdDelta))
     }
 
     /// Where this content lies; empty when nobody knows.
@@ -226,10 +236,14 @@ impl ChunkStore {
     /// What reading the index gives.
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
         loop {
+            let removed_before = self.packs.removed_count();
             match self.index.lookup(id)? {
                 Lookup::Found(mut locations) => {
+                    // The index may name packs that are gone. If they went since it was asked, it knows better now.
                     locations.retain(|location| self.packs.get(location.pack).is_some());
-                    return Ok(locations);
+                    if !locations.is_empty() || self.packs.removed_count() == removed_before {
+                        return Ok(locations);
+                    }
                 }
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,21 +263,13 @@ impl ChunkStore {
         self.index.reread(&self.packs)
     }
 
-    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone.
+    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone. Returns by how
+    /// many bytes the index grew.
     ///
     /// # Errors
     /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
-    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<()> {
-        self.commit_packs(sealed, None).map(drop)
-    }
-
-    /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
-    /// Returns them: their files are the caller's to remove, now that nothing durable names them.
-    ///
-    /// # Errors
-    /// What reading and writing the index give. All packs are then as before.
-    pub fn replace_packs(&self, added: &[SealedPack], retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
-        self.commit_packs(added, Some(retired))
+    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<i64> {
+        self.commit_packs(sealed, None)
     }
 
     /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
@@ -271,28 +277,6 @@ impl ChunkStore {
         for sealed in sealed {
             let _ = self.io.remove_file(&self.packs.path(&sealed.pack));
         }
-    }
-
-    /// Gives up packs that hold nothing anybody needs, without writing a byte: forgets them, then removes their files. The
-    /// index goes on to name them until it is written the next time; what it says of a pack that is not there is not heard
-    /// ([`ChunkStore::locate`], and every opening). For a disk that is too full for a new index.
-    ///
-    /// # Errors
-    /// What removing gives. Packs not yet removed are then found by the next opening.
-    pub fn drop_packs(&self, dead: &[PackHandle]) -> Result<()> {
-        if dead.is_empty() {
-            return Ok(());
-        }
-        let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guarded(|| {
-            for pack in dead.iter().filter_map(|handle| self.packs.remove(*handle)) {
-                match self.io.remove_file(&self.packs.path(&pack)) {
-                    Err(error) if !error.is_not_found() => return Err(error),
-                    _ => {}
-                }
-            }
-            self.io.sync_directory(self.packs.directory())
-        })
     }
 
     /// The frames of a pack: by its trailer, or salvaged when that is damaged.
@@ -341,9 +325,10 @@ impl ChunkStore {
         expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
     }
 
-    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
+    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<i64> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.guarded(|| {
+            let bytes_before = self.index.bytes();
             let added: Vec<(PackHandle, &[PackEntry])> =
                 added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
             if let Err(error) = self.commit_index(&added, retired) {
@@ -352,7 +337,7 @@ impl ChunkStore {
                 }
                 return Err(error);
             }
-            Ok(retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect())
+            Ok(self.index.bytes().cast_signed() - bytes_before.cast_signed())
         })
     }
 
@@ -424,7 +409,8 @@ impl ChunkStore {
         });
     }
 
-    fn report(&self, anomaly: Anomaly) {
+    /// Notes something wrong that a stage found and went around.
+    pub fn report(&self, anomaly: Anomaly) {
         let mut anomalies = self.anomalies.lock().unwrap_or_else(PoisonError::into_inner);
         if !anomalies.contains(&anomaly) {
             anomalies.push(anomaly);

@@ -38,6 +38,27 @@ impl EncodedFrame {
         Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
     }
 
+    /// Makes a frame of a chunk that is a delta on `base`.
+    #[must_use]
+    pub fn delta(id: ContentId, plain_bytes: u32, base: ContentId, stored: &[u8]) -> Self {
+        let (kind, codec, base) = (PackKind::Chunks, Codec::ZstdDelta, Some(base));
+        let stored_bytes = stored.len() as u32;
+        let header =
+            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
+        let mut bytes = Vec::with_capacity(FrameHeader::header_bytes(codec) + stored.len());
+        header.encode_into(&mut bytes);
+        bytes.extend_from_slice(stored);
+        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
+    }
+
+    /// Appends the frame to a pack.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn append_to(&self, packs: &mut PackWriter) -> Result<()> {
+        packs.append(&self.bytes, self.entry)
+    }
+
     /// The content's id.
     #[must_use]
     pub const fn id(&self) -> &ContentId {
@@ -140,7 +161,7 @@ impl<'a> Writer<'a> {
         })?;
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        self.store.adopt(&sealed).inspect_err(|_| self.store.discard(&sealed))
+        self.store.adopt(&sealed).map(drop).inspect_err(|_| self.store.discard(&sealed))
     }
 }
 

@@ -147,6 +147,14 @@ impl Index {
         segments.flat_map(|segment| segment.packs()).chain(state.recent_packs.iter().copied()).collect()
     }
 
+    /// Whether a segment, or the table of recent frames, covers a pack that is gone.
+    #[must_use]
+    pub fn names_gone_packs(&self, packs: &PackSet) -> bool {
+        let state = self.read();
+        let gone = |pack: &PackHandle| packs.get(*pack).is_none();
+        state.segments.iter().any(|segment| segment.names_gone_packs(packs)) || state.recent_packs.iter().any(gone)
+    }
+
     /// Bytes of all segments in force.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -358,7 +366,7 @@ impl Index {
     ) -> Result<Merged<Option<ListedSegment>>> {
         let mut covered: Vec<PackHandle> = merged.iter().flat_map(|segment| segment.packs()).collect();
         covered.extend_from_slice(recent_packs);
-        covered.retain(|pack| retired.is_none_or(|retired| !retired.contains(pack)));
+        covered.retain(|pack| packs.get(*pack).is_some() && retired.is_none_or(|retired| !retired.contains(pack)));
         covered.sort_unstable();
         covered.dedup();
         if covered.is_empty() {

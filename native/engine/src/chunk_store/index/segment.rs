@@ -94,6 +94,11 @@ impl Segment {
         self.handles.iter().filter_map(|handle| *handle)
     }
 
+    /// Whether it covers a pack that is gone.
+    pub fn names_gone_packs(&self, packs: &PackSet) -> bool {
+        self.handles.iter().any(|handle| handle.is_none_or(|handle| packs.get(handle).is_none()))
+    }
+
     /// Appends where the id lies to `found`; packs that are gone don't count.
     ///
     /// # Errors
