@@ -27,6 +27,7 @@ export type {
   VirtualMachine,
   VirtualMachineDisk,
 } from './store/handles.js';
+export type { MachineStatistics, PointStatistics, StoreStatistics, StoreTotals } from './store/statistics.js';
 export type {
   CaptureOptions,
   CollectOptions,
@@ -39,6 +40,7 @@ export type {
   ReadOptions,
   RestoreDisksOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './store/requests.js';

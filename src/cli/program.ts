@@ -8,6 +8,7 @@ import { completionCommands } from './commands/completion.js';
 import { machineCommands } from './commands/machines.js';
 import { pointCommands } from './commands/points.js';
 import { restoreCommands } from './commands/restore.js';
+import { statsCommand } from './commands/stats.js';
 import { storeCommands } from './commands/store.js';
 import { completes } from './completion/kinds.js';
 import { UsageError } from './errors.js';
@@ -86,6 +87,7 @@ export function createProgram(invoke: Invoke, help: HelpOutput): Command {
 
   program.commandsGroup('Stores:');
   storeCommands(program, invoke);
+  statsCommand(program, invoke);
   program.commandsGroup('Virtual machines:');
   machineCommands(program, invoke);
   program.commandsGroup('Restore points:');

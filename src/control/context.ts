@@ -13,7 +13,7 @@ export interface TaskProgress {
   /** What is being done, in a few words: `capture web1`. */
   readonly task: string;
   readonly doneBytes: number;
-  /** May grow while the task runs; 0 while it is not known. */
+  /** May grow while the task runs, and become less where holes are found; 0 while it is not known. */
   readonly totalBytes: number;
 }
 

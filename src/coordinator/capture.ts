@@ -9,8 +9,9 @@
  * Whatever fails before step 6 leaves nothing but chunks for the collector: the scan is abandoned and the record goes.
  * That, and step 7, may use the store's reserve of space: on a disk that is full meanwhile an answer must still be right.
  * When that cannot be done either (a fenced store), the record stays `creating` and the next open removes it. When the
- * publishing itself fails, the manifest is removed before the record; when step 7 fails, the point is whole and the
- * next open makes it `copied`.
+ * publishing itself fails, the manifest is removed before the record. When step 7 finds the disk full, so it is too: a
+ * capture that rejects for want of space leaves no point. Only where step 7 fails otherwise, which fences the store, the
+ * point is whole and the next open makes it `copied`.
  */
 
 import type { Catalog } from '../catalog/catalog.js';
@@ -80,8 +81,7 @@ export async function capture(
   const captured = capturedBy(scan);
   const point: PointRecord = { ...begun.point, disks: withSizes(begun.point.disks, scan), captured };
   await publishOrForget(engine, catalog, begun, point, captured, scan, control.signal);
-  const copied = moved(point, 'copied');
-  return engine.withReserve(() => catalog.transact(() => ({ changes: [{ put: copied }], result: copied })));
+  return recordOrUndo(engine, catalog, begun, moved(point, 'copied'));
 }
 
 /** Step 1: checks what was asked for and makes the record. */
@@ -270,6 +270,29 @@ async function publishOrForget(
       () => false,
     );
     if (isGone) await forget(engine, catalog, begun.point);
+    throw error;
+  }
+}
+
+/**
+ * Step 7. Where the catalog met a full disk and takes changes all the same, the record certainly does not say `copied`, so
+ * the manifest goes: first, so that the next open removes the record if that cannot be done now. Answering that the point is
+ * there was rejected: until the next open no listing of this handle would have it. Where the catalog is fenced nobody knows
+ * what it says, so the manifest stays; that is no mere want of space, and the code says so.
+ */
+async function recordOrUndo(engine: Engine, catalog: Catalog, begun: Begun, copied: PointRecord): Promise<PointRecord> {
+  try {
+    return await engine.withReserve(() => catalog.transact(() => ({ changes: [{ put: copied }], result: copied })));
+  } catch (error) {
+    if (!isStillpointError(error, 'NO_SPACE')) throw error;
+    const isFenced = await catalog.transact(() => ({ changes: [], result: false })).catch(() => true);
+    if (isFenced) {
+      const message =
+        'the catalog could not be read again on a full disk; the next open tells whether the point exists';
+      throw new StillpointError('IO_FAILED', message, { point: copied.name }, error);
+    }
+    await engine.removePoint(copied.id); // where this fails nobody knows whether the point is there, and its error says so
+    await forget(engine, catalog, begun.point);
     throw error;
   }
 }

@@ -18,6 +18,7 @@ import type {
   DiskReference,
   Engine,
   RestoreReport,
+  Statistics,
   VerifyReport,
 } from '../native/engine.js';
 import type { Clock } from '../store/clock.js';
@@ -180,6 +181,13 @@ export class Coordinator {
     if (control.signal?.aborted === true) throw cancelled(control.signal);
     const report = await this.#parts.engine.verify({ readData }, control);
     return { report, catalogProblems: await this.#parts.catalog.check() };
+  }
+
+  /** Counts what points take, told apart by these machines. */
+  async statistics(machines: readonly MachineRecord[], control: Control): Promise<Statistics> {
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    const points = machines.map((machine) => this.view.pointsOf(machine.id).map(({ id }) => id));
+    return this.#parts.engine.statistics(points, control);
   }
 
   /** Gives back the space of what no point needs, beside whatever else runs; after other collections. */

@@ -34,6 +34,7 @@ import type {
   Scan,
   ScanDiskRequest,
   ScannedDisk,
+  Statistics,
   StoreInfo,
   Usage,
   VerifyReport,
@@ -179,6 +180,13 @@ class BoundEngine implements Engine {
 
   async usage(): Promise<Usage> {
     return unwrap(await this.#native.usage());
+  }
+
+  async statistics(machines: readonly (readonly string[])[], control?: Control): Promise<Statistics> {
+    const points = machines.map((ids) => [...ids]);
+    return follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.statistics(points, operation).then(unwrap),
+    );
   }
 
   async close(): Promise<void> {

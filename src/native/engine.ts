@@ -11,7 +11,7 @@
 
 /** A running call as its caller sees it: progress is polled, cancelling is a request. */
 export interface Operation {
-  /** How far the call is. `totalBytes` may grow while it runs. */
+  /** How far the call is. `totalBytes` may grow while it runs, and become less where a disk turns out to have holes. */
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
@@ -177,6 +177,52 @@ export interface Usage {
   readonly availableBytes: number;
 }
 
+/** What one point takes. */
+export interface PointStatistics {
+  readonly pointId: string;
+  /** Sizes of its disks. */
+  readonly logicalBytes: number;
+  /** What of that is neither hole nor a chunk of one value. */
+  readonly dataBytes: number;
+  /** Plain bytes of the chunks that only this point needs. */
+  readonly uniqueBytes: number;
+  /** What only this point needs, in packs: deleting it and collecting everything frees that. */
+  readonly freedBytes: number;
+}
+
+/** What the points of one machine take together. */
+export interface MachineStatistics {
+  readonly pointCount: number;
+  readonly logicalBytes: number;
+  readonly dataBytes: number;
+  /** Plain bytes of the different chunks that its points hold. */
+  readonly distinctBytes: number;
+  /** What all that its points need takes in packs, shared with other machines or not. */
+  readonly storedBytes: number;
+  /** Plain bytes of the chunks that only this machine needs. */
+  readonly uniqueBytes: number;
+  /** What only this machine needs, in packs. */
+  readonly freedBytes: number;
+}
+
+/** What all points take. */
+export interface Statistics {
+  readonly points: readonly PointStatistics[];
+  /** In the order asked for; behind them the points of no machine together. */
+  readonly machines: readonly MachineStatistics[];
+  readonly logicalBytes: number;
+  readonly dataBytes: number;
+  readonly distinctBytes: number;
+  readonly storedBytes: number;
+  /** What takes space in packs and no point needs. */
+  readonly garbageBytes: number;
+  /** Different chunks and map nodes that points need. */
+  readonly chunkCount: number;
+  readonly nodeCount: number;
+  /** How many of them no pack holds. */
+  readonly missingCount: number;
+}
+
 /** Runs work with the store's reserve of space at its disposal; see `Engine.withReserve`. */
 export type WithReserve = <T>(work: () => Promise<T>) => Promise<T>;
 
@@ -206,6 +252,8 @@ export interface Engine {
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
   collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
+  /** Counts what the points need, told apart by machines, of which each is given by the ids of its points. */
+  statistics(machines: readonly (readonly string[])[], control?: Control): Promise<Statistics>;
   /**
    * Runs work with the store's reserve at its disposal, if space is short: for what frees more space than it needs, and for
    * changes of the catalog that must not fail. The reserve is taken again when nobody needs it any more. While it is lent,

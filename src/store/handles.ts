@@ -11,9 +11,11 @@ import type {
   ReadOptions,
   RestoreDisksOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
+import type { StoreStatistics } from './statistics.js';
 import type { RestoredDisk } from './target-directory.js';
 import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
 
@@ -257,6 +259,13 @@ export interface Store extends AsyncDisposable {
   verify(options?: VerifyOptions): Promise<VerifyReport>;
   /** Sizes, counts and running work. */
   status(): Promise<StoreStatus>;
+  /**
+   * What machines and points take, and what deleting them would free. Reads all block maps and the packs' trailers.
+   *
+   * Two points that share a chunk free it only when both go, so deleting several frees at least the sum of what each frees.
+   * Errors: `MACHINE_NOT_FOUND`, `MANIFEST_DAMAGED`, `NODE_DAMAGED`, `NODE_MISSING`, `CANCELLED`.
+   */
+  statistics(options?: StatisticsOptions): Promise<StoreStatistics>;
   /** Waits for running calls, then closes everything and gives up the lock. May be called more than once. */
   close(): Promise<void>;
 }

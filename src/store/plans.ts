@@ -37,6 +37,7 @@ import type {
   ReadOptions,
   RestoreDisksOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
@@ -266,4 +267,11 @@ export function collectPlan(options: CollectOptions): { request: CollectRequest;
       bytesPerSecond === undefined ? null : wholeNumber('bytesPerSecond', bytesPerSecond, 1, Number.MAX_SAFE_INTEGER),
   };
   return { request, control: control(options) };
+}
+
+/** Checks the options of `statistics`. */
+export function statisticsPlan(options: StatisticsOptions): { machine: string | null; control: Control } {
+  const given = members('options', options, ['machine', ...longCall]);
+  const { machine } = given;
+  return { machine: machine === undefined ? null : text('machine', machine), control: control(options) };
 }

@@ -145,3 +145,9 @@ export interface CollectOptions extends LongCallOptions {
   /** Bytes a second that live data is moved with at most, on average; 1 or more. Default: no limit. */
   readonly bytesPerSecond?: number | undefined;
 }
+
+/** Options of `statistics`. */
+export interface StatisticsOptions extends LongCallOptions {
+  /** Name of the machine to tell of. Default: all. */
+  readonly machine?: string | undefined;
+}

@@ -30,6 +30,7 @@ import {
   readPlan,
   restoreDisksPlan,
   restorePlan,
+  statisticsPlan,
   verifyPlan,
 } from './plans.js';
 import { presentFinding, presentMachine, presentPoint, presentWork } from './present.js';
@@ -42,10 +43,12 @@ import type {
   ReadOptions,
   RestoreDisksOptions,
   RestoreOptions,
+  StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
 import { RunningCalls } from './running-calls.js';
+import { presentStatistics, type StoreStatistics } from './statistics.js';
 import { restoreInto } from './target-directory.js';
 
 /** What an open store stands on; it closes engine and catalog when it is closed. */
@@ -206,6 +209,16 @@ export class OpenStore implements Store {
         work,
         ...usage,
       };
+    });
+  }
+
+  statistics(options: StatisticsOptions = {}): Promise<StoreStatistics> {
+    return this.#calls.run(async () => {
+      const { machine, control } = statisticsPlan(options);
+      const asked = this.#view.machines();
+      const shown = new Set(machine === null ? asked : [findMachine(this.#view, machine)]);
+      const all = await this.#coordinator.statistics(asked, control);
+      return presentStatistics(this.#view, asked, shown, all, await this.#parts.engine.usage());
     });
   }
 

@@ -26,6 +26,7 @@ import type {
   Scan,
   ScanDiskRequest,
   ScannedDisk,
+  Statistics,
   StoreInfo,
   Usage,
   VerifyReport,
@@ -34,6 +35,7 @@ import { systemClock, type Clock } from '../store/clock.js';
 import { StillpointError } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { extentsBetween } from './memory-diff.js';
+import { statisticsOf } from './memory-statistics.js';
 import { writeNew, writeOver } from './memory-target.js';
 import { seededRandom } from './random.js';
 
@@ -52,7 +54,8 @@ export type EngineStep =
   | 'diff'
   | 'diff-page'
   | 'verify'
-  | 'collect';
+  | 'collect'
+  | 'statistics';
 
 /** What a memory engine is made with. */
 export interface MemoryEngineOptions {
@@ -345,6 +348,16 @@ class MemoryEngine implements Engine {
       chunkCount: 0,
       availableBytes: Number.MAX_SAFE_INTEGER,
     }));
+  }
+
+  statistics(machines: readonly (readonly string[])[], control: Control = {}): Promise<Statistics> {
+    return this.#call(async () => {
+      await this.#step('statistics', control);
+      const sizes = [...this.#store.points].map(([pointId, { disks }]): [string, number] => {
+        return [pointId, [...disks.values()].reduce((sum, bytes) => sum + bytes.length, 0)];
+      });
+      return statisticsOf(new Map(sizes), machines, this.#store.packBytes - this.#neededBytes());
+    });
   }
 
   async close(): Promise<void> {

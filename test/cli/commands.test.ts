@@ -73,7 +73,7 @@ describe('the store', () => {
 });
 
 describe('a store that another process has open', () => {
-  test.each(['status', 'list', 'show web1', 'show web1/rp1', 'vm list', 'vm show web1'])(
+  test.each(['status', 'stats', 'list', 'show web1', 'show web1/rp1', 'vm list', 'vm show web1'])(
     '%s looks without the lock and says so',
     async (line) => {
       const user = await userWithPoints();
@@ -115,17 +115,20 @@ describe('a store that another process has open', () => {
 });
 
 describe('a store that cannot be written', () => {
-  test.each(['status', 'list', 'show web1/rp1', 'vm list'])('%s looks without the lock and says so', async (line) => {
-    const user = await userWithPoints();
-    user.world.unwritable.add('/backup/store');
-    const plain = await user.type(line);
-    expect(plain).toMatchObject({
-      code: 0,
-      err: 'note: the store cannot be written here; this was a read-only look\n',
-    });
-    expect(plain.out).not.toContain('another process');
-    expect(json(await user.type(`${line} --json`))).toMatchObject({ readOnly: true });
-  });
+  test.each(['status', 'stats', 'list', 'show web1/rp1', 'vm list'])(
+    '%s looks without the lock and says so',
+    async (line) => {
+      const user = await userWithPoints();
+      user.world.unwritable.add('/backup/store');
+      const plain = await user.type(line);
+      expect(plain).toMatchObject({
+        code: 0,
+        err: 'note: the store cannot be written here; this was a read-only look\n',
+      });
+      expect(plain.out).not.toContain('another process');
+      expect(json(await user.type(`${line} --json`))).toMatchObject({ readOnly: true });
+    },
+  );
 
   test('is not changed, and the error says how it can be read', async () => {
     const user = await userWithPoints();

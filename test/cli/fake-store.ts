@@ -302,6 +302,61 @@ export class FakeStore implements Store {
     };
   }
 
+  async statistics({ machine }: Parameters<Store['statistics']>[0] = {}): ReturnType<Store['statistics']> {
+    const shown = machine === undefined ? await this.virtualMachines() : [await this.virtualMachine(machine)];
+    const points = shown.flatMap(({ name }) => this.#pointsOf(name));
+    const figures = ({ disks, captured }: RestorePoint) => {
+      const logicalBytes = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
+      const addedBytes = captured.bytesStored;
+      const freedBytes = this.#state.points.length === 1 ? addedBytes : Math.floor(addedBytes / 2);
+      return {
+        logicalBytes,
+        dataBytes: Math.floor(logicalBytes / 4),
+        addedBytes,
+        uniqueBytes: 3 * freedBytes,
+        freedBytes,
+      };
+    };
+    const sum = (of: readonly RestorePoint[], name: keyof ReturnType<typeof figures>): number =>
+      of.reduce((all, point) => all + figures(point)[name], 0);
+    const all = this.#state.points;
+    const [dataBytes, storedBytes] = [sum(all, 'dataBytes'), sum(all, 'addedBytes')];
+    return {
+      store: {
+        logicalBytes: sum(all, 'logicalBytes'),
+        dataBytes,
+        distinctBytes: 3 * storedBytes,
+        storedBytes,
+        garbageBytes: this.#state.garbageBytes,
+        packBytes: storedBytes + this.#state.garbageBytes,
+        indexBytes: Math.floor(storedBytes / 1000),
+        manifestBytes: 1024 * all.length,
+        chunks: Math.floor((3 * storedBytes) / 65_536),
+        nodes: Math.floor((3 * storedBytes) / 65_536 / 64),
+        missing: 0,
+        deduplication: storedBytes === 0 ? null : dataBytes / (3 * storedBytes),
+        compression: storedBytes === 0 ? null : 3,
+      },
+      machines: shown.map(({ name }) => {
+        const own = this.#pointsOf(name);
+        const added = sum(own, 'addedBytes');
+        return {
+          machine: name,
+          points: own.length,
+          logicalBytes: sum(own, 'logicalBytes'),
+          dataBytes: sum(own, 'dataBytes'),
+          distinctBytes: 3 * added,
+          storedBytes: added,
+          uniqueBytes: 3 * added,
+          freedBytes: added,
+        };
+      }),
+      points: points.map((point) => {
+        return { point: point.reference, machine: point.machine, createdMs: point.createdMs, ...figures(point) };
+      }),
+    };
+  }
+
   async close(): Promise<void> {
     this.#world.openCount -= 1;
   }

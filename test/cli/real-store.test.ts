@@ -89,6 +89,11 @@ test('capture, diff, restore, verify, delete and gc work on a real image', async
   expect(readFileSync(join(directory, 'after.raw')).equals(readFileSync(image()))).toBe(true);
   expect(await done('verify --read-data')).toMatchObject({ findings: [], pointsChecked: 2 });
   expect(await done('status')).toMatchObject({ machines: 1, points: 2, lockedByOther: false });
+  expect(await done('stats web1')).toMatchObject({
+    store: { logicalBytes: 2 * 4_194_304, dataBytes: 2 * 1_048_576, missing: 0 },
+    machines: [{ machine: 'web1', points: 2 }],
+    points: [{ point: 'web1/default/before' }, { point: 'web1/default/after' }],
+  });
 
   expect((await type('capture web1 --consistency application')).answer).toMatchObject({
     error: { code: 'NO_WRITERS' },

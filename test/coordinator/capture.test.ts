@@ -2,9 +2,12 @@
 
 import { describe, expect, it } from 'vitest';
 
+import type { RecordLog, RecordLogPlace } from '../../src/catalog/record-log.js';
 import { pointsPerMachineMax } from '../../src/coordinator/limits.js';
 import { StillpointError } from '../../src/store/errors.js';
 import type { Store } from '../../src/store/handles.js';
+import { openStore } from '../../src/store/open.js';
+import type { Parts } from '../../src/store/parts.js';
 import { held, listing, storePath, World } from '../store/world.js';
 
 const parentsByRole = async (world: World, store: Store): Promise<Record<string, string | null>> => {
@@ -18,6 +21,43 @@ const parentsByRole = async (world: World, store: Store): Promise<Record<string,
     }),
   );
 };
+
+/** A catalog whose disk becomes full once a manifest was published: batches do not fit, or its database cannot be opened. */
+function fullOnce(world: World): {
+  parts: Parts;
+  afterPublishing: (how: 'does not fit' | 'cannot be opened', howLong?: 'once' | 'for good') => void;
+} {
+  const error = new StillpointError('NO_SPACE', 'the file system is full');
+  let failures = 0;
+  let canOpen = true;
+  const { files, log } = world.storage;
+  const meeting = (opened: RecordLog): RecordLog => ({
+    ...opened,
+    write: async (batch) => {
+      failures -= 1;
+      if (failures >= 0) throw error;
+      await opened.write(batch);
+    },
+  });
+  const place: RecordLogPlace = {
+    remove: () => log.remove(),
+    open: async () => {
+      if (!canOpen) throw error;
+      return meeting(await log.open());
+    },
+  };
+  return {
+    parts: { ...world.parts, catalog: () => ({ files, log: place }) },
+    afterPublishing: (how, howLong = 'once') => {
+      world.onEngineStep = (step) => {
+        if (step !== 'publish-after') return;
+        world.onEngineStep = () => undefined;
+        failures = howLong === 'once' ? 2 : Number.POSITIVE_INFINITY; // a batch is tried twice
+        canOpen = how === 'does not fit';
+      };
+    },
+  };
+}
 
 describe('a capture', () => {
   it('makes a point with everything a caller may want to know', async () => {
@@ -192,6 +232,57 @@ describe('a capture', () => {
 
     expect(again.findings.map(({ code }) => code)).toEqual(['WORK_INTERRUPTED']);
     expect(await listing(again)).toEqual(['web1/default/rp1 copied']);
+  });
+
+  it('whose record meets a full disk once the manifest is there leaves no point, and the next one works', async () => {
+    const { world, store } = await World.make();
+    await store.close();
+    const full = fullOnce(world);
+    const again = await openStore({ path: storePath }, full.parts);
+    full.afterPublishing('does not fit');
+
+    await expect(again.capture('web1', { name: 'rp1' })).rejects.toMatchObject({ code: 'NO_SPACE' });
+
+    expect(world.manifests).toEqual([]);
+    expect(await listing(again)).toEqual([]);
+    expect((await again.status()).work).toEqual([]);
+    expect((await again.capture('web1', { name: 'rp1' })).reference).toBe('web1/default/rp1');
+    await again.close();
+    const last = await world.open();
+    expect(last.findings).toEqual([]);
+    expect(await listing(last)).toEqual(['web1/default/rp1 copied']);
+  });
+
+  it('whose record cannot be removed either leaves no point, which the next open settles', async () => {
+    const { world, store } = await World.make();
+    await store.close();
+    const full = fullOnce(world);
+    const again = await openStore({ path: storePath }, full.parts);
+    full.afterPublishing('does not fit', 'for good');
+
+    await expect(again.capture('web1', { name: 'rp1' })).rejects.toMatchObject({ code: 'NO_SPACE' });
+
+    expect(world.manifests).toEqual([]);
+    expect(await listing(again)).toEqual([]);
+    await again.close();
+    const last = await world.open();
+    expect(last.findings.map(({ code }) => code)).toEqual(['WORK_INTERRUPTED']);
+    expect(await listing(last)).toEqual([]);
+  });
+
+  it('whose record may or may not be there keeps its point, and does not call that a want of space', async () => {
+    const { world, store } = await World.make();
+    await store.close();
+    const full = fullOnce(world);
+    const again = await openStore({ path: storePath }, full.parts);
+    full.afterPublishing('cannot be opened');
+
+    await expect(again.capture('web1', { name: 'rp1' })).rejects.toMatchObject({ code: 'IO_FAILED' });
+
+    expect(world.manifests).toHaveLength(1);
+    await expect(again.capture('web1')).rejects.toMatchObject({ code: 'STORE_FENCED' });
+    await again.close();
+    expect(await listing(await world.open())).toEqual(['web1/default/rp1 copied']);
   });
 
   it.each(['scan-before', 'scan-after'])('that is cancelled at %s leaves nothing', async (when) => {

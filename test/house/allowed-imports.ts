@@ -100,6 +100,11 @@ export const engineRows: readonly ImportRow[] = [
     may: ['io', 'format', 'block_map', 'chunk_store', 'throttle'],
     why: 'what nobody reaches goes',
   },
+  {
+    unit: 'statistics',
+    may: ['format', 'block_map', 'chunk_store'],
+    why: 'what points and machines take; changes nothing',
+  },
   { unit: 'write_log', may: ['io', 'format'], why: 'records in order; knows no chunks' },
   { unit: 'cut', may: ['write_log'], why: 'one position of the log' },
   {
@@ -136,6 +141,7 @@ export const engineRows: readonly ImportRow[] = [
       'points',
       'verify',
       'collect',
+      'statistics',
       'write_log',
       'cut',
       'disk',

@@ -289,7 +289,7 @@ impl NativeEngine {
         engine.clone().ok_or_else(|| Failure::closed("the store"))
     }
 
-    fn call<'env, T>(
+    pub(crate) fn call<'env, T>(
         &self,
         env: &'env Env,
         work: impl FnOnce(&Arc<Engine>) -> stillpoint_engine::error::Result<T> + Send + 'static,

@@ -16,6 +16,7 @@ mod operation;
 mod probe_handle;
 mod records;
 mod scan_handle;
+mod statistics;
 mod tables;
 mod task;
 mod world_handle;

@@ -24,7 +24,7 @@ impl Control {
         self.done_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes to work through, as far as known.
+    /// Bytes to work through, as far as known: it may grow, and become less where holes are found.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes.load(Ordering::Relaxed)
@@ -39,6 +39,11 @@ impl Control {
 
     pub(crate) fn add_total(&self, bytes: u64) {
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes back what turned out to be nothing to work through.
+    pub(crate) fn remove_total(&self, bytes: u64) {
+        self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn add_done(&self, bytes: u64) {

@@ -15,6 +15,9 @@
 //! `scan` holds a lease until its value is published or dropped, readers hold one while they read: `collect` runs beside
 //! all of them (`collect/leases.rs`).
 
+mod statistics;
+mod usage;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -59,6 +62,8 @@ pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::SourceRequest;
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
+pub use statistics::{MachineStatistics, PointStatistics, Statistics};
+pub use usage::Usage;
 
 /// The home region's directory in a store.
 pub const HOME: &str = "home";
@@ -205,23 +210,6 @@ impl PreparedPoint {
     }
 }
 
-/// What a store takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Packs.
-    pub pack_count: u64,
-    /// Their bytes.
-    pub pack_bytes: u64,
-    /// Bytes of the index.
-    pub index_bytes: u64,
-    /// Bytes of the manifests.
-    pub manifest_bytes: u64,
-    /// Frames: chunks and nodes.
-    pub frame_count: u64,
-    /// Bytes free on the file system.
-    pub available_bytes: u64,
-}
-
 /// An open store.
 pub struct Engine {
     parts: Parts,
@@ -301,6 +289,7 @@ impl Engine {
         let lock = if options.read_only { None } else { Some(take_lock(io.as_ref(), directory)?) };
         let home = directory.join(HOME);
         if !options.read_only {
+            make_lost_directories(io.as_ref(), &home)?;
             remove_temporaries(io.as_ref(), directory)?;
             remove_temporaries(io.as_ref(), &home)?;
             for path in region_directories(&home).filter(|path| !path.ends_with(QUARANTINE)) {
@@ -540,22 +529,6 @@ impl Engine {
         self.reserve.borrow()
     }
 
-    /// What the store takes.
-    ///
-    /// # Errors
-    /// What asking the file system gives.
-    pub fn usage(&self) -> Result<Usage> {
-        let packs = self.store.packs().all();
-        Ok(Usage {
-            pack_count: packs.len() as u64,
-            pack_bytes: packs.iter().map(|(_, pack)| pack.bytes).sum(),
-            index_bytes: self.store.index().bytes(),
-            manifest_bytes: self.points.bytes(),
-            frame_count: self.store.index().entry_count(),
-            available_bytes: self.parts.io.available_bytes(&self.directory)?,
-        })
-    }
-
     /// A disk of a point, held until the lease is dropped, whatever becomes of the point.
     fn pinned(&self, disk: &DiskReference) -> Result<(DiskVersion, Lease)> {
         self.leases.open(Purpose::Read, || {
@@ -628,6 +601,18 @@ fn region_directories(home: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     ChunkStore::DIRECTORIES.into_iter().chain([MANIFESTS, QUARANTINE]).map(move |name| home.join(name))
 }
 
+/// Makes those directories anew that hold nothing anybody needs: of the index, and the quarantine. The next sync of the
+/// region makes them durable.
+fn make_lost_directories(io: &dyn Io, home: &Path) -> Result<()> {
+    for name in [ChunkStore::CACHE_DIRECTORY, QUARANTINE] {
+        match io.create_directory(&home.join(name)) {
+            Err(error) if !error.is_already_exists() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Makes the directory and its parents, durably, or checks that it holds nothing but what a cut-off `create` left.
 fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
     let exists = |what: &str| {
@@ -663,7 +648,7 @@ fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)
         {
             Ok((_, size)) if size > 2 * BLOCK_BYTES as u64 => 2 * BLOCK_BYTES + 1,
             Ok((length, _)) => length,
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_not_found() || error.is_not_a_directory() => {
                 let message = format!("there is no store at {}", directory.display());
                 return Err(Error::new(Code::StoreNotFound, message).with("path", directory));
             }

@@ -288,6 +288,12 @@ impl Error {
         self.cause().is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
     }
 
+    /// Whether the system call said that the path leads through something that is no directory.
+    #[must_use]
+    pub fn is_not_a_directory(&self) -> bool {
+        self.cause().is_some_and(|cause| cause.kind() == ErrorKind::NotADirectory)
+    }
+
     /// Whether the system call said that the file exists already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A 16-byte random id: a store, machine, disk, point or pack.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uid(pub [u8; 16]);
 
 impl Uid {

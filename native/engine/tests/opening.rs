@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod simulation;
+mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use simulation::content::random_bytes;
 use simulation::store::{
@@ -14,8 +16,9 @@ use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::{CreateOptions, Engine, OpenOptions};
 use stillpoint_engine::error::Code;
 use stillpoint_engine::format::{Codec, checksum};
-use stillpoint_engine::io::Io;
+use stillpoint_engine::io::file::FileIo;
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
+use stillpoint_engine::io::{Io, OpenMode};
 
 fn store() -> MemoryIo {
     let memory = MemoryIo::new();
@@ -140,10 +143,71 @@ fn where_there_is_no_store_none_is_opened() {
     let memory = MemoryIo::new();
     assert_eq!(opening(&memory, OPEN), Some(Code::StoreNotFound));
     memory.install_file("/stores/one", b"a file").unwrap();
-    assert!(opening(&memory, OPEN).is_some());
+    assert_eq!(opening(&memory, OPEN), Some(Code::StoreNotFound));
     for thread_count in [0, 257] {
         assert_eq!(opening(&memory, OpenOptions { thread_count, ..OPEN }), Some(Code::ArgumentInvalid));
     }
+}
+
+#[test]
+fn below_a_file_there_is_no_store() {
+    let memory = MemoryIo::new();
+    memory.install_file("/stores", b"a file").unwrap();
+    for options in [OPEN, READ_ONLY] {
+        assert_eq!(opening(&memory, options), Some(Code::StoreNotFound));
+    }
+    let folder = support::Folder::new();
+    let file = folder.path.join("file");
+    FileIo.open(&file, OpenMode::CreateNew).unwrap().write_at(b"a file", 0).unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let parts = simulation::store::parts(Arc::new(FileIo), 1);
+        let error = Engine::open(parts, &path, READ_ONLY).err().unwrap();
+        assert_eq!(error.code(), Code::StoreNotFound, "{error}");
+    }
+}
+
+#[test]
+fn a_lost_directory_of_caches_is_made_anew_and_missed_by_no_reader() {
+    for lost in ["index", "quarantine"] {
+        let memory = store();
+        let directory = Path::new(STORE).join("home").join(lost);
+        for path in simulation::store::files_in(&memory, lost) {
+            memory.remove_file(&path).unwrap();
+        }
+        let memory = without(&memory, &directory);
+        let image = memory.read_file(image_path(0)).unwrap();
+        let before = memory.digest();
+        let reader = Engine::open(memory_parts(&memory, 5), Path::new(STORE), READ_ONLY).unwrap();
+        assert_eq!(read_all(&reader, &version(uid(1), 0)).unwrap(), image);
+        assert!(reader.verify(true, &Control::default()).unwrap().findings.is_empty());
+        assert_eq!(memory.digest(), before, "{lost}: a reader changes nothing");
+        let writer = open(&memory);
+        assert_eq!(read_all(&writer, &version(uid(1), 0)).unwrap(), image);
+        capture(&writer, uid(2), &[0], Some(uid(1))).unwrap();
+        drop(writer);
+        let after = memory.crash(CrashChoice::LoseUnsynced);
+        assert!(after.list_directory(&directory).is_ok(), "{lost} survives a power cut");
+        let again = open(&after);
+        assert_eq!(read_all(&again, &version(uid(2), 0)).unwrap(), image);
+        assert!(again.verify(true, &Control::default()).unwrap().findings.is_empty());
+    }
+}
+
+/// The same files, without an empty directory.
+fn without(memory: &MemoryIo, directory: &Path) -> MemoryIo {
+    let copy = MemoryIo::new();
+    for path in memory.files() {
+        copy.install_file(&path, &memory.read_file(&path).unwrap()).unwrap();
+    }
+    for name in ["packs", "index", "manifests", "quarantine"] {
+        let path = Path::new(STORE).join("home").join(name);
+        if path != directory && copy.list_directory(&path).is_err() {
+            copy.create_directory(&path).unwrap();
+            copy.sync_directory(path.parent().unwrap()).unwrap();
+        }
+    }
+    assert!(copy.list_directory(directory).is_err());
+    copy
 }
 
 #[test]

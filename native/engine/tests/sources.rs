@@ -266,3 +266,26 @@ fn one_disk_that_fails_fails_the_point() {
     assert_eq!(twice.err().map(|error| error.code()), Some(Code::ArgumentInvalid));
     assert_eq!(memory.digest(), before);
 }
+
+#[test]
+fn progress_counts_what_holds_data_and_ends_where_it_said() {
+    const SPAN: usize = 64 * CHUNK;
+    let memory = MemoryIo::new();
+    // 20 spans of which two hold data, and a dense disk.
+    memory.install_file(image_path(0), b"").unwrap();
+    let sparse = memory.open(&image_path(0), OpenMode::ReadWrite).unwrap();
+    sparse.set_length(20 * SPAN as u64).unwrap();
+    sparse.write_at(&random_bytes(1, CHUNK), 3 * SPAN as u64).unwrap();
+    sparse.write_at(&random_bytes(2, 512), 17 * SPAN as u64 + 1024).unwrap();
+    sparse.sync().unwrap();
+    memory.install_file(image_path(1), &random_bytes(3, SPAN + 512)).unwrap();
+    Engine::create(&memory_parts(&memory, 1), Path::new(STORE), &CREATE).unwrap();
+    for thread_count in [1, 3] {
+        let options = OpenOptions { thread_count, ..OPEN };
+        let engine = Engine::open(memory_parts(&memory, 2 + thread_count as u64), Path::new(STORE), options).unwrap();
+        let control = Control::default();
+        engine.scan(&[scan_disk(0, None), scan_disk(1, None)], &control).unwrap();
+        assert_eq!(control.total_bytes(), (2 * SPAN + SPAN + 512) as u64);
+        assert_eq!(control.done_bytes(), control.total_bytes());
+    }
+}

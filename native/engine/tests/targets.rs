@@ -16,6 +16,7 @@ use stillpoint_engine::engine::{Engine, OpenOptions};
 use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
+use stillpoint_engine::io::{Io, OpenMode};
 use stillpoint_engine::restore::{Restored, TargetRequest};
 
 const DISK: usize = 70 * CHUNK + 512;
@@ -171,4 +172,51 @@ fn a_damaged_chunk_fails_the_restore_with_its_code_and_file() {
         Engine::open(memory_parts(&memory, 3), Path::new(STORE), OpenOptions { read_only: true, ..OPEN }).unwrap();
     let error = restore(&engine, "/out/new", false, &Control::default()).unwrap_err();
     assert_eq!(error.code(), Code::ChunkMissing);
+}
+
+#[test]
+fn blocks_of_zeros_inside_chunks_of_data_stay_holes_in_a_new_file_and_are_written_over_an_old_one() {
+    const BLOCK: usize = 4096;
+    let memory = MemoryIo::new();
+    let mut image = random_bytes(1, DISK);
+    for (block, bytes) in image.chunks_mut(BLOCK).enumerate() {
+        // Of each chunk a block or two; and of one chunk all but the last byte.
+        if block % 4 == 1 || block % 8 == 2 || (40..43).contains(&block) {
+            bytes.fill(0);
+        }
+    }
+    image[11 * CHUNK - BLOCK..11 * CHUNK - 1].fill(0);
+    image[DISK - 512..].fill(0);
+    image[DISK - 512 - CHUNK..DISK - 512].fill(1); // a fill, and behind it the disk's short end
+    let data_blocks = image.chunks(BLOCK).filter(|block| block.iter().any(|byte| *byte != 0)).count();
+    memory.install_file(image_path(0), &image).unwrap();
+    memory.install_file("/out/old", &vec![3; DISK]).unwrap();
+    Engine::create(&memory_parts(&memory, 1), Path::new(STORE), &CREATE).unwrap();
+    for thread_count in [1, 3] {
+        let options = OpenOptions { thread_count, ..OPEN };
+        let engine = Engine::open(memory_parts(&memory, 2 + thread_count as u64), Path::new(STORE), options).unwrap();
+        if thread_count == 1 {
+            capture(&engine, uid(1), &[0], None).unwrap();
+        }
+        let new = format!("/out/new{thread_count}");
+        let control = Control::default();
+        let restored = restore(&engine, &new, false, &control).unwrap();
+        assert_eq!(restored.bytes_written, (data_blocks * BLOCK) as u64);
+        assert_eq!(control.done_bytes(), control.total_bytes());
+        assert!(memory.read_file(&new).unwrap() == image);
+        assert_eq!(data_bytes(&memory, &new), (data_blocks * BLOCK) as u64, "the rest takes no space");
+        restore(&engine, "/out/old", true, &Control::default()).unwrap();
+        assert!(memory.read_file("/out/old").unwrap() == image);
+    }
+}
+
+/// Bytes of a file that are no hole.
+fn data_bytes(memory: &MemoryIo, path: &str) -> u64 {
+    let file = memory.open(Path::new(path), OpenMode::Read).unwrap();
+    let (mut at, mut bytes) = (0, 0);
+    while let Some(data) = file.next_data(at).unwrap() {
+        bytes += data.end - data.start;
+        at = data.end;
+    }
+    bytes
 }

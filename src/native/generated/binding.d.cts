@@ -108,6 +108,13 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   close(): Promise<undefined | Failure>
+  /**
+   * Counts what the points need; `machines` has the ids of each machine's points.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  statistics(machines: Array<Array<string>>, operation: NativeOperation): Promise<StatisticsRecord | Failure>
 }
 
 /** The borrowed reserve. */
@@ -434,6 +441,17 @@ export interface LimitsRecord {
   packBytesMax: number
 }
 
+/** `MachineStatistics`. */
+export interface MachineStatisticsRecord {
+  pointCount: number
+  logicalBytes: number
+  dataBytes: number
+  distinctBytes: number
+  storedBytes: number
+  uniqueBytes: number
+  freedBytes: number
+}
+
 /** `ManifestDisk`. */
 export interface ManifestDiskRecord {
   diskId: string
@@ -456,6 +474,15 @@ export interface ManifestRecord {
  * No thread could be started.
  */
 export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>
+
+/** `PointStatistics`. */
+export interface PointStatisticsRecord {
+  pointId: string
+  logicalBytes: number
+  dataBytes: number
+  uniqueBytes: number
+  freedBytes: number
+}
 
 /** A range of `Hit`. */
 export interface RangeRecord {
@@ -486,6 +513,20 @@ export interface ScannedDiskRecord {
   bytesNew: number
   bytesStored: number
   chunks: ChunkCountsRecord
+}
+
+/** `Statistics`. */
+export interface StatisticsRecord {
+  points: Array<PointStatisticsRecord>
+  machines: Array<MachineStatisticsRecord>
+  logicalBytes: number
+  dataBytes: number
+  distinctBytes: number
+  storedBytes: number
+  garbageBytes: number
+  chunkCount: number
+  nodeCount: number
+  missingCount: number
 }
 
 /** `Usage`. */

@@ -80,6 +80,9 @@ impl ChunkStore {
     /// The directories below a region's that this stage owns.
     pub const DIRECTORIES: [&'static str; 2] = [PACKS, INDEX];
 
+    /// The one of them that holds nothing but a cache.
+    pub const CACHE_DIRECTORY: &'static str = INDEX;
+
     /// Opens the packs and the index below `directory`. Packs that no segment covers are read by their trailer.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! of format.md section 11. What it costs: each stored chunk is read once, in the order in which it lies in its pack.
 //! What it must not import: `scan`, `diff`, the engine's top.
 
+mod data_runs;
 mod target;
 mod worker;
 

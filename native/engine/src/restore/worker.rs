@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+use super::data_runs::DataRuns;
 use super::target::Target;
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
 use crate::chunk_store::{Batch, Located};
@@ -112,7 +113,7 @@ impl Job<'_> {
             if !self.target.is_new() {
                 return Ok(Some(Assembled { span, entries, bytes: Vec::new() }));
             }
-            self.add_done(span); // a new file reads as zero by itself
+            self.control.remove_total(self.bytes_in(span)); // a new file reads as zero by itself
         };
         reader.read(&entries, span * SPAN_CHUNKS, self.geometry.chunks_in_span(span))?;
         Ok(Some(Assembled { span, entries, bytes: std::mem::take(&mut reader.bytes) }))
@@ -136,17 +137,30 @@ impl Job<'_> {
                 self.write_zeros(range.start, range.end)?;
             } else {
                 let data = &assembled.bytes[usize_from(range.start - base)..usize_from(range.end - base)];
-                self.target.file().write_at(data, range.start)?;
-                bytes_written += range.end - range.start;
+                bytes_written += self.write_data(data, range.start)?;
             }
         }
-        self.add_done(assembled.span);
+        self.control.add_done(self.bytes_in(assembled.span));
         Ok(bytes_written)
     }
 
-    fn add_done(&self, span: u64) {
+    /// Writes data, which begins at a chunk; blocks of a new file that hold nothing but zeros stay holes.
+    fn write_data(&self, data: &[u8], offset: u64) -> Result<u64> {
+        if !self.target.is_new() {
+            self.target.file().write_at(data, offset)?;
+            return Ok(u64_from(data.len()));
+        }
+        let mut bytes_written = 0;
+        for run in DataRuns::new(data) {
+            self.target.file().write_at(&data[run.clone()], offset + u64_from(run.start))?;
+            bytes_written += u64_from(run.len());
+        }
+        Ok(bytes_written)
+    }
+
+    fn bytes_in(&self, span: u64) -> u64 {
         let range = self.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
-        self.control.add_done(range.end - range.start);
+        range.end - range.start
     }
 
     fn write_zeros(&self, start: u64, end: u64) -> Result<()> {

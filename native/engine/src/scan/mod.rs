@@ -85,12 +85,14 @@ impl Scanner<'_> {
         let mut sources = Vec::with_capacity(requests.len());
         for request in requests {
             let source = Source::open(self.io, &request.source)?;
-            control.add_total(source.size());
             sources.push(source);
         }
         let opened_ns = self.clock.now_ns();
         for source in &sources {
             source.check_still(started_ns, opened_ns)?;
+        }
+        for source in &sources {
+            control.add_total(pipeline::bytes_with_data(source, &self.geometry(source))?);
         }
         let mut scanned = Vec::with_capacity(requests.len());
         for (request, source) in requests.iter().zip(&sources) {
@@ -113,8 +115,7 @@ impl Scanner<'_> {
         writer: &mut Writer<'_>,
         control: &Control,
     ) -> Result<Scanned> {
-        let chunk_bytes = self.maps.store().parameters().chunk_bytes;
-        let geometry = Geometry { size: source.size(), chunk_bytes: u64::from(chunk_bytes) };
+        let geometry = self.geometry(source);
         let job = span::Job { source, geometry, parent, maps: self.maps, control };
         let outcome = pipeline::run(&job, self.thread_count, writer)?;
         let root: Root = outcome.root;
@@ -125,5 +126,9 @@ impl Scanner<'_> {
             bytes_stored: outcome.bytes_stored,
             chunks: outcome.chunks,
         })
+    }
+
+    fn geometry(&self, source: &Source) -> Geometry {
+        Geometry { size: source.size(), chunk_bytes: u64::from(self.maps.store().parameters().chunk_bytes) }
     }
 }

@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::ChunkCounts;
+use super::source::Source;
 use super::span::{Job, ScannedSpan, SpanScanner};
-use crate::block_map::{MapBuilder, SPAN_CHUNKS};
+use crate::block_map::{Geometry, MapBuilder, SPAN_CHUNKS};
 use crate::chunk_store::writer::{Added, Writer};
 use crate::error::{Code, Error, Result};
 use crate::format::node::Root;
@@ -38,7 +39,7 @@ pub(super) fn run(job: &Job<'_>, thread_count: usize, writer: &mut Writer<'_>) -
     if thread_count == 1 {
         let mut claims = Claims::default();
         let mut scanner = SpanScanner::new(job, added);
-        while let Some(claim) = claims.next(job)? {
+        while let Some(claim) = claims.next(job.source, &job.geometry)? {
             job.control.check()?;
             let piece = Piece::of(&mut scanner, &claim)?;
             appender.append(piece)?;
@@ -83,16 +84,34 @@ fn work(job: &Job<'_>, line: &Line, added: &Added) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a source in spans that hold data: what a scan works through. It asks the source as often as the scan does.
+pub(super) fn bytes_with_data(source: &Source, geometry: &Geometry) -> Result<u64> {
+    let (mut claims, mut bytes) = (Claims::default(), 0);
+    while let Some(claim) = claims.next(source, geometry)? {
+        bytes += claim.data_bytes(geometry);
+    }
+    Ok(bytes)
+}
+
 fn add_done(job: &Job<'_>, claim: &Claim) {
-    let range =
-        job.geometry.range(claim.spans.start * SPAN_CHUNKS, (claim.spans.end - claim.spans.start) * SPAN_CHUNKS);
-    job.control.add_done(range.end - range.start);
+    job.control.add_done(claim.data_bytes(&job.geometry));
 }
 
 /// What one worker takes: a span with data, or a run of spans without.
 struct Claim {
     spans: Range<u64>,
     data: Option<Range<u64>>,
+}
+
+impl Claim {
+    /// Bytes of its spans, when there is data in them.
+    fn data_bytes(&self, geometry: &Geometry) -> u64 {
+        if self.data.is_none() {
+            return 0;
+        }
+        let range = geometry.range(self.spans.start * SPAN_CHUNKS, (self.spans.end - self.spans.start) * SPAN_CHUNKS);
+        range.end - range.start
+    }
 }
 
 /// Where the next claim begins, and the last range of data that the source told of.
@@ -103,18 +122,18 @@ struct Claims {
 }
 
 impl Claims {
-    fn next(&mut self, job: &Job<'_>) -> Result<Option<Claim>> {
-        let (span, span_count) = (self.next, job.geometry.span_count());
+    fn next(&mut self, source: &Source, geometry: &Geometry) -> Result<Option<Claim>> {
+        let (span, span_count) = (self.next, geometry.span_count());
         if span >= span_count {
             return Ok(None);
         }
-        let place = job.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
+        let place = geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
         if self.data.as_ref().is_none_or(|data| data.end <= place.start) {
-            self.data = job.source.file().next_data(place.start)?;
+            self.data = source.file().next_data(place.start)?;
         }
         let end = match &self.data {
             None => span_count,
-            Some(data) if data.start >= place.end => data.start / (job.geometry.chunk_bytes * SPAN_CHUNKS),
+            Some(data) if data.start >= place.end => data.start / (geometry.chunk_bytes * SPAN_CHUNKS),
             Some(data) => {
                 self.next = span + 1;
                 return Ok(Some(Claim { spans: span..span + 1, data: Some(data.clone()) }));
@@ -169,7 +188,7 @@ impl Line {
         while !state.failed && state.claims.next >= state.appended + self.window {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.failed { Ok(None) } else { state.claims.next(job) }
+        if state.failed { Ok(None) } else { state.claims.next(job.source, &job.geometry) }
     }
 
     fn hand_over(&self, span: u64, piece: Piece) {

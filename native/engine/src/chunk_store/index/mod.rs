@@ -122,7 +122,10 @@ impl Index {
     ) -> Result<(Self, Vec<IndexDamage>)> {
         let (list, segments, damage) = read_segments(io.as_ref(), &directory, store_id, packs)?;
         let segments = segments.into_iter().map(Arc::new).collect();
-        let present = io.list_directory(&directory)?;
+        let present = match io.list_directory(&directory) {
+            Err(error) if error.is_not_found() => Vec::new(), // a lost cache; whoever writes has made the directory anew
+            listed => listed?,
+        };
         let on_disk = present.iter().filter_map(|entry| segment_number(&entry.name));
         let segment_number_next =
             on_disk.chain(list.segments.iter().map(|listed| listed.number)).max().map_or(0, |number| number + 1);
