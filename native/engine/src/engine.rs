@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `create` | directories, `lock`; then `config` under its final name: the store exists |
 //! | `open` for writing | whatever names a killed process left, before anything is built on them |
-//! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segment; index list |
+//! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segments; index list |
 //! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
 //! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
 //! | `collect` | rewritten packs; index without what goes; then the old packs' names are gone |
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::block_map::{DiskVersion, MapReader};
 use crate::chunk_store::identity::Identity;
+use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
 use crate::chunk_store::{ChunkStore, Parameters};
@@ -329,6 +330,8 @@ impl Engine {
             level: i32::from(config.level),
             identity: Identity::new(&config.identity_key),
             pack_bytes_target: options.pack_bytes_target,
+            index_limits: IndexLimits::for_packs_of(options.pack_bytes_target),
+            read_only: options.read_only,
         };
         let random = Arc::clone(&parts.random);
         let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);

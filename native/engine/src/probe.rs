@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use crate::block_map::{DiskVersion, MapBuilder, MapReader, chunks_below};
 use crate::chunk_store::codec::{Decoder, Encoder};
 use crate::chunk_store::identity::Identity;
+use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::writer::{EncodedFrame, Writer};
 use crate::chunk_store::{Batch, ChunkStore, Parameters};
 use crate::clock::ManualClock;
@@ -87,6 +88,8 @@ impl Probe {
             level,
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
+            index_limits: IndexLimits::default(),
+            read_only: false,
         };
         let random = Arc::new(Mutex::new(Seeded::new(SEED)));
         Ok(Self {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::Decoder;
 use super::identity::Identity;
-use super::index::{Index, IndexDamage, Location, Lookup, Segment};
+use super::index::{Changes, Index, IndexDamage, IndexLimits, Location, Lookup, Segment, Staged};
 use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
 use super::pack_set::{Pack, PackHandle, PackSet};
 use super::pack_writer::{PackTarget, SealedPack};
@@ -16,6 +16,7 @@ use crate::format::frame::FrameHeader;
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
 use crate::io::{FileKind, Io};
+use crate::limits::NODE_BYTES_MAX;
 use crate::random::Random;
 use crate::units::{ContentId, Uid, u64_from, usize_from};
 
@@ -46,6 +47,10 @@ pub struct Parameters {
     pub identity: Identity,
     /// When packs are closed.
     pub pack_bytes_target: u64,
+    /// How much of the index is in one piece.
+    pub index_limits: IndexLimits,
+    /// Nothing may be written, not even an index that is lost.
+    pub read_only: bool,
 }
 
 /// Something wrong that opening or a look-up found and went around.
@@ -68,6 +73,7 @@ pub struct Located {
     pub id: ContentId,
     /// The plain length expected at most.
     pub plain_bytes_max: u32,
+    kind: PackKind,
     locations: Vec<Location>,
 }
 
@@ -109,7 +115,8 @@ impl ChunkStore {
                 packs.add(Pack { id, kind, bytes: entry.size });
             }
         }
-        let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
+        let Parameters { store_id, index_limits, .. } = parameters;
+        let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), store_id, index_limits, &packs)?;
         let store = Self {
             io,
             random,
@@ -199,7 +206,16 @@ impl ChunkStore {
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
-        Ok(!self.locate(id)?.is_empty())
+        self.looked_up(|| self.index.knows(id))
+    }
+
+    /// Whether the store holds each of these contents. Cheaper than one by one.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn contains_each(&self, ids: &[ContentId]) -> Result<Vec<bool>> {
+        let found = self.looked_up(|| self.index.lookup_each(ids))?;
+        Ok(found.iter().map(|locations| !locations.is_empty()).collect())
     }
 
     /// Where this content lies; empty when nobody knows.
@@ -207,12 +223,17 @@ impl ChunkStore {
     /// # Errors
     /// What reading the index gives.
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
+        self.looked_up(|| self.index.lookup(id))
+    }
+
+    /// Looks up, going around damaged segments.
+    fn looked_up<T>(&self, look_up: impl Fn() -> Result<Lookup<T>>) -> Result<T> {
         loop {
-            match self.index.lookup(id)? {
-                Lookup::Found(locations) => return Ok(locations),
+            match look_up()? {
+                Lookup::Found(found) => return Ok(found),
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.go_around(&segment, &damage, &[])?;
+                    self.go_around(&segment, &damage, &HashSet::new())?;
                 }
             }
         }
@@ -236,10 +257,27 @@ impl ChunkStore {
         if locations.is_empty() {
             return Err(missing(PackKind::Chunks, &id));
         }
-        Ok(Located { tag, id, plain_bytes_max, locations })
+        Ok(Located { tag, id, plain_bytes_max, kind: PackKind::Chunks, locations })
     }
 
-    /// Reads many chunks in the order in which they lie, neighbours with one call, and hands each to `take` as
+    /// Looks up nodes for [`ChunkStore::read_batch`], tagged by their place in `ids`.
+    ///
+    /// # Errors
+    /// `NODE_MISSING`, and what reading the index gives.
+    pub fn locate_nodes(&self, ids: &[ContentId]) -> Result<Vec<Located>> {
+        let (kind, plain_bytes_max) = (PackKind::Nodes, NODE_BYTES_MAX as u32);
+        let found = self.looked_up(|| self.index.lookup_each(ids))?;
+        let located = found.into_iter().zip(ids).enumerate().map(|(tag, (locations, id))| {
+            if locations.is_empty() {
+                Err(missing(kind, id))
+            } else {
+                Ok(Located { tag, id: *id, plain_bytes_max, kind, locations })
+            }
+        });
+        located.collect()
+    }
+
+    /// Reads many chunks or nodes in the order in which they lie, neighbours with one call, and hands each to `take` as
     /// (tag, plain bytes).
     ///
     /// # Errors
@@ -290,8 +328,8 @@ impl ChunkStore {
     ///
     /// # Errors
     /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
-    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<()> {
-        self.commit_packs(sealed, None).map(drop)
+    pub fn adopt(&self, sealed: &[SealedPack], staged: &[Staged]) -> Result<()> {
+        self.commit_packs(sealed, staged, None).map(drop)
     }
 
     /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
@@ -300,7 +338,7 @@ impl ChunkStore {
     /// # Errors
     /// What reading and writing the index give. All packs are then as before.
     pub fn replace_packs(&self, added: &[SealedPack], retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
-        self.commit_packs(added, Some(retired))
+        self.commit_packs(added, &[], Some(retired))
     }
 
     /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
@@ -369,13 +407,21 @@ impl ChunkStore {
         expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
     }
 
-    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<Vec<Pack>> {
+    fn commit_packs(
+        &self,
+        added: &[SealedPack],
+        staged: &[Staged],
+        retired: Option<&HashSet<PackHandle>>,
+    ) -> Result<Vec<Pack>> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.guarded(|| {
             let added: Vec<(PackHandle, &[PackEntry])> =
                 added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
-            if let Err(error) = self.commit_index(&added, retired) {
-                for (handle, _) in added {
+            let in_staged = staged.iter().flat_map(|staged| staged.packs());
+            let mut new: HashSet<PackHandle> = in_staged.map(|pack| self.packs.add(*pack)).collect();
+            new.extend(added.iter().map(|(handle, _)| *handle));
+            if let Err(error) = self.commit_index(&Changes { added: &added, staged, retired }, &new) {
+                for handle in new {
                     self.packs.remove(handle);
                 }
                 return Err(error);
@@ -384,21 +430,16 @@ impl ChunkStore {
         })
     }
 
-    fn commit_index(&self, added: &[(PackHandle, &[PackEntry])], retired: Option<&HashSet<PackHandle>>) -> Result<()> {
-        while let Err((segment, damage)) = self.index.commit(&self.packs, added, retired)? {
-            self.go_around(&segment, &damage, added)?;
+    fn commit_index(&self, changes: &Changes<'_>, new: &HashSet<PackHandle>) -> Result<()> {
+        while let Err((segment, damage)) = self.index.commit(&self.packs, changes)? {
+            self.go_around(&segment, &damage, new)?;
         }
         Ok(())
     }
 
-    /// Puts the frames of its packs in the place of a damaged segment. The caller holds `commit`, so a segment is
-    /// replaced once, and never while another one is made of it.
-    fn go_around(
-        &self,
-        segment: &Arc<Segment>,
-        damage: &IndexDamage,
-        added: &[(PackHandle, &[PackEntry])],
-    ) -> Result<()> {
+    /// Puts the frames of its packs in the place of a damaged segment; `new` packs are not yet anybody's. The caller
+    /// holds `commit`, so a segment is replaced once, and never while another one is made of it.
+    fn go_around(&self, segment: &Arc<Segment>, damage: &IndexDamage, new: &HashSet<PackHandle>) -> Result<()> {
         if !self.index.holds(segment) {
             return Ok(()); // another thread has done it
         }
@@ -406,7 +447,7 @@ impl ChunkStore {
         let elsewhere: HashSet<PackHandle> = self.index.covered_packs(Some(segment)).into_iter().collect();
         let mut found = Vec::new();
         for (handle, _) in self.packs.all() {
-            if !elsewhere.contains(&handle) && added.iter().all(|(added, _)| *added != handle) {
+            if !elsewhere.contains(&handle) && !new.contains(&handle) {
                 found.push((handle, self.pack_entries(handle)?));
             }
         }
@@ -414,16 +455,38 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
+    /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers. Few are kept in
+    /// memory for the next commit; many, as when the index is lost, go into segments of their own as they come, so
+    /// that memory stays bounded and the next open finds them.
     fn cover_packs(&self) -> Result<()> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
-        for (handle, _) in self.packs.all() {
-            if !covered.contains(&handle) {
-                let entries = self.pack_entries(handle)?;
+        let (mut waiting, mut entry_count, mut staged) = (Vec::new(), 0, Vec::new());
+        for (handle, pack) in self.packs.all() {
+            if covered.contains(&handle) {
+                continue;
+            }
+            let entries = self.pack_entries(handle)?;
+            if self.parameters.read_only {
                 self.index.add_recent(handle, &entries);
+                continue;
+            }
+            entry_count += u64_from(entries.len());
+            waiting.push((handle, SealedPack { pack, entries }));
+            if entry_count > 0 && entry_count >= self.index.limits().staged_entries {
+                let sealed: Vec<SealedPack> =
+                    std::mem::take(&mut waiting).into_iter().map(|(_, sealed)| sealed).collect();
+                staged.push(self.index.stage(&self.packs, &sealed)?);
+                entry_count = 0;
             }
         }
-        Ok(())
+        for (handle, sealed) in &waiting {
+            self.index.add_recent(*handle, &sealed.entries);
+        }
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let committed = self.commit_index(&Changes { staged: &staged, ..Changes::default() }, &HashSet::new());
+        committed.inspect_err(|_| staged.iter().for_each(|staged| self.index.discard(staged)))
     }
 
     fn read_run(
@@ -446,7 +509,7 @@ impl ChunkStore {
             let location = located.locations[0];
             let at = usize_from(u64::from(location.offset) - start);
             let frame = bytes[..length].get(at..).unwrap_or_default();
-            let kind = PackKind::Chunks;
+            let kind = located.kind;
             let checked = self.open_frame(kind, &located.id, &location, frame, batch, &mut plain)?;
             match checked {
                 Ok(()) => {}
@@ -454,8 +517,8 @@ impl ChunkStore {
                 Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
             }
             if plain.len() > located.plain_bytes_max as usize {
-                return Err(Error::new(Code::ChunkDamaged, format!("chunk {} is longer than its place", located.id))
-                    .with("chunk", located.id.to_string()));
+                let message = format!("{} {} is longer than its place", kind_name(kind), located.id);
+                return Err(Error::new(damaged_code(kind), message).with("chunk", located.id.to_string()));
             }
             take(located.tag, &plain)?;
         }
@@ -581,4 +644,4 @@ fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
     Some((Uid::parse(id)?, kind))
 }
 
-const _: () = assert!(u64_from(crate::limits::NODE_BYTES_MAX) < COALESCE_BYTES_MAX);
+const _: () = assert!(u64_from(NODE_BYTES_MAX) < COALESCE_BYTES_MAX);

@@ -4,9 +4,13 @@
 //! is dropped before [`Writer::commit`] removes what it wrote, so a failed or cancelled call leaves the store as it
 //! was; after a crash the next open removes unfinished packs, and finished ones are garbage for the collector (or are
 //! found again when the scan is repeated).
+//!
+//! What it costs: the entries of a bounded number of frames in memory. Those of packs that are complete go into
+//! staged segments of the index, from time to time.
 
 use std::collections::HashSet;
 
+use super::index::Staged;
 use super::pack_writer::PackWriter;
 use super::store::ChunkStore;
 use crate::error::Result;
@@ -59,7 +63,8 @@ pub struct Writer<'a> {
     store: &'a ChunkStore,
     chunks: PackWriter,
     nodes: PackWriter,
-    added: HashSet<ContentId>,
+    added: HashSet<ContentId>, // but for what is staged
+    staged: Vec<Staged>,
 }
 
 impl<'a> Writer<'a> {
@@ -71,13 +76,14 @@ impl<'a> Writer<'a> {
             chunks: PackWriter::new(store.pack_target(), PackKind::Chunks),
             nodes: PackWriter::new(store.pack_target(), PackKind::Nodes),
             added: HashSet::new(),
+            staged: Vec::new(),
         }
     }
 
     /// Whether this writer added the content already.
     #[must_use]
     pub fn added(&self, id: &ContentId) -> bool {
-        self.added.contains(id)
+        self.added.contains(id) || self.staged.iter().any(|staged| staged.holds(id))
     }
 
     /// Appends a chunk unless this writer has it. Returns whether it was appended.
@@ -85,10 +91,12 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives.
     pub fn add_chunk(&mut self, frame: &EncodedFrame) -> Result<bool> {
-        if !self.added.insert(*frame.id()) {
+        if self.added(frame.id()) {
             return Ok(false);
         }
+        self.added.insert(*frame.id());
         self.store.guarded(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        self.stage_when_many()?;
         Ok(true)
     }
 
@@ -97,13 +105,14 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What looking up and writing give.
     pub fn add_node(&mut self, id: ContentId, plain: &[u8]) -> Result<u64> {
-        if self.added.contains(&id) || self.store.contains(&id)? {
+        if self.added(&id) || self.store.contains(&id)? {
             return Ok(0);
         }
         self.added.insert(id);
         // Ids do not compress, and a node is mostly ids.
         let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, Codec::None, plain);
         self.store.guarded(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        self.stage_when_many()?;
         Ok(frame.frame_bytes())
     }
 
@@ -118,7 +127,27 @@ impl<'a> Writer<'a> {
         })?;
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        self.store.adopt(&sealed).inspect_err(|_| self.store.discard(&sealed))
+        let adopted = self.store.adopt(&sealed, &self.staged).inspect_err(|_| self.store.discard(&sealed));
+        if adopted.is_ok() {
+            self.staged.clear(); // they are the index's now, and not to be removed
+        }
+        adopted
+    }
+
+    /// Moves the entries of complete packs into a staged segment once there are many.
+    fn stage_when_many(&mut self) -> Result<()> {
+        let entry_count = self.chunks.sealed_entry_count() + self.nodes.sealed_entry_count();
+        if entry_count == 0 || entry_count < self.store.index().limits().staged_entries {
+            return Ok(());
+        }
+        let mut sealed = self.chunks.take_sealed();
+        sealed.extend(self.nodes.take_sealed());
+        let staged = self.store.guarded(|| self.store.index().stage(self.store.packs(), &sealed));
+        self.staged.push(staged.inspect_err(|_| self.store.discard(&sealed))?);
+        for entry in sealed.iter().flat_map(|sealed| &sealed.entries) {
+            self.added.remove(&entry.id);
+        }
+        Ok(())
     }
 }
 
@@ -126,5 +155,11 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.chunks.discard();
         self.nodes.discard();
+        for staged in &self.staged {
+            self.store.index().discard(staged);
+            for pack in staged.packs() {
+                let _ = self.store.io().remove_file(&self.store.packs().path(pack)); // else garbage for the collector
+            }
+        }
     }
 }

@@ -1,0 +1,190 @@
+//! Law: how many entries a writer keeps in memory, and how many a segment has, changes nothing of what is found. What a
+//! writer has staged is nobody else's until its commit, and gone without one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use stillpoint_engine::chunk_store::identity::Identity;
+use stillpoint_engine::chunk_store::index::IndexLimits;
+use stillpoint_engine::chunk_store::writer::{EncodedFrame, Writer};
+use stillpoint_engine::chunk_store::{Batch, ChunkStore, Parameters};
+use stillpoint_engine::format::{Codec, PackKind};
+use stillpoint_engine::io::Io;
+use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::random::Seeded;
+use stillpoint_engine::units::{ContentId, Uid};
+
+const REGION: &str = "/region";
+
+/// Packs of a few frames, segments of a few packs.
+const LIMITS: IndexLimits = IndexLimits { staged_entries: 40, segment_entries: 200 };
+
+fn region() -> MemoryIo {
+    let memory = MemoryIo::new();
+    memory.create_directory(Path::new(REGION)).unwrap();
+    for below in ChunkStore::DIRECTORIES {
+        memory.create_directory(&Path::new(REGION).join(below)).unwrap();
+    }
+    memory
+}
+
+fn open_with(memory: &MemoryIo, read_only: bool, index_limits: IndexLimits) -> ChunkStore {
+    let parameters = Parameters {
+        store_id: Uid([1; 16]),
+        chunk_bytes: 16 << 10,
+        codec: Codec::None,
+        level: 0,
+        identity: Identity::new(&[2; 32]),
+        pack_bytes_target: 1_000,
+        index_limits,
+        read_only,
+    };
+    let random = Arc::new(Mutex::new(Seeded::new(memory.digest())));
+    ChunkStore::open(Arc::new(memory.clone()), random, PathBuf::from(REGION), parameters).unwrap()
+}
+
+fn open(memory: &MemoryIo) -> ChunkStore {
+    open_with(memory, false, LIMITS)
+}
+
+fn id(store: &ChunkStore, number: u64) -> ContentId {
+    store.parameters().identity.id(PackKind::Chunks, &number.to_le_bytes())
+}
+
+fn add(writer: &mut Writer<'_>, store: &ChunkStore, number: u64) -> bool {
+    let content = number.to_le_bytes();
+    let frame = EncodedFrame::new(PackKind::Chunks, id(store, number), content.len() as u32, Codec::None, &content);
+    writer.add_chunk(&frame).unwrap()
+}
+
+fn capture(store: &ChunkStore, numbers: std::ops::Range<u64>) {
+    let mut writer = Writer::new(store);
+    for number in numbers {
+        assert!(add(&mut writer, store, number), "{number} is new");
+    }
+    writer.commit().unwrap();
+}
+
+/// Each of the first `count` chunks is found once and reads back; the next ones are not found.
+fn check(store: &ChunkStore, count: u64) {
+    let mut batch = Batch::default();
+    for number in 0..count {
+        assert_eq!(store.locate(&id(store, number)).unwrap().len(), 1, "{number}");
+        assert_eq!(store.get(PackKind::Chunks, &id(store, number), &mut batch).unwrap(), number.to_le_bytes());
+    }
+    let ids: Vec<ContentId> = (0..count + 500).map(|number| id(store, number)).collect();
+    let known = store.contains_each(&ids).unwrap();
+    assert!(known.iter().enumerate().all(|(number, known)| *known == ((number as u64) < count)));
+    assert!(ids.iter().zip(&known).all(|(id, known)| store.contains(id).unwrap() == *known));
+    assert_eq!(store.index().entry_count(), count);
+    assert_eq!(store.anomalies(), []);
+}
+
+fn files(memory: &MemoryIo, below: &str) -> HashSet<String> {
+    memory.list_directory(&Path::new(REGION).join(below)).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn captures_of_every_size_are_found_whole() {
+    let memory = region();
+    let store = open(&memory);
+    let mut count = 0;
+    for size in [1, 39, 40, 41, 700, 3, 3, 1_000, 1, 200, 150, 60] {
+        capture(&store, count..count + size);
+        count += size;
+        check(&store, count);
+    }
+    drop(store);
+    let store = open(&memory);
+    check(&store, count);
+    let segments = store.index().segments();
+    assert!(segments.iter().all(|segment| segment.listed().entry_count <= LIMITS.segment_entries));
+    assert!(segments.len() < 30, "{}", segments.len());
+    assert!(files(&memory, "index").iter().all(|name| !name.ends_with(".tmp")), "nothing unfinished is left");
+    assert_eq!(files(&memory, "index").len(), segments.len() + 1, "every segment is listed");
+}
+
+#[test]
+fn a_writer_knows_what_it_has_staged() {
+    let memory = region();
+    let store = open(&memory);
+    let mut writer = Writer::new(&store);
+    for number in 0..500 {
+        assert!(add(&mut writer, &store, number));
+    }
+    for number in 0..500 {
+        assert!(writer.added(&id(&store, number)));
+        assert!(!add(&mut writer, &store, number), "{number} is kept once");
+        assert!(!store.contains(&id(&store, number)).unwrap(), "nobody else knows it yet");
+    }
+    writer.commit().unwrap();
+    check(&store, 500);
+}
+
+#[test]
+fn a_writer_that_is_dropped_leaves_nothing() {
+    let memory = region();
+    let store = open(&memory);
+    capture(&store, 0..100);
+    let before = (files(&memory, "packs"), files(&memory, "index"));
+    let mut writer = Writer::new(&store);
+    for number in 100..700 {
+        add(&mut writer, &store, number);
+    }
+    assert!(files(&memory, "index").len() > before.1.len() + 5, "segments were staged");
+    drop(writer);
+    assert_eq!((files(&memory, "packs"), files(&memory, "index")), before);
+    capture(&store, 100..300);
+    check(&store, 300);
+}
+
+#[test]
+fn a_lost_index_is_written_anew_when_the_store_is_opened() {
+    let memory = region();
+    let store = open(&memory);
+    capture(&store, 0..1_000);
+    drop(store);
+    for name in files(&memory, "index") {
+        memory.remove_file(&Path::new(REGION).join("index").join(name)).unwrap();
+    }
+    // Without the right to write, all of it stands in memory.
+    check(&open_with(&memory, true, LIMITS), 1_000);
+    assert_eq!(files(&memory, "index").len(), 0);
+    let store = open(&memory);
+    check(&store, 1_000);
+    let indexed: u64 = store.index().segments().iter().map(|segment| segment.listed().entry_count).sum();
+    assert!(indexed > 900, "{indexed} entries are in segments");
+    drop(store);
+    check(&open_with(&memory, true, LIMITS), 1_000);
+}
+
+#[test]
+fn retired_packs_leave_every_segment_and_small_segments_come_together() {
+    let memory = region();
+    let store = open(&memory);
+    for hundred in 0..10 {
+        capture(&store, hundred * 100..(hundred + 1) * 100);
+    }
+    let packs = store.packs().all();
+    // All but every tenth pack.
+    let retired: HashSet<_> =
+        packs.iter().enumerate().filter(|(index, _)| index % 10 != 0).map(|(_, (handle, _))| *handle).collect();
+    let live: u64 = packs
+        .iter()
+        .filter(|(handle, _)| !retired.contains(handle))
+        .map(|(handle, _)| store.pack_entries(*handle).unwrap().len() as u64)
+        .sum();
+    let forgotten = store.replace_packs(&[], &retired).unwrap();
+    assert_eq!(forgotten.len(), retired.len());
+    assert_eq!(store.index().entry_count(), live);
+    let known = (0..1_000).filter(|number| store.contains(&id(&store, *number)).unwrap()).count();
+    assert_eq!(known as u64, live);
+    let sizes: Vec<u64> = store.index().segments().iter().map(|segment| segment.listed().entry_count).collect();
+    assert_eq!(sizes.iter().sum::<u64>(), live);
+    // The next collection brings together what this one made small.
+    let one: HashSet<_> = store.packs().all().into_iter().take(1).map(|(handle, _)| handle).collect();
+    store.replace_packs(&[], &one).unwrap();
+    assert_eq!(store.index().segments().len(), 2, "from {sizes:?}: all but the last, which is less than a quarter");
+}
