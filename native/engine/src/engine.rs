@@ -341,7 +341,7 @@ impl Engine {
         let (points, damaged_manifests) = Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes)?;
         Ok(Arc::new(Self {
             directory: directory.to_owned(),
-            maps: Arc::new(MapReader::new(Arc::clone(&store))),
+            maps: Arc::new(MapReader::with_threads(Arc::clone(&store), options.thread_count)),
             parts,
             options,
             config,
