@@ -1,5 +1,6 @@
 //! A block map from its leaves, in order, in memory proportional to its height.
 
+use super::{SPAN_CHUNKS, chunks_below};
 use crate::chunk_store::identity::Identity;
 use crate::error::Result;
 use crate::format::PackKind;
@@ -37,8 +38,45 @@ impl<'a> MapBuilder<'a> {
             self.levels[0].extend_from_slice(entries);
             return Ok(());
         }
-        let mut entry = self.close(1, entries, add_node)?;
-        let mut level = 1;
+        let entry = self.close(1, entries, add_node)?;
+        self.push(1, entry, add_node)
+    }
+
+    /// Appends so many spans of holes: as few entries, each as high in the tree, as their place allows.
+    ///
+    /// # Errors
+    /// What `add_node` gives.
+    pub fn push_hole_spans(
+        &mut self,
+        mut span_count: u64,
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        while span_count > 0 {
+            if self.height == 0 {
+                return self.push_span(&[Entry::Hole], add_node);
+            }
+            let mut level = 1;
+            let spans_below = |level: u8| chunks_below(level) / SPAN_CHUNKS;
+            // One level up is possible where nothing is open below it and enough is left.
+            while level < self.height
+                && self.levels[usize::from(level)].is_empty()
+                && spans_below(level + 1) <= span_count
+            {
+                level += 1;
+            }
+            self.push(level, Entry::Hole, add_node)?;
+            span_count -= spans_below(level);
+        }
+        Ok(())
+    }
+
+    /// Appends an entry of this level; nothing is open below it.
+    fn push(
+        &mut self,
+        mut level: u8,
+        mut entry: Entry,
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         loop {
             let siblings = &mut self.levels[usize::from(level)];
             siblings.push(entry);
@@ -82,6 +120,50 @@ impl<'a> MapBuilder<'a> {
                 add_node(id, &plain)?;
                 Ok(Entry::Id(id))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::random::Seeded;
+
+    /// Root and nodes of a map: so many spans of holes, then one span of data, and so on.
+    fn built(height: u8, runs: &[u64], at_once: bool) -> (Root, BTreeSet<ContentId>) {
+        let identity = Identity::new(&[7; 32]);
+        let mut builder = MapBuilder::new(&identity, height);
+        let mut nodes = BTreeSet::new();
+        let mut add_node = |id, _: &[u8]| {
+            nodes.insert(id);
+            Ok(())
+        };
+        for (number, run) in runs.iter().enumerate() {
+            if at_once {
+                builder.push_hole_spans(*run, &mut add_node).unwrap();
+            } else {
+                for _ in 0..*run {
+                    builder.push_span(&[Entry::Hole; NODE_FAN_OUT], &mut add_node).unwrap();
+                }
+            }
+            let data = Entry::Id(ContentId([number as u8; 32]));
+            builder.push_span(&[data; NODE_FAN_OUT], &mut add_node).unwrap();
+        }
+        let root = builder.finish(&mut add_node).unwrap();
+        (root, nodes)
+    }
+
+    #[test]
+    fn holes_pushed_at_once_make_the_map_that_holes_pushed_one_by_one_make() {
+        let mut random = Seeded::new(1);
+        for runs in [vec![0], vec![63, 0, 64], vec![4095, 4096, 1], vec![100, 9_000, 64 * 64 - 1, 0, 1]] {
+            assert_eq!(built(4, &runs, true), built(4, &runs, false), "{runs:?}");
+        }
+        for _ in 0..20 {
+            let runs: Vec<u64> = (0..random.below(6) + 1).map(|_| random.below(6_000)).collect();
+            assert_eq!(built(4, &runs, true), built(4, &runs, false), "{runs:?}");
         }
     }
 }

@@ -38,8 +38,10 @@ pub(super) struct Outcome {
     pub(super) chunks: ChunkCounts,
 }
 
+/// A span, or a run of spans that are all holes.
 #[derive(Default)]
 struct ScannedSpan {
+    hole_spans: u64, // 0: one span, with its entries
     entries: Vec<Entry>,
     frames: Vec<EncodedFrame>,
     bytes_read: u64,
@@ -137,15 +139,24 @@ fn work(job: &Job<'_>, line: &Line, appender: &Mutex<Appender<'_, '_, '_>>, wind
             return Ok(()); // done, or another worker failed and says why
         }
         job.control.check()?;
-        let scanned = scan_span(job, span, &mut encoder, &mut buffer, appender)?;
+        let data = job.source.file().next_data(job.geometry.chunk_offset(span * SPAN_CHUNKS))?;
+        let hole_spans = hole_spans(&job.geometry, span, data.as_ref());
+        let scanned = if hole_spans > 1 {
+            // Nobody needs to look at these. Spans among them that others have taken meanwhile are dropped when this is
+            // appended.
+            line.counter.fetch_max(span + hole_spans, Ordering::Relaxed);
+            ScannedSpan { hole_spans, ..ScannedSpan::default() }
+        } else {
+            scan_span(job, span, data, &mut encoder, &mut buffer, appender)?
+        };
         let mut held = appender.lock().unwrap_or_else(PoisonError::into_inner);
-        held.ready.insert(span, scanned);
-        let appended = held.append_ready();
+        if span >= held.next {
+            held.ready.insert(span, scanned);
+        }
+        let appended = held.append_ready(job);
         drop(held);
         line.moved.notify_all();
         appended?;
-        let range = job.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
-        job.control.add_done(range.end - range.start);
     }
 }
 
@@ -158,8 +169,14 @@ fn wait_for_window(line: &Line, appender: &Mutex<Appender<'_, '_, '_>>, span: u6
 }
 
 impl Appender<'_, '_, '_> {
-    fn append_ready(&mut self) -> Result<()> {
+    fn append_ready(&mut self, job: &Job<'_>) -> Result<()> {
         while let Some(span) = self.ready.remove(&self.next) {
+            let range = job.geometry.range(self.next * SPAN_CHUNKS, span.hole_spans.max(1) * SPAN_CHUNKS);
+            job.control.add_done(range.end - range.start);
+            if span.hole_spans > 0 {
+                self.append_holes(&span, (range.end - range.start).div_ceil(job.geometry.chunk_bytes))?;
+                continue;
+            }
             for frame in &span.frames {
                 // Two spans may have met the same new chunk at the same time; the writer keeps one.
                 if self.writer.add_chunk(frame)? {
@@ -184,19 +201,30 @@ impl Appender<'_, '_, '_> {
         }
         Ok(())
     }
+
+    fn append_holes(&mut self, span: &ScannedSpan, chunk_count: u64) -> Result<()> {
+        let (writer, bytes_stored) = (&mut *self.writer, &mut self.bytes_stored);
+        self.builder.push_hole_spans(span.hole_spans, &mut |id, plain| {
+            *bytes_stored += writer.add_node(id, plain)?;
+            Ok(())
+        })?;
+        self.chunks.hole += chunk_count;
+        self.next += span.hole_spans;
+        self.ready = self.ready.split_off(&self.next); // what others made of the same holes
+        Ok(())
+    }
 }
 
 fn scan_span(
     job: &Job<'_>,
     span: u64,
+    mut data: Option<Range<u64>>,
     encoder: &mut Encoder,
     buffer: &mut [u8],
     appender: &Mutex<Appender<'_, '_, '_>>,
 ) -> Result<ScannedSpan> {
     let store = job.maps.store();
     let first = span * SPAN_CHUNKS;
-    let range = job.geometry.range(first, SPAN_CHUNKS);
-    let mut data = job.source.file().next_data(range.start)?;
     let mut scanned = ScannedSpan::default();
     let mut parent: Option<SpanEntries> = None;
     for chunk in first..first + job.geometry.chunks_in_span(span) {
@@ -241,6 +269,15 @@ fn scan_span(
         scanned.frames.push(EncodedFrame::new(PackKind::Chunks, id, plain_bytes, codec, stored));
     }
     Ok(scanned)
+}
+
+/// Whole spans from this one on that hold no data.
+fn hole_spans(geometry: &Geometry, span: u64, data: Option<&Range<u64>>) -> u64 {
+    let end = match data {
+        Some(data) => data.start / (geometry.chunk_bytes * SPAN_CHUNKS),
+        None => geometry.span_count(),
+    };
+    end.saturating_sub(span).min(geometry.span_count() - span)
 }
 
 /// The value of a chunk whose bytes are all equal. A short last chunk is a fill only of zero (format.md section 5).
