@@ -6,6 +6,8 @@
 //! What it costs: the sample four times over, and the nodes of the maps (550 MB for 1 TiB at 64 KiB) up to twice.
 //! Who may import it: the binding's probe handle alone.
 
+mod scale;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -28,6 +30,8 @@ use crate::limits::{CHUNK_BYTES_ALLOWED, DIFF_PAGE_EXTENTS_MAX, NODE_FAN_OUT, PA
 use crate::random::Seeded;
 use crate::scan::{ScanRequest, Scanner, SourceRequest};
 use crate::units::{ContentId, Uid, u64_from, usize_from};
+
+pub use scale::ScaleProbe;
 
 const REGION: &str = "/region";
 const IMAGE: &str = "/image";
@@ -231,7 +235,7 @@ impl Probe {
     /// # Errors
     /// What the store gives.
     pub fn build_map(&self, chunk_count: u64) -> Result<()> {
-        black_box(self.build(chunk_count, &mut Writer::new(&self.store))?);
+        black_box(build(&self.store, chunk_count, &mut Writer::new(&self.store))?);
         Ok(())
     }
 
@@ -248,7 +252,7 @@ impl Probe {
             Some((before, _)) if before.size == chunk_count * self.chunk_bytes() => before,
             _ => {
                 let mut writer = Writer::new(&self.store);
-                let root = self.build(chunk_count, &mut writer)?;
+                let root = build(&self.store, chunk_count, &mut writer)?;
                 writer.commit()?;
                 DiskVersion { root, size: chunk_count * self.chunk_bytes() }
             }
@@ -270,16 +274,7 @@ impl Probe {
     /// `ARGUMENT_INVALID` before [`Probe::make_maps`]; what the store gives.
     pub fn diff(&self) -> Result<u64> {
         let (before, after) = self.pair.ok_or_else(|| invalid("there are no maps to compare yet"))?;
-        let maps = Arc::new(MapReader::new(Arc::clone(&self.store)));
-        let mut cursor = DiffCursor::new(maps, before, after, None);
-        let mut extent_count = 0;
-        loop {
-            let page = cursor.next_page(DIFF_PAGE_EXTENTS_MAX, &Control::default())?;
-            if page.is_empty() {
-                return Ok(extent_count);
-            }
-            extent_count += u64_from(page.len());
-        }
+        count_extents(&Arc::new(MapReader::new(Arc::clone(&self.store))), before, after)
     }
 
     fn identity(&self) -> &Identity {
@@ -300,22 +295,37 @@ impl Probe {
             None => Err(Error::new(Code::Internal, "one disk was scanned and none came back")),
         }
     }
+}
 
-    fn build(&self, chunk_count: u64, writer: &mut Writer<'_>) -> Result<Root> {
-        let height = Root::height_for(chunk_count * self.chunk_bytes(), self.buffer.len() as u32);
-        let mut builder = MapBuilder::new(self.identity(), height);
-        let mut random = Seeded::new(SEED);
-        let mut left = usize_from(chunk_count);
-        let mut span = Vec::with_capacity(NODE_FAN_OUT);
-        let mut add_node = |id, plain: &[u8]| writer.add_node(id, plain).map(drop);
-        while left > 0 {
-            span.clear();
-            span.extend((0..left.min(NODE_FAN_OUT)).map(|_| Entry::Id(random_id(&mut random))));
-            left -= span.len();
-            builder.push_span(&span, &mut add_node)?;
+/// Reads a diff to its end and counts its extents.
+fn count_extents(maps: &Arc<MapReader>, before: DiskVersion, after: DiskVersion) -> Result<u64> {
+    let mut cursor = DiffCursor::new(Arc::clone(maps), before, after, None);
+    let mut extent_count = 0;
+    loop {
+        let page = cursor.next_page(DIFF_PAGE_EXTENTS_MAX, &Control::default())?;
+        if page.is_empty() {
+            return Ok(extent_count);
         }
-        builder.finish(&mut add_node)
+        extent_count += u64_from(page.len());
     }
+}
+
+/// A map of so many chunks, all different.
+fn build(store: &ChunkStore, chunk_count: u64, writer: &mut Writer<'_>) -> Result<Root> {
+    let Parameters { chunk_bytes, identity, .. } = store.parameters();
+    let height = Root::height_for(chunk_count * u64::from(*chunk_bytes), *chunk_bytes);
+    let mut builder = MapBuilder::new(identity, height);
+    let mut random = Seeded::new(SEED);
+    let mut left = usize_from(chunk_count);
+    let mut span = Vec::with_capacity(NODE_FAN_OUT);
+    let mut add_node = |id, plain: &[u8]| writer.add_node(id, plain).map(drop);
+    while left > 0 {
+        span.clear();
+        span.extend((0..left.min(NODE_FAN_OUT)).map(|_| Entry::Id(random_id(&mut random))));
+        left -= span.len();
+        builder.push_span(&span, &mut add_node)?;
+    }
+    builder.finish(&mut add_node)
 }
 
 /// The entry in place of one that has `changed` chunks below it: nodes above them are made anew, all others shared.

@@ -13,6 +13,7 @@ module.exports.NativeDiff = addon.NativeDiff;
 module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeOperation = addon.NativeOperation;
 module.exports.NativeProbe = addon.NativeProbe;
+module.exports.NativeScaleProbe = addon.NativeScaleProbe;
 module.exports.NativeScan = addon.NativeScan;
 module.exports.NativeWorld = addon.NativeWorld;
 module.exports.createStore = addon.createStore;
