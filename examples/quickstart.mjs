@@ -35,7 +35,7 @@ try {
 }
 
 async function run() {
-  const source = images.length > 0 ? userDisks(images) : await ownDisks(place);
+  const source = images.length > 0 ? await userDisks(images) : await ownDisks(place);
   const storePath = path.join(place, 'store');
   await createStore({ path: storePath });
   const store = await openStore({ path: storePath });
@@ -70,10 +70,10 @@ async function run() {
       for (const { role } of source.disks) {
         const to = path.join(place, `restored-${point.name}-${role}.raw`);
         const startedMs = performance.now();
-        const { sizeBytes } = await store.restore(point.reference, { disk: role, to, sync: false });
+        const { sizeBytes, bytesWritten } = await store.restore(point.reference, { disk: role, to, sync: false });
         const ms = performance.now() - startedMs;
         const same = (await hashFile(to)) === hashes.get(`${point.name}/${role}`);
-        restores.push({ point, role, sizeBytes, ms, same });
+        restores.push({ point, role, sizeBytes, bytesWritten, ms, same });
         await rm(to);
       }
     }
@@ -100,6 +100,8 @@ async function printDiff(store, before, after, role) {
     changedBytes += length;
   }
   const ms = performance.now() - startedMs;
-  const what = `${extentCount} extents, ${bytes(changedBytes)}`;
-  console.log(`  ${before.name} -> ${after.name}  ${role.padEnd(6)} ${what} (in blocks of 4096) in ${seconds(ms)}`);
+  const what = `${extentCount} extents, ${bytes(changedBytes)}`.padEnd(24);
+  console.log(
+    `  ${`${before.name} -> ${after.name}`.padEnd(22)} ${role.padEnd(6)} ${what} (in blocks of 4096) in ${seconds(ms)}`,
+  );
 }

@@ -1,8 +1,9 @@
 /**
- * `npm run bench`, `npm run bench:compare` and `npm run bench:scale`: installs, builds, compiles the benches, runs them.
+ * `npm run bench`, `bench:compare`, `bench:collect` and `bench:scale`: installs, builds, compiles the benches, runs them.
  *
  *     npm run bench -- ARGS             bench/micro/main.ts
  *     npm run bench:compare -- ARGS     bench/compare/main.ts
+ *     npm run bench:collect -- ARGS     bench/collect/main.ts
  *     npm run bench:scale -- ARGS       bench/scale/main.ts
  *
  * Node.js 20 runs no TypeScript, so `bench/` is compiled into `.cache/bench`, and the result runs in this process.

@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -15,7 +15,12 @@ const run = promisify(execFile);
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The user's images, captured as they are: once, and again, to show what an unchanged disk costs. */
-export function userDisks(images) {
+export async function userDisks(images) {
+  for (const image of images) {
+    const found = await stat(image).catch(() => null);
+    if (found === null) throw new Error(`${path.resolve(image)} does not exist`);
+    if (!found.isFile() && !found.isBlockDevice()) throw new Error(`${image} is no image file or block device`);
+  }
   const make = () => Promise.resolve();
   return {
     disks: images.map((image, index) => ({ role: `disk${index}`, image: path.resolve(image) })),

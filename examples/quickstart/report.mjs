@@ -47,15 +47,16 @@ export function pointTable(captures) {
   return rows.toString();
 }
 
-/** Every disk of every point, given back. */
+/** Every disk of every point, given back. Throughput is that of written bytes: holes cost nothing. */
 export function restoreTable(restores) {
   const rows = table(
-    ['restored', 'disk', 'size', 'time', 'throughput', 'SHA-256'],
-    ['left', 'left', 'right', 'right', 'right', 'left'],
+    ['restored', 'disk', 'size', 'written', 'time', 'throughput', 'SHA-256'],
+    ['left', 'left', 'right', 'right', 'right', 'right', 'left'],
   );
-  for (const { point, role, sizeBytes, ms, same } of restores) {
+  for (const { point, role, sizeBytes, bytesWritten, ms, same } of restores) {
     const verdict = same ? 'as captured' : 'DIFFERS';
-    rows.push([point.name, role, bytes(sizeBytes), seconds(ms), rate(sizeBytes, ms), verdict]);
+    const figures = [bytes(sizeBytes), bytes(bytesWritten), seconds(ms), rate(bytesWritten, ms)];
+    rows.push([point.name, role, ...figures, verdict]);
   }
   return rows.toString();
 }

@@ -5,10 +5,12 @@
  * follows is durable before anybody sees it (docs/catalog-format.md, section 3: dump, batch, slot, then memory). Batches
  * are serial, so what the function saw still holds when its batch is written: two callers cannot take one name.
  *
- * After a failure that leaves the files unknown the catalog is fenced: readers go on, changes get `STORE_FENCED`.
+ * After a failure that leaves the files unknown the catalog is fenced: readers go on, changes get `STORE_FENCED`. A batch
+ * that met a full disk is no such failure: the database is opened anew, which says whether the batch is in it.
  */
 
-import { StillpointError } from '../store/errors.js';
+import type { WithReserve } from '../native/engine.js';
+import { isStillpointError, StillpointError } from '../store/errors.js';
 import type { StoreId } from '../store/units.js';
 import type { Checksum } from './checksum.js';
 import { DamagedError } from './damaged-error.js';
@@ -17,7 +19,7 @@ import { ReplaceError, replaceDurably, type CatalogFiles } from './files.js';
 import { deepFreeze } from './json.js';
 import { isDumped, keyOf, type Change, type RecordKey } from './record.js';
 import { encodeMeta, encodeRecord, metaKey } from './record-codec.js';
-import type { LogOperation, RecordLog } from './record-log.js';
+import type { LogOperation, RecordLog, RecordLogPlace } from './record-log.js';
 import { readDatabase } from './database.js';
 import { isSameContent, nextSeal, type Seal } from './seal.js';
 import { readSlots, slotProblems, type Slots } from './slots.js';
@@ -59,6 +61,9 @@ export interface CatalogParts {
   readonly checksum: Checksum;
   readonly storeId: StoreId;
   readonly log: RecordLog;
+  /** Where `log` was opened. */
+  readonly logPlace: RecordLogPlace;
+  readonly withReserve: WithReserve;
   readonly slots: Slots;
   readonly table: CatalogTable;
   /** The sum of each record. */
@@ -66,15 +71,26 @@ export interface CatalogParts {
   readonly seal: Seal;
 }
 
+/** A batch that is certainly not in the database, and why it is not. */
+class UnchangedError extends Error {
+  override readonly name = 'UnchangedError';
+
+  constructor(cause: unknown) {
+    super('a batch was not written', { cause });
+  }
+}
+
 /** A catalog that can be changed. */
 export class DurableCatalog implements Catalog {
   readonly #parts: CatalogParts;
+  #log: RecordLog;
   #seal: Seal;
   #tail: Promise<unknown> = Promise.resolve();
   #fencedBy: unknown = null;
 
   constructor(parts: CatalogParts) {
     this.#parts = parts;
+    this.#log = parts.log;
     this.#seal = parts.seal;
   }
 
@@ -104,7 +120,7 @@ export class DurableCatalog implements Catalog {
 
   close(): Promise<void> {
     return this.#alone(async () => {
-      await this.#parts.log.close();
+      await this.#log.close();
       await this.#parts.slots.close();
     });
   }
@@ -117,7 +133,7 @@ export class DurableCatalog implements Catalog {
   }
 
   async #commit(changes: readonly Change[]): Promise<void> {
-    const { table, sums, checksum, storeId, log, slots } = this.#parts;
+    const { table, sums, checksum, storeId, slots } = this.#parts;
     const puts = changes.flatMap((change) => ('put' in change ? [encodeRecord(checksum, change.put)] : []));
     const keys = changes.map((change) => ('put' in change ? keyOf(change.put) : change.remove));
     const dump = this.#dumpAfter(changes);
@@ -134,17 +150,54 @@ export class DurableCatalog implements Catalog {
       { type: 'put', key: metaKey, value: encodeMeta(checksum, seal) },
     ];
     try {
-      await log.write(batch);
+      await this.#writeBatch(batch, seal);
       await slots.write(seal);
     } catch (error) {
-      this.#fencedBy = error;
-      throw error;
+      if (!(error instanceof UnchangedError)) {
+        this.#fencedBy = error;
+        throw error;
+      }
+      if (dump !== null) await this.#takeDumpBack();
+      throw error.cause;
     }
 
     this.#seal = seal;
     for (const key of keys) sums.delete(key);
     for (const { key, sum } of puts) sums.set(key, sum);
     table.apply(changes);
+  }
+
+  /**
+   * Writes a batch. Errors: `UnchangedError` when it met a full disk and is certainly not in the database; any other
+   * error leaves that unknown.
+   *
+   * LevelDB may not be written to after such a failure: the part of the batch that did fit stands in its log, and what
+   * came behind it would be dropped at the next open. Opened anew it reads its log up to that part and makes a table of
+   * it, durable, which also covers a failed sync: nothing of the old file is built upon. Then the batch is tried once
+   * more: what had met the full disk may have been a compaction that ran on after somebody else's change.
+   */
+  async #writeBatch(batch: LogOperation[], seal: Seal): Promise<void> {
+    for (let isLast = false; ; isLast = true) {
+      try {
+        await this.#log.write(batch);
+        return;
+      } catch (error) {
+        if (!isStillpointError(error, 'NO_SPACE')) throw error;
+        const found = await this.#parts.withReserve(() => this.#reopen()).catch(() => null);
+        if (found === null) throw error;
+        const holds = (other: Seal): boolean => found.sequence === other.sequence && isSameContent(found, other);
+        if (holds(seal)) return;
+        if (!holds(this.#seal)) throw error;
+        if (isLast) throw new UnchangedError(error);
+      }
+    }
+  }
+
+  /** Opens the database anew and gives the seal that it has. */
+  async #reopen(): Promise<Seal | null> {
+    await this.#log.close();
+    this.#log = await this.#parts.logPlace.open();
+    return (await readDatabase(this.#log, this.#parts.checksum)).seal;
   }
 
   /** The dump as it is after the changes; null when they do not touch it. Proves on the way that the changes hold. */
@@ -163,6 +216,18 @@ export class DurableCatalog implements Catalog {
     }
   }
 
+  /** Writes the dump of the records as they are, in the place of one that says more. Fences when that fails. */
+  async #takeDumpBack(): Promise<void> {
+    const { checksum, storeId, table, withReserve } = this.#parts;
+    const bytes = encodeDump(checksum, storeId, dumpText(table.records()));
+    try {
+      await withReserve(() => this.#replaceDump(bytes));
+    } catch (error) {
+      this.#fencedBy = error;
+      throw error;
+    }
+  }
+
   async #replaceDump(bytes: Uint8Array): Promise<void> {
     try {
       await replaceDurably(this.#parts.files, dumpName, bytes);
@@ -174,10 +239,10 @@ export class DurableCatalog implements Catalog {
   }
 
   async #databaseProblems(): Promise<CatalogProblem[]> {
-    const { log, checksum, sums } = this.#parts;
+    const { checksum, sums } = this.#parts;
     const file = 'catalog';
     try {
-      const { seal, sums: found } = await readDatabase(log, checksum);
+      const { seal, sums: found } = await readDatabase(this.#log, checksum);
       if (seal === null) return [{ file, message: 'the meta record is gone' }];
       const isSame =
         seal.sequence === this.#seal.sequence && isSameContent(seal, this.#seal) && found.size === sums.size;

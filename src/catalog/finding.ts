@@ -5,6 +5,7 @@ import type { ErrorCode } from '../store/errors.js';
 import type { PointId } from '../store/units.js';
 import type { CatalogProblem } from './catalog.js';
 import type { PointRecord } from './record.js';
+import type { CatalogView } from './view.js';
 
 /** The file of a point's manifest, relative to the store. */
 export function manifestFile(pointId: PointId): string {
@@ -27,4 +28,18 @@ export function manifestFinding(code: ErrorCode, point: PointRecord, message: st
     .filter((disk) => !disk.excluded && disk.sizeBytes > 0)
     .map((disk) => ({ pointId: point.id, diskId: disk.id, ranges: [{ offset: 0, length: disk.sizeBytes }] }));
   return { ...fileFinding(code, manifestFile(point.id), message), hits: isHit ? hits : [] };
+}
+
+/** What the points that cannot be read are reported as: those that recovery marked as failed. */
+export function lostPointFindings(view: CatalogView): Finding[] {
+  const points = [...view.records()].flatMap((record) => (record.type === 'point' ? [record] : []));
+  return points.flatMap((point) => {
+    if (point.state !== 'failed') return [];
+    return [manifestFinding(lossCode(point), point, `${view.referenceOf(point)} cannot be read`, true)];
+  });
+}
+
+/** Why a failed point cannot be read. */
+export function lossCode(point: PointRecord): 'MANIFEST_DAMAGED' | 'RESTORE_POINT_LOST' {
+  return point.failure?.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';
 }

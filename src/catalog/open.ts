@@ -4,6 +4,7 @@
  * Opening removes nothing but unfinished files and what no reader could use. A rebuild does, and is called with records that were already read from elsewhere.
  */
 
+import type { WithReserve } from '../native/engine.js';
 import type { StoreId } from '../store/units.js';
 import { DurableCatalog, type Catalog, type CatalogProblem } from './catalog.js';
 import { loadChecksum, type Checksum } from './checksum.js';
@@ -42,8 +43,12 @@ export interface LostCatalog {
   rebuild(records: readonly CatalogRecord[]): Promise<Catalog>;
 }
 
-/** Opens the catalog of a store that is open for writing. */
-export async function openCatalog(storage: CatalogStorage, storeId: StoreId): Promise<SoundCatalog | LostCatalog> {
+/** Opens the catalog of a store that is open for writing. `withReserve` gives it space when a change met a full disk. */
+export async function openCatalog(
+  storage: CatalogStorage,
+  storeId: StoreId,
+  withReserve: WithReserve = (work) => work(),
+): Promise<SoundCatalog | LostCatalog> {
   const { files } = storage;
   const checksum = await loadChecksum();
   const slots = await readSlots(files, checksum, storeId);
@@ -54,7 +59,7 @@ export async function openCatalog(storage: CatalogStorage, storeId: StoreId): Pr
     isAbsent,
     reason,
     dump,
-    rebuild: (records) => rebuild({ storage, storeId, checksum, slots }, records),
+    rebuild: (records) => rebuild({ storage, storeId, checksum, slots, withReserve }, records),
   });
 
   let log: RecordLog | null = null;
@@ -68,7 +73,7 @@ export async function openCatalog(storage: CatalogStorage, storeId: StoreId): Pr
       return lost(disagreement ?? 'the database is empty', isIncomplete(content.seal, slots));
     }
     return await finish(
-      { storage, storeId, checksum, slots },
+      { storage, storeId, checksum, slots, withReserve },
       { log, table, dump, sums: content.sums, seal: content.seal },
     );
   } catch (error) {
@@ -84,6 +89,7 @@ export async function readDumpOf(files: CatalogFiles, storeId: StoreId): Promise
 }
 
 interface Place {
+  readonly withReserve: WithReserve;
   readonly storage: CatalogStorage;
   readonly storeId: StoreId;
   readonly checksum: Checksum;
@@ -125,8 +131,8 @@ interface Content extends Pick<DatabaseContent, 'sums'> {
 
 /** Brings slots and dump in line with a sound database. */
 async function finish(place: Place, content: Content): Promise<SoundCatalog> {
-  const { storage, storeId, checksum, slots: found } = place;
-  const { files } = storage;
+  const { storage, storeId, checksum, slots: found, withReserve } = place;
+  const { files, log: logPlace } = storage;
   const problems = slotProblems(found).map(({ file, problem }) => ({
     file,
     message: `the slot was ${problem}, torn by a crash or damaged; it was written again`,
@@ -138,7 +144,11 @@ async function finish(place: Place, content: Content): Promise<SoundCatalog> {
     await unwrapped(() => replaceDurably(files, dumpName, encodeDump(checksum, storeId, text)));
   }
   const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, content.seal));
-  return { kind: 'sound', catalog: new DurableCatalog({ ...content, files, checksum, storeId, slots }), problems };
+  return {
+    kind: 'sound',
+    catalog: new DurableCatalog({ ...content, files, logPlace, withReserve, checksum, storeId, slots }),
+    problems,
+  };
 }
 
 /** The reason of a failed replacement; whether the old file is still there matters to nobody while opening. */
@@ -151,8 +161,8 @@ async function unwrapped<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function rebuild(place: Place, records: readonly CatalogRecord[]): Promise<Catalog> {
-  const { storage, storeId, checksum, slots: found } = place;
-  const { files } = storage;
+  const { storage, storeId, checksum, slots: found, withReserve } = place;
+  const { files, log: logPlace } = storage;
   const table = new CatalogTable(records);
   const encoded = records.map((record) => encodeRecord(checksum, record));
   const sums = new Map<RecordKey, bigint>(encoded.map(({ key, sum }) => [key, sum]));
@@ -169,7 +179,7 @@ async function rebuild(place: Place, records: readonly CatalogRecord[]): Promise
     await unwrapped(() => replaceDurably(files, dumpName, encodeDump(checksum, storeId, dumpText(records))));
     // The slots come last: without them the next open makes all of this again.
     const slots = await unwrapped(() => Slots.open(files, checksum, storeId, found, seal));
-    return new DurableCatalog({ files, checksum, storeId, log, slots, table, sums, seal });
+    return new DurableCatalog({ files, logPlace, withReserve, checksum, storeId, log, slots, table, sums, seal });
   } catch (error) {
     await log.close().catch(() => undefined);
     throw error;

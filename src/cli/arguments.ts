@@ -35,6 +35,13 @@ export function parseChunkSize(text: string): number {
   return oneOf(parseSize(text), [16_384, 65_536, 262_144, 1_048_576], '16KiB, 64KiB, 256KiB or 1MiB');
 }
 
+/** Bytes a second, at least one. */
+export function parseRate(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes < 1) throw new InvalidArgumentError('A rate is at least one byte a second.');
+  return bytes;
+}
+
 /** A sector size that a disk can have. */
 export function parseSectorSize(text: string): 512 | 4096 {
   const bytes = oneOf(parseSize(text), [512, 4096], '512 or 4096');

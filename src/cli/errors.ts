@@ -9,6 +9,7 @@ import { errorTable, StillpointError, type ErrorCode, type ErrorContext } from '
 import { formatBytes } from './render/units.js';
 import { bold, red, type Style } from './render/style.js';
 import { Interruption } from './shell.js';
+import { fromSystem } from './system-error.js';
 
 /** An error as a user sees it. */
 export interface ErrorReport {
@@ -58,6 +59,8 @@ function describe(error: unknown): Omit<ErrorReport, 'exitCode' | 'stack'> {
   if (error instanceof Error && (error instanceof Interruption || error.name === 'AbortError')) {
     return { code: 'CANCELLED', message: error.message, action: errorTable.CANCELLED.action, context: {} };
   }
+  const system = fromSystem(error);
+  if (system !== null) return system.toJSON();
   const message = error instanceof Error ? error.message : String(error);
   return { code: 'INTERNAL', message, action: errorTable.INTERNAL.action, context: {} };
 }

@@ -7,7 +7,7 @@
 
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { CommandContext, OpeningNote } from '../control/context.js';
+import type { CommandContext, OpeningNote, ReadOnlyReason } from '../control/context.js';
 import { Output } from './output.js';
 import { ProgressLine } from './progress.js';
 import { wantsColour, yellow, type Style } from './render/style.js';
@@ -37,8 +37,8 @@ export interface ResultTask<Result> {
   run(context: CommandContext): Promise<Result>;
   /** For people; without a line feed at the end. Nothing is printed for an empty text. */
   render(result: Result, style: Style): string | Promise<string>;
-  /** A remark for people, on stderr. */
-  note?(result: Result): string | null;
+  /** Remarks for people, on stderr. */
+  notes?(result: Result, context: CommandContext): readonly string[] | Promise<readonly string[]>;
   /** When the command itself went well but its answer is bad news. */
   exitCode?(result: Result): number;
 }
@@ -61,10 +61,10 @@ export function storePathOf(named: string | undefined, shell: Pick<Shell, 'envir
   return resolve(shell.workingDirectory, path);
 }
 
-/** Whether a result says that it came from a read-only look. */
-function isReadOnlyResult(result: unknown): boolean {
-  return typeof result === 'object' && result !== null && 'readOnly' in result && result.readOnly === true;
-}
+const readOnlyNotes: Readonly<Record<ReadOnlyReason, string>> = {
+  locked: 'another process has the store open for writing; this was a read-only look',
+  denied: 'the store cannot be written here; this was a read-only look',
+};
 
 /** One run of the command line. */
 export class Invocation {
@@ -96,6 +96,7 @@ export class Invocation {
     const showProgress = this.stderr.isTerminal && options.quiet !== true;
     const talks = options.json !== true && options.quiet !== true;
     const notes: Promise<void>[] = [];
+    let readOnlyLook = null as ReadOnlyReason | null;
     this.shell.signal.addEventListener('abort', () => {
       progress.showEnding();
     });
@@ -108,6 +109,9 @@ export class Invocation {
       signal: this.shell.signal,
       onProgress: (now) => {
         if (showProgress) progress.update(now);
+      },
+      onReadOnlyLook: (why) => {
+        readOnlyLook = why;
       },
       onFindings: (findings) => {
         if (talks) notes.push(this.#noteFindings(findings));
@@ -128,7 +132,9 @@ export class Invocation {
       }
       const text = await task.render(result, this.styleOf(this.stdout));
       if (text !== '') await this.stdout.write(`${text}\n`);
-      if (talks) await this.#noteResult(task, result, context);
+      if (!talks) return;
+      for (const note of (await task.notes?.(result, context)) ?? []) await this.#note(note);
+      if (readOnlyLook !== null) await this.#note(readOnlyNotes[readOnlyLook]);
     } finally {
       progress.stop();
     }
@@ -153,13 +159,5 @@ export class Invocation {
 
   async #noteFindings(findings: readonly OpeningNote[]): Promise<void> {
     for (const { file, code, message } of findings) await this.#note(`${file}: ${message} (${code})`);
-  }
-
-  async #noteResult<Result>(task: ResultTask<Result>, result: Result, context: CommandContext): Promise<void> {
-    const note = task.note?.(result) ?? null;
-    if (note !== null) await this.#note(note);
-    if (isReadOnlyResult(result) && !context.readOnly) {
-      await this.#note('another process has the store open for writing; this was a read-only look');
-    }
   }
 }

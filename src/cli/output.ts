@@ -6,6 +6,7 @@
  */
 
 import type { ProcessStream } from './shell.js';
+import { fromSystem } from './system-error.js';
 
 /** The reader of a stream has gone. */
 export class OutputClosed extends Error {
@@ -30,7 +31,9 @@ export class Output {
   }
 
   readonly #onError = (error: Error): void => {
-    this.#failure ??= isClosedPipe(error) ? new OutputClosed('the reader has closed the stream') : error;
+    this.#failure ??= isClosedPipe(error)
+      ? new OutputClosed('the reader has closed the stream')
+      : (fromSystem(error, 'cannot write the output') ?? error);
   };
 
   /** Width of the terminal; 80 where there is none. */

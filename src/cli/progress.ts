@@ -38,12 +38,14 @@ export function progressLine(view: ProgressView, columns: number, bars: readonly
   const { task, doneBytes, totalBytes, bytesPerSecond } = view;
   if (totalBytes <= 0) return task.slice(0, columns - 1);
   const share = Math.min(1, doneBytes / totalBytes);
-  const remaining = bytesPerSecond > 0 ? formatRemaining((totalBytes - doneBytes) / bytesPerSecond) : '-:--';
+  const left = Math.max(0, totalBytes - doneBytes);
+  const remaining = bytesPerSecond > 0 ? formatRemaining(left / bytesPerSecond) : '-:--';
   const figures = [
     `${Math.floor(share * 100)}%`.padStart(4),
     `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`.padStart(22),
     formatRate(bytesPerSecond).padStart(12),
-    `${remaining} left`,
+    // Past the last byte come syncs and a commit, of which nobody knows how long they take.
+    left === 0 ? 'finishing' : `${remaining} left`,
   ].join('  ');
   const room = Math.min(40, columns - 1 - task.length - figures.length - 4);
   if (room < 8) return `${task} ${figures}`.slice(0, columns - 1);

@@ -25,6 +25,9 @@ export interface OpeningNote {
   readonly message: string;
 }
 
+/** Why a look is a read-only one: another process has the lock, or nobody may write here. */
+export type ReadOnlyReason = 'locked' | 'denied';
+
 /** What every command is given besides its request. */
 export interface CommandContext {
   readonly library: Library;
@@ -38,6 +41,8 @@ export interface CommandContext {
   /** Ends the command with `CANCELLED`. */
   readonly signal: AbortSignal;
   readonly onProgress: (progress: TaskProgress) => void;
+  /** Told when a command that only looks went on without the lock, and why. */
+  readonly onReadOnlyLook: (why: ReadOnlyReason) => void;
   /** Told what opening the store found or put right, if anything. */
   readonly onFindings: (findings: readonly OpeningNote[]) => void;
 }

@@ -7,6 +7,7 @@
 
 import type { CreateStoreOptions, OpenStoreOptions, Store, StoreInfo } from '../index.js';
 import type { PortableStore } from '../portable/index.js';
+import type { ImageKind } from './image-kind.js';
 
 /** The codec of new chunks. */
 export type Compression = StoreInfo['compression'];
@@ -17,6 +18,8 @@ export interface Library {
   openStore(options: OpenStoreOptions): Promise<Store>;
   /** The reader that needs no native addon. */
   openPortable(path: string): Promise<PortableStore>;
+  /** What lies at a path, by its first bytes. */
+  imageKind(path: string): Promise<ImageKind>;
 }
 
 /** The library itself, loaded on first use. */
@@ -32,5 +35,9 @@ export const library: Library = {
   async openPortable(path) {
     const { openPortable } = await import('../portable/index.js');
     return openPortable(path);
+  },
+  async imageKind(path) {
+    const { imageKind } = await import('./image-kind.js');
+    return imageKind(path);
   },
 };

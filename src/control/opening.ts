@@ -2,12 +2,12 @@
  * Opens the store for one command and closes it again.
  *
  * Two ways: `withStore` takes the store's lock (unless a read-only look was asked for), `withStoreToLook` prefers the
- * lock and goes on without it where another process has it. After a failure the store is closed too, and the first
+ * lock and goes on without it where another process has it or where the store cannot be written. After a failure the store is closed too, and the first
  * error is the one that is reported.
  */
 
 import { isStillpointError } from '../store/errors.js';
-import type { CommandContext } from './context.js';
+import type { CommandContext, ReadOnlyReason } from './context.js';
 import type { Store } from '../index.js';
 
 async function open(context: CommandContext, readOnly: boolean): Promise<Store> {
@@ -19,6 +19,12 @@ async function open(context: CommandContext, readOnly: boolean): Promise<Store> 
   });
   if (store.findings.length > 0) context.onFindings(store.findings);
   return store;
+}
+
+/** Why a look has to do without the lock; null for an error that no read-only look would avoid. */
+function reasonOf(error: unknown): ReadOnlyReason | null {
+  if (isStillpointError(error, 'STORE_LOCKED')) return 'locked';
+  return isStillpointError(error, 'PERMISSION_DENIED') ? 'denied' : null;
 }
 
 async function closeAfter<Result>(store: Store, use: (store: Store) => Promise<Result>): Promise<Result> {
@@ -43,7 +49,8 @@ export async function withStore<Result>(
 }
 
 /**
- * Opens the store for a command that only looks: without the lock where another process has it, which is told.
+ * Opens the store for a command that only looks: without the lock where another process has it, or where the store is on
+ * a read-only file system or belongs to someone else. Which of them is told.
  */
 export async function withStoreToLook<Result>(
   context: CommandContext,
@@ -54,9 +61,11 @@ export async function withStoreToLook<Result>(
   try {
     store = await open(context, context.readOnly);
   } catch (error) {
-    if (context.readOnly || !isStillpointError(error, 'STORE_LOCKED')) throw error;
-    lockedByOther = true;
+    const why = reasonOf(error);
+    if (context.readOnly || why === null) throw error;
     store = await open(context, true);
+    lockedByOther = why === 'locked';
+    context.onReadOnlyLook(why);
   }
   return closeAfter(store, (opened) => use(opened, lockedByOther));
 }

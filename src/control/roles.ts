@@ -1,10 +1,13 @@
 /** Which disk of a point a command means when its caller names none. */
 
 import { StillpointError } from '../store/errors.js';
-import type { RestorePoint } from '../index.js';
+import type { RestorePointDisk } from '../index.js';
 
 /** The role that was named, or that of the point's only captured disk. Throws `ARGUMENT_INVALID` with the roles. */
-export function roleIn(point: Pick<RestorePoint, 'reference' | 'disks'>, named: string | null): string {
+export function roleIn(
+  point: { readonly reference: string; readonly disks: readonly Pick<RestorePointDisk, 'role' | 'excluded'>[] },
+  named: string | null,
+): string {
   if (named !== null) return named;
   const captured = point.disks.filter((disk) => !disk.excluded);
   const [only] = captured;

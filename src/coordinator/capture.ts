@@ -7,6 +7,7 @@
  *   7  catalog: point `copied`, with sizes and counts; the caller is answered
  *
  * Whatever fails before step 6 leaves nothing but chunks for the collector: the scan is abandoned and the record goes.
+ * That, and step 7, may use the store's reserve of space: on a disk that is full meanwhile an answer must still be right.
  * When that cannot be done either (a fenced store), the record stays `creating` and the next open removes it. When the
  * publishing itself fails, the manifest is removed before the record; when step 7 fails, the point is whole and the
  * next open makes it `copied`.
@@ -80,7 +81,7 @@ export async function capture(
   const point: PointRecord = { ...begun.point, disks: withSizes(begun.point.disks, scan), captured };
   await publishOrForget(engine, catalog, begun, point, captured, scan, control.signal);
   const copied = moved(point, 'copied');
-  return catalog.transact(() => ({ changes: [{ put: copied }], result: copied }));
+  return engine.withReserve(() => catalog.transact(() => ({ changes: [{ put: copied }], result: copied })));
 }
 
 /** Step 1: checks what was asked for and makes the record. */
@@ -210,7 +211,7 @@ async function scanOrForget(
   try {
     return await scanWithParents(engine, catalog.view, begun, frozen, control);
   } catch (error) {
-    await forget(catalog, begun.point);
+    await forget(engine, catalog, begun.point);
     throw error;
   }
 }
@@ -256,7 +257,7 @@ async function publishOrForget(
 ): Promise<void> {
   if (signal?.aborted === true) {
     await scan.abandon();
-    await forget(catalog, begun.point);
+    await forget(engine, catalog, begun.point);
     throw cancelled(signal);
   }
   const detail = encodeDetail(begun.machine, begun.collection, point, captured);
@@ -268,13 +269,15 @@ async function publishOrForget(
       () => true,
       () => false,
     );
-    if (isGone) await forget(catalog, begun.point);
+    if (isGone) await forget(engine, catalog, begun.point);
     throw error;
   }
 }
 
 /** Removes the record of a capture that came to nothing; the error that ended it is the one to report. */
-async function forget(catalog: Catalog, point: PointRecord): Promise<void> {
+async function forget(engine: Engine, catalog: Catalog, point: PointRecord): Promise<void> {
   checkWay(point, 'none');
-  await catalog.transact(() => ({ changes: [{ remove: keyOf(point) }], result: null })).catch(() => undefined);
+  await engine
+    .withReserve(() => catalog.transact(() => ({ changes: [{ remove: keyOf(point) }], result: null })))
+    .catch(() => undefined);
 }

@@ -1,16 +1,18 @@
 /**
  * Decides when: what may run beside what, which point is meant, and in which order catalog and engine are asked.
  *
- * The gate keeps `collect` alone (docs/concurrency.md); claims keep two captures of one machine and two deletions of
- * one point apart, and are told at once rather than after a wait.
+ * The gate lets one `collect` after the other pass; it runs beside everything else (docs/concurrency.md). Claims keep two
+ * captures of one machine and two deletions of one point apart, and are told at once rather than after a wait.
  */
 
 import type { Catalog, CatalogProblem } from '../catalog/catalog.js';
+import { lossCode } from '../catalog/finding.js';
 import type { MachineRecord, PointRecord } from '../catalog/record.js';
 import { findDisk, findMachine, findPoint } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
 import type {
   CollectReport,
+  CollectRequest,
   Control,
   DiffCursor,
   DiskReference,
@@ -24,7 +26,7 @@ import { newId, type Random } from '../store/random.js';
 import { toCollectionId, toDiskId, toMachineId, toPointId, type MachineId, type PointId } from '../store/units.js';
 import { capture, type CapturePlan } from './capture.js';
 import { deletePoint } from './delete-point.js';
-import { Gate, type Leave } from './gate.js';
+import { cancelled, Gate } from './gate.js';
 import {
   changeMachine,
   createMachine,
@@ -46,12 +48,6 @@ export interface CoordinatorParts {
 export interface NamedDisk {
   readonly point: string;
   readonly role: string;
-}
-
-/** An open diff and the way to give up its place at the gate. */
-export interface OpenDiff {
-  readonly cursor: DiffCursor;
-  readonly leave: Leave;
 }
 
 /** What a verification found, in the engine's words, and what is wrong with the catalog. */
@@ -84,7 +80,8 @@ export class Coordinator {
   }
 
   deleteMachine(name: string): Promise<null> {
-    return this.#parts.catalog.transact((view) => deleteMachine(view, name));
+    const { engine, catalog } = this.#parts;
+    return engine.withReserve(() => catalog.transact((view) => deleteMachine(view, name)));
   }
 
   /** Captures a machine. The point is durable when it resolves. */
@@ -97,16 +94,15 @@ export class Coordinator {
         machine: machine.name,
       });
     }
-    return claimed(this.#capturing, machine.id, () =>
-      this.#gate.run('shared', control.signal, () => {
-        const makings = {
-          nowMs: clock.nowMs(),
-          pointId: () => toPointId(newId(random)),
-          collectionId: () => toCollectionId(newId(random)),
-        };
-        return capture(engine, catalog, plan, makings, control);
-      }),
-    );
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    return claimed(this.#capturing, machine.id, () => {
+      const makings = {
+        nowMs: clock.nowMs(),
+        pointId: () => toPointId(newId(random)),
+        collectionId: () => toCollectionId(newId(random)),
+      };
+      return capture(engine, catalog, plan, makings, control);
+    });
   }
 
   /** Deletes a point. Its manifest is gone durably when it resolves. */
@@ -122,13 +118,13 @@ export class Coordinator {
       });
     }
     await claimed(this.#deleting, point.id, () =>
-      this.#gate.run('shared', undefined, () => deletePoint(engine, catalog, point.id, name)),
+      engine.withReserve(() => deletePoint(engine, catalog, point.id, name)),
     );
   }
 
   /** Bytes of a disk restore point. */
   async read(named: NamedDisk, offset: number, length: number): Promise<Uint8Array> {
-    return this.#gate.run('shared', undefined, () => this.#parts.engine.read(this.#readable(named), offset, length));
+    return this.#parts.engine.read(this.#readable(named), offset, length);
   }
 
   /** Restores a disk restore point. */
@@ -137,45 +133,32 @@ export class Coordinator {
     target: { readonly targetPath: string; readonly overwrite: boolean; readonly sync: boolean },
     control: Control,
   ): Promise<RestoreReport> {
-    return this.#gate.run('shared', control.signal, () =>
-      this.#parts.engine.restore({ ...this.#readable(named), ...target }, control),
-    );
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    return this.#parts.engine.restore({ ...this.#readable(named), ...target }, control);
   }
 
-  /** Opens a diff; its place at the gate is kept until `leave` is called. */
+  /** Opens a diff; both points stay readable until the cursor is closed. */
   async diff(
     before: NamedDisk,
     after: NamedDisk,
     granularityBytes: number | null,
     control: Control,
-  ): Promise<OpenDiff> {
-    const leave = await this.#gate.enter('shared', control.signal);
-    try {
-      const cursor = await this.#parts.engine.diff(
-        this.#readable(before),
-        this.#readable(after),
-        granularityBytes,
-        control,
-      );
-      return { cursor, leave };
-    } catch (error) {
-      leave();
-      throw error;
-    }
+  ): Promise<DiffCursor> {
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    return this.#parts.engine.diff(this.#readable(before), this.#readable(after), granularityBytes, control);
   }
 
   /** Checks everything that is stored, and the catalog's files. */
   async verify(readData: boolean, control: Control): Promise<Verified> {
-    return this.#gate.run('shared', control.signal, async () => {
-      const report = await this.#parts.engine.verify({ readData }, control);
-      return { report, catalogProblems: await this.#parts.catalog.check() };
-    });
+    if (control.signal?.aborted === true) throw cancelled(control.signal);
+    const report = await this.#parts.engine.verify({ readData }, control);
+    return { report, catalogProblems: await this.#parts.catalog.check() };
   }
 
-  /** Gives back the space of what no point needs. Runs alone. */
-  async collect(dryRun: boolean, control: Control): Promise<CollectReport> {
+  /** Gives back the space of what no point needs, beside whatever else runs; after other collections. */
+  async collect(request: CollectRequest, control: Control): Promise<CollectReport> {
     this.#checkWritable();
-    return this.#gate.run('exclusive', control.signal, () => this.#parts.engine.collect({ dryRun }, control));
+    return this.#gate.run(control.signal, () => this.#parts.engine.collect(request, control));
   }
 
   #checkWritable(): void {
@@ -227,8 +210,7 @@ export class Coordinator {
       });
     }
     if (point.failure !== null) {
-      const code = point.failure.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';
-      throw new StillpointError(code, `${name} cannot be read: ${point.failure.message}`, { point: name });
+      throw new StillpointError(lossCode(point), `${name} cannot be read: ${point.failure.message}`, { point: name });
     }
     return { pointId: point.id, diskId: findDisk(this.view, point, role).id };
   }

@@ -1,23 +1,13 @@
 /**
- * A fair gate between many that may run side by side and one that must run alone.
+ * A fair gate: one at a time, in the order of arrival. Collections pass it; everything else runs beside them.
  *
- * Shared: captures, deletions, restores, reads, diffs, verifications. Exclusive: collect. Whoever comes is let in in
- * the order of arrival: a waiting exclusive holds back the shared ones that come after it, so it cannot starve, and
- * they are let in together once it has left. A waiter leaves the queue when its signal aborts.
+ * A waiter leaves the queue when its signal aborts.
  */
 
 import { StillpointError } from '../store/errors.js';
 
-/** How a caller wants to be inside. */
-export type Passage = 'shared' | 'exclusive';
-
 /** Leaves the gate; further calls do nothing. */
 export type Leave = () => void;
-
-interface Waiter {
-  readonly passage: Passage;
-  readonly admit: () => void;
-}
 
 /** The error of a call whose signal was aborted. */
 export function cancelled(signal: AbortSignal): StillpointError {
@@ -26,36 +16,30 @@ export function cancelled(signal: AbortSignal): StillpointError {
 
 /** The gate of one open store. */
 export class Gate {
-  #sharedCount = 0;
-  #isExclusive = false;
-  readonly #waiters: Waiter[] = [];
+  #isTaken = false;
+  readonly #waiters: (() => void)[] = [];
 
   /** Resolves once the caller is inside. Errors: `CANCELLED`. */
-  enter(passage: Passage, signal?: AbortSignal): Promise<Leave> {
+  enter(signal?: AbortSignal): Promise<Leave> {
     if (signal?.aborted === true) return Promise.reject(cancelled(signal));
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        passage,
-        admit: () => {
-          signal?.removeEventListener('abort', giveUp);
-          resolve(this.#leaver(passage));
-        },
+      const admit = (): void => {
+        signal?.removeEventListener('abort', giveUp);
+        resolve(this.#leaver());
       };
       const giveUp = (): void => {
-        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        this.#waiters.splice(this.#waiters.indexOf(admit), 1);
         if (signal !== undefined) reject(cancelled(signal));
-        // The one that gave up may have been all that held the others back.
-        this.#admitAll();
       };
       signal?.addEventListener('abort', giveUp, { once: true });
-      this.#waiters.push(waiter);
-      this.#admitAll();
+      this.#waiters.push(admit);
+      this.#admitNext();
     });
   }
 
   /** Runs work inside the gate. */
-  async run<T>(passage: Passage, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const leave = await this.enter(passage, signal);
+  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const leave = await this.enter(signal);
     try {
       return await work();
     } finally {
@@ -63,27 +47,21 @@ export class Gate {
     }
   }
 
-  #leaver(passage: Passage): Leave {
+  #leaver(): Leave {
     let isInside = true;
     return () => {
       if (!isInside) return;
       isInside = false;
-      if (passage === 'exclusive') this.#isExclusive = false;
-      else this.#sharedCount -= 1;
-      this.#admitAll();
+      this.#isTaken = false;
+      this.#admitNext();
     };
   }
 
-  #admitAll(): void {
-    for (let next = this.#waiters[0]; next !== undefined && this.#mayEnter(next.passage); next = this.#waiters[0]) {
-      this.#waiters.shift();
-      if (next.passage === 'exclusive') this.#isExclusive = true;
-      else this.#sharedCount += 1;
-      next.admit();
-    }
-  }
-
-  #mayEnter(passage: Passage): boolean {
-    return !this.#isExclusive && (passage === 'shared' || this.#sharedCount === 0);
+  #admitNext(): void {
+    if (this.#isTaken) return;
+    const next = this.#waiters.shift();
+    if (next === undefined) return;
+    this.#isTaken = true;
+    next();
   }
 }

@@ -14,7 +14,7 @@ import { pointOf } from '../catalog/detail.js';
 import type { DumpFound } from '../catalog/dump.js';
 import { dumpName } from '../catalog/dump.js';
 import type { CatalogFiles } from '../catalog/files.js';
-import { catalogFinding, fileFinding, manifestFile, manifestFinding } from '../catalog/finding.js';
+import { catalogFinding, fileFinding, lossCode, manifestFile, manifestFinding } from '../catalog/finding.js';
 import { openCatalog, readDumpOf, type CatalogStorage, type LostCatalog } from '../catalog/open.js';
 import { rebuiltRecords } from '../catalog/rebuild.js';
 import { keyOf, type CatalogRecord, type Change, type PointRecord } from '../catalog/record.js';
@@ -32,7 +32,7 @@ export interface Recovered {
 /** Opens the catalog of a store that is open for writing. */
 export async function recover(engine: Engine, storage: CatalogStorage, storeId: StoreId): Promise<Recovered> {
   const region = await survey(engine);
-  const opened = await openCatalog(storage, storeId);
+  const opened = await openCatalog(storage, storeId, (work) => engine.withReserve(work));
   const [catalog, origin, found] =
     opened.kind === 'sound'
       ? [opened.catalog, 'sound' as const, opened.problems.map(catalogFinding)]
@@ -132,8 +132,8 @@ async function settlePoint(
     case 'keep':
       return { change: null, finding: null };
     case 'keep-and-report': {
-      const code = point.failure?.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';
-      return { change: null, finding: manifestFinding(code, point, `${reference} still cannot be read`, true) };
+      const message = `${reference} still cannot be read`;
+      return { change: null, finding: manifestFinding(lossCode(point), point, message, true) };
     }
     case 'remove-record': {
       checkWay(point, 'none');

@@ -18,6 +18,7 @@ import type {
 } from './generated/binding.cjs';
 import type {
   CollectReport,
+  CollectRequest,
   Control,
   CreateRequest,
   DiffCursor,
@@ -155,10 +156,19 @@ class BoundEngine implements Engine {
     );
   }
 
-  async collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport> {
+  async collect({ dryRun, bytesPerSecond }: CollectRequest, control?: Control): Promise<CollectReport> {
     return follow(control, new addon.NativeOperation(), (operation) =>
-      this.#native.collect(options.dryRun, operation).then(unwrap),
+      this.#native.collect(dryRun, bytesPerSecond ?? 0, operation).then(unwrap),
     );
+  }
+
+  async withReserve<T>(work: () => Promise<T>): Promise<T> {
+    const loan = unwrap(await this.#native.borrowReserve());
+    try {
+      return await work();
+    } finally {
+      unwrap(await loan.end());
+    }
   }
 
   async usage(): Promise<Usage> {
@@ -211,7 +221,13 @@ class BoundDiff implements DiffCursor {
   }
 
   async next(): Promise<readonly Extent[]> {
-    const cancelling = { cancel: () => { this.#native.close(); }, doneBytes: 0, totalBytes: 0 };
+    const cancelling = {
+      cancel: () => {
+        this.#native.close();
+      },
+      doneBytes: 0,
+      totalBytes: 0,
+    };
     const packed = await follow(this.#control, cancelling, () => this.#native.next().then(unwrap));
     const last = packed.at(-3);
     if (last !== undefined) {

@@ -151,6 +151,13 @@ export interface VerifyReport {
   readonly bytesRead: number;
 }
 
+export interface CollectRequest {
+  /** Change nothing, only tell. */
+  readonly dryRun: boolean;
+  /** Bytes a second that live data is moved with at most; null: no limit. */
+  readonly bytesPerSecond: number | null;
+}
+
 export interface CollectReport {
   readonly dryRun: boolean;
   readonly packsRemoved: number;
@@ -170,6 +177,9 @@ export interface Usage {
   readonly availableBytes: number;
 }
 
+/** Runs work with the store's reserve of space at its disposal; see `Engine.withReserve`. */
+export type WithReserve = <T>(work: () => Promise<T>) => Promise<T>;
+
 /** An open store as the engine sees it. */
 export interface Engine {
   readonly info: StoreInfo;
@@ -186,11 +196,22 @@ export interface Engine {
   /** Bytes of a disk restore point; past the end is an error. */
   read(disk: DiskReference, offset: number, length: number): Promise<Uint8Array>;
   /** Granularity null: whole chunks, without reading any. Otherwise 512 to the chunk size, a power of two. */
-  diff(before: DiskReference, after: DiskReference, granularityBytes: number | null, control?: Control): Promise<DiffCursor>;
+  diff(
+    before: DiskReference,
+    after: DiskReference,
+    granularityBytes: number | null,
+    control?: Control,
+  ): Promise<DiffCursor>;
   restore(request: RestoreRequest, control?: Control): Promise<RestoreReport>;
   verify(options: { readonly readData: boolean }, control?: Control): Promise<VerifyReport>;
-  collect(options: { readonly dryRun: boolean }, control?: Control): Promise<CollectReport>;
+  collect(request: CollectRequest, control?: Control): Promise<CollectReport>;
   usage(): Promise<Usage>;
+  /**
+   * Runs work with the store's reserve at its disposal, if space is short: for what frees more space than it needs, and for
+   * changes of the catalog that must not fail. The reserve is taken again when nobody needs it any more. While it is lent,
+   * scans and publications reject with `NO_SPACE`. May be nested; without effect in a store open for reading only.
+   */
+  withReserve: WithReserve;
   /** Waits for running calls, then releases the lock. Calls after it reject with `STORE_CLOSED`. */
   close(): Promise<void>;
 }

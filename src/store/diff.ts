@@ -1,13 +1,13 @@
 /**
  * A diff as its caller sees it: lazily opened, gone through once, closed however the iteration ends.
  *
- * While it is open it holds a shared place at the store's gate. A diff whose caller stops in the middle without leaving
- * the loop keeps that place, so closing the store ends it as soon as no step of it runs.
+ * While it is open both points can be read, also when they are deleted and collected meanwhile. A diff whose caller stops
+ * in the middle without leaving the loop keeps their space, and the engine; closing the store ends it as soon as no step
+ * of it runs.
  */
 
-import type { OpenDiff } from '../coordinator/coordinator.js';
 import { cancelled } from '../coordinator/gate.js';
-import type { Extent } from '../native/engine.js';
+import type { DiffCursor, Extent } from '../native/engine.js';
 import type { Diff, DiffHeader } from './handles.js';
 
 /** What a diff needs of its store. */
@@ -16,10 +16,10 @@ export interface DiffSource {
   readonly granularity: number;
   readonly signal: AbortSignal | undefined;
   /** Finds the points and opens the cursor. */
-  open(): Promise<OpenDiff>;
+  open(): Promise<DiffCursor>;
   /** Runs a step as a call of the store. */
   run<T>(step: () => Promise<T>): Promise<T>;
-  /** Told when the diff holds a place at the gate, and when no longer. */
+  /** Told when the diff holds a cursor, and when no longer. */
   opened(diff: StoreDiff): void;
   ended(diff: StoreDiff): void;
 }
@@ -28,7 +28,7 @@ export interface DiffSource {
 export class StoreDiff implements Diff {
   readonly #source: DiffSource;
   #header: Promise<DiffHeader> | null = null;
-  #open: OpenDiff | null = null;
+  #open: DiffCursor | null = null;
   #isTaken = false;
   #isStepping = false;
   #isEnding = false;
@@ -38,14 +38,13 @@ export class StoreDiff implements Diff {
   }
 
   get header(): Promise<DiffHeader> {
-    // A cursor of its own, closed at once: otherwise a caller who wants the sizes alone would hold up `collect`.
+    // A cursor of its own, closed at once: otherwise a caller who wants the sizes alone would keep the points' space.
     this.#header ??= this.#source.run(async () => {
       const opened = await this.#source.open();
       try {
         return this.#headerOf(opened);
       } finally {
-        opened.cursor.close();
-        opened.leave();
+        opened.close();
       }
     });
     return this.#header;
@@ -67,13 +66,12 @@ export class StoreDiff implements Diff {
     if (!this.#isStepping) this.end();
   }
 
-  /** Closes the cursor and gives up the place at the gate; nothing happens when there is none. */
+  /** Closes the cursor; nothing happens when there is none. */
   end(): void {
     const opened = this.#open;
     if (opened === null) return;
     this.#open = null;
-    opened.cursor.close();
-    opened.leave();
+    opened.close();
     this.#source.ended(this);
   }
 
@@ -83,7 +81,7 @@ export class StoreDiff implements Diff {
       if (signal?.aborted === true) throw cancelled(signal);
       this.#isStepping = true;
       try {
-        return await (await this.#opened()).cursor.next();
+        return await (await this.#opened()).next();
       } finally {
         this.#isStepping = false;
         if (this.#isEnding) this.end();
@@ -91,7 +89,7 @@ export class StoreDiff implements Diff {
     });
   }
 
-  async #opened(): Promise<OpenDiff> {
+  async #opened(): Promise<DiffCursor> {
     if (this.#open !== null) return this.#open;
     const opened = await this.#source.open();
     this.#open = opened;
@@ -100,7 +98,7 @@ export class StoreDiff implements Diff {
     return opened;
   }
 
-  #headerOf({ cursor }: OpenDiff): DiffHeader {
+  #headerOf(cursor: DiffCursor): DiffHeader {
     return { sizeBefore: cursor.sizeBefore, sizeAfter: cursor.sizeAfter, granularity: this.#source.granularity };
   }
 }

@@ -69,7 +69,7 @@ export const errorTable = {
   IO_FAILED: {
     kind: 'report',
     origin: 'engine',
-    action: 'Look at the kernel log for the device; replace it if it fails.',
+    action: 'The message has what the operating system said; for a failing device, look at the kernel log.',
   },
   MACHINE_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name.' },
   MACHINE_NOT_EMPTY: { kind: 'fix-call', origin: 'control', action: 'Delete its restore points first.' },
@@ -110,7 +110,8 @@ export const errorTable = {
   PERMISSION_DENIED: {
     kind: 'fix-call',
     origin: 'engine',
-    action: 'Run as a user that may open the file, or change its permissions.',
+    action:
+      'Run as a user that may open the file, or change its permissions. A store on a read-only file system opens with --read-only.',
   },
   POINT_BUSY: {
     kind: 'retry',
@@ -173,11 +174,15 @@ export const errorTable = {
     action: 'Make a store with init, or name its directory with --store or STILLPOINT_STORE.',
   },
   STORE_READ_ONLY: { kind: 'fix-call', origin: 'engine', action: 'Open the store for writing.' },
-  TARGET_EXISTS: { kind: 'fix-call', origin: 'engine', action: 'Choose another target, or ask to overwrite it.' },
+  TARGET_EXISTS: {
+    kind: 'fix-call',
+    origin: 'engine',
+    action: 'Choose another target, or overwrite it in place with --overwrite.',
+  },
   TARGET_INVALID: {
     kind: 'fix-call',
     origin: 'engine',
-    action: 'Name a file in an existing directory, or a block device.',
+    action: 'Name a file in an existing directory, or a block device that is not in use.',
   },
   TARGET_TOO_SMALL: { kind: 'fix-call', origin: 'engine', action: 'Use a target at least as large as the disk.' },
   WORK_INTERRUPTED: {

@@ -39,7 +39,7 @@ export async function openStore(options: OpenStoreOptions, parts: Parts = {}): P
     const storage = storageAt(plan.path);
     const { catalog, findings } = plan.readOnly
       ? await look(engine, storage.files, storeId)
-      : await recover(engine, storage, storeId);
+      : await engine.withReserve(() => recover(engine, storage, storeId));
     const all = [...engineFindings(engine, findings), ...findings];
     return new OpenStore({ path: plan.path, engine, catalog, clock, random, findings: all });
   } catch (error) {

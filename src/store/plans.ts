@@ -11,7 +11,7 @@ import { notJsonAt, isJson, type Json } from '../catalog/json.js';
 import type { CapturePlan } from '../coordinator/capture.js';
 import { configurationBytesMax, pathBytesMax } from '../coordinator/limits.js';
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
-import type { Control, CreateRequest, OpenRequest } from '../native/engine.js';
+import type { CollectRequest, Control, CreateRequest, OpenRequest } from '../native/engine.js';
 import {
   callback,
   invalid,
@@ -228,7 +228,13 @@ export function verifyPlan(options: VerifyOptions): { readData: boolean; control
 }
 
 /** Checks the options of `collect`. */
-export function collectPlan(options: CollectOptions): { dryRun: boolean; control: Control } {
-  const given = members('options', options, ['dryRun', ...longCall]);
-  return { dryRun: truth('dryRun', given['dryRun'], false), control: control(options) };
+export function collectPlan(options: CollectOptions): { request: CollectRequest; control: Control } {
+  const given = members('options', options, ['dryRun', 'bytesPerSecond', ...longCall]);
+  const { bytesPerSecond } = given;
+  const request = {
+    dryRun: truth('dryRun', given['dryRun'], false),
+    bytesPerSecond:
+      bytesPerSecond === undefined ? null : wholeNumber('bytesPerSecond', bytesPerSecond, 1, Number.MAX_SAFE_INTEGER),
+  };
+  return { request, control: control(options) };
 }

@@ -127,4 +127,6 @@ export interface VerifyOptions extends LongCallOptions {
 export interface CollectOptions extends LongCallOptions {
   /** Only tell what would be given back. Default false. */
   readonly dryRun?: boolean | undefined;
+  /** Bytes a second that live data is moved with at most, on average; 1 or more. Default: no limit. */
+  readonly bytesPerSecond?: number | undefined;
 }

@@ -1,7 +1,7 @@
 /** The open store: checks what callers pass, asks the coordinator, and says it in the caller's words. */
 
 import type { Catalog } from '../catalog/catalog.js';
-import { catalogFinding } from '../catalog/finding.js';
+import { catalogFinding, lostPointFindings } from '../catalog/finding.js';
 import { findMachine, findPoint } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
 import { Coordinator } from '../coordinator/coordinator.js';
@@ -149,8 +149,8 @@ export class OpenStore implements Store {
 
   collect(options: CollectOptions = {}): Promise<CollectReport> {
     return this.#calls.run(async () => {
-      const { dryRun, control } = collectPlan(options);
-      return this.#coordinator.collect(dryRun, control);
+      const { request, control } = collectPlan(options);
+      return this.#coordinator.collect(request, control);
     });
   }
 
@@ -158,7 +158,11 @@ export class OpenStore implements Store {
     return this.#calls.run(async () => {
       const { readData, control } = verifyPlan(options);
       const { report, catalogProblems } = await this.#coordinator.verify(readData, control);
-      const findings = [...report.findings, ...catalogProblems.map(catalogFinding)];
+      const lost = lostPointFindings(this.#view);
+      // Of a lost point the catalog knows which bytes are hit; the engine knows of its manifest at most.
+      const files = new Set(lost.map(({ file }) => file));
+      const seen = report.findings.filter(({ file }) => !files.has(file));
+      const findings = [...seen, ...lost, ...catalogProblems.map(catalogFinding)];
       return { ...report, findings: findings.map((finding) => presentFinding(this.#view, finding)) };
     });
   }
@@ -192,7 +196,7 @@ export class OpenStore implements Store {
 
   async #close(): Promise<void> {
     this.#calls.shut();
-    // Diffs that are between two steps hold the gate and run no call: a waiting collect would wait for them forever.
+    // Diffs that are between two steps run no call, and hold the engine and with it the lock.
     for (const diff of this.#openDiffs) diff.endWhenIdle();
     await this.#calls.drained();
     try {

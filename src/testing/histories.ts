@@ -34,7 +34,8 @@ export type Action =
     }
   | { readonly do: 'restore'; readonly point: number; readonly disk: number; readonly overwrite: boolean }
   | { readonly do: 'delete'; readonly point: number }
-  | { readonly do: 'collect' | 'verify' | 'reopen' };
+  /** `collectBeside` runs beside the steps after it, until the next collection, reopening or end. */
+  | { readonly do: 'collect' | 'collectBeside' | 'verify' | 'reopen' };
 
 /** A history: how large the disks are to begin with, and what happens to them. */
 export interface History {
@@ -51,6 +52,8 @@ export interface HistoryOptions {
   readonly sectorsMax?: number;
   /** Steps at most; 25 when left out. */
   readonly actionsMax?: number;
+  /** Chunk size of the store, at whose borders most things happen; 16,384 when left out. */
+  readonly chunkBytes?: number;
 }
 
 /**
@@ -60,16 +63,20 @@ export interface HistoryOptions {
  * need it otherwise.
  */
 export function diskHistories(fc: typeof FastCheck, options: HistoryOptions = {}): Arbitrary<History> {
-  const { disksMax = 2, sectorsMax = 1300, actionsMax = 25 } = options;
+  const { disksMax = 2, sectorsMax = 1300, actionsMax = 25, chunkBytes = 16_384 } = options;
+  const chunk = chunkBytes / 512;
   const choice = fc.nat({ max: 31 });
-  // Sectors around the borders of 16 KiB chunks (32 sectors), and anywhere.
-  const border = fc.tuple(fc.nat({ max: Math.floor(sectorsMax / 32) }), fc.integer({ min: -1, max: 1 }));
+  // Sectors around the borders of chunks, and anywhere.
+  const border = fc.tuple(fc.nat({ max: Math.floor(sectorsMax / chunk) }), fc.integer({ min: -1, max: 1 }));
   const sector = fc.oneof(
-    border.map(([chunk, beside]) => Math.max(0, chunk * 32 + beside)),
+    border.map(([index, beside]) => Math.max(0, index * chunk + beside)),
     fc.nat({ max: sectorsMax }),
   );
-  const sectors = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 200 }));
-  const size = fc.oneof(fc.constantFrom(1, 31, 32, 33, 64), fc.integer({ min: 1, max: sectorsMax }));
+  const sectors = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: Math.max(200, 2 * chunk) }));
+  const size = fc.oneof(
+    fc.constantFrom(1, chunk - 1, chunk, chunk + 1, 2 * chunk),
+    fc.integer({ min: 1, max: sectorsMax }),
+  );
   const seed = fc.nat({ max: 99 });
   const content: Arbitrary<Content> = fc.oneof(
     fc.record({ kind: fc.constantFrom('random', 'text', 'frame', 'dictionary'), seed }),
@@ -103,7 +110,7 @@ export function diskHistories(fc: typeof FastCheck, options: HistoryOptions = {}
       arbitrary: fc.record({ do: fc.constant('restore'), point: choice, disk: choice, overwrite: fc.boolean() }),
     },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('delete'), point: choice }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('collect', 'verify', 'reopen') }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('collect', 'collectBeside', 'verify', 'reopen') }) },
   );
   return fc.record({
     disks: fc.array(size, { minLength: 1, maxLength: disksMax }),

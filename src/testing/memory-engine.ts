@@ -332,6 +332,10 @@ class MemoryEngine implements Engine {
     });
   }
 
+  withReserve<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
   usage(): Promise<Usage> {
     return this.#call(async () => ({
       packCount: this.#store.points.size,

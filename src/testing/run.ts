@@ -41,6 +41,7 @@ export async function runHistory(history: History, stage: Stage): Promise<{ stor
   const run = new Run(stage, await stage.open());
   await run.begin(history.disks);
   for (const action of history.actions) await run.take(action);
+  await run.collected();
   await run.check();
   return { store: run.store, model: run.model };
 }
@@ -50,6 +51,7 @@ class Run {
   store: Store;
   readonly #stage: Stage;
   #named = 0;
+  #collecting: Promise<unknown> = Promise.resolve();
 
   constructor(stage: Stage, store: Store) {
     this.#stage = stage;
@@ -121,7 +123,13 @@ class Run {
         this.model.delete(point.name);
         return;
       }
+      case 'collectBeside':
+        await this.collected();
+        this.#collecting = this.store.collect();
+        this.#collecting.catch(() => undefined); // told where it is waited for
+        return;
       case 'collect':
+        await this.collected();
         await this.store.collect();
         await checkStore(this.store, historyMachine, this.model);
         return;
@@ -129,10 +137,16 @@ class Run {
         await this.check();
         return;
       case 'reopen':
+        await this.collected();
         await this.store.close();
         this.store = await this.#stage.open();
         await checkStore(this.store, historyMachine, this.model);
     }
+  }
+
+  /** Waits for the collection that runs beside. */
+  async collected(): Promise<void> {
+    await this.#collecting;
   }
 
   #role(choice: number): string {

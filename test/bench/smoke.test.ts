@@ -1,4 +1,4 @@
-/** The benches run: every micro case and every suite of scale at its smallest size, a comparison on two tiny disks. */
+/** The benches run: every micro case and every suite of scale at its smallest size, a collection, two contenders. */
 
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import path from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { benchCollect } from '../../bench/collect/run.js';
 import { caseResults, compareAll } from '../../bench/compare/comparison.js';
 import { stepsFor } from '../../bench/compare/case.js';
 import { copy } from '../../bench/compare/contenders/copy.js';
@@ -43,6 +44,19 @@ describe('a store of terabytes, made small,', () => {
     expect(figures.length).toBeGreaterThan(0);
     for (const figure of figures) expect(Number.isFinite(figure.value), figure.what).toBe(true);
     expect(scaleTable(figures).split('\n')).toHaveLength(figures.length + 1);
+  });
+});
+
+describe('a collection', () => {
+  it('frees the dead third, beside captures, and leaves a sound store', async () => {
+    const directory = path.join(await mkdtemp(path.join(tmpdir(), 'stillpoint-collect-test-')), 'bench');
+    const figures = await benchCollect(directory, 600, () => undefined);
+    await rm(path.dirname(directory), { recursive: true, force: true });
+
+    expect(figures.findings).toBe(0);
+    expect(figures.report.chunksRemoved).toBeGreaterThanOrEqual(200);
+    expect(figures.packBytesAfter).toBeLessThan(figures.packBytesBefore);
+    expect(figures.captureBeside?.count).toBeGreaterThan(0);
   });
 });
 

@@ -5,6 +5,8 @@
  * the end of the process: nothing has an effect after it until `restart` says what the medium kept.
  */
 
+import { createHash } from 'node:crypto';
+
 import { MemoryLevel } from 'memory-level';
 
 import type { CatalogFile, CatalogFiles } from '../../src/catalog/files.js';
@@ -39,6 +41,32 @@ export class SimulatedStorage implements CatalogStorage {
     this.#step = step;
     this.files = this.#makeFiles();
     this.log = { open: () => this.#openLog(), remove: () => this.#removeLog() };
+  }
+
+  /** Another medium that holds the same, what was not synced too. */
+  copy(step: (name: string) => void = () => undefined): SimulatedStorage {
+    const copy = new SimulatedStorage(step);
+    const inodes = new Map<Inode, Inode>();
+    const copied = (inode: Inode): Inode => {
+      const known = inodes.get(inode) ?? { written: inode.written.slice(), durable: inode.durable.slice() };
+      inodes.set(inode, known);
+      return known;
+    };
+    copy.#names = new Map([...this.#names].map(([name, inode]) => [name, copied(inode)]));
+    copy.#durableNames = new Map([...this.#durableNames].map(([name, inode]) => [name, copied(inode)]));
+    copy.#records = new Map(this.#records);
+    copy.#unsyncedBatch = this.#unsyncedBatch;
+    return copy;
+  }
+
+  /** Everything that is there, as a text: equal for equal media. */
+  digest(): string {
+    const hash = createHash('sha256');
+    for (const name of this.fileNames()) hash.update(`${name}\0`).update(this.bytesOf(name));
+    for (const [key, value] of [...this.#records].sort(([left], [right]) => (left < right ? -1 : 1))) {
+      hash.update(`\0${key}\0`).update(value);
+    }
+    return hash.digest('hex');
   }
 
   /** The medium after the process has ended. */

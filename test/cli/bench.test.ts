@@ -35,6 +35,15 @@ describe('bench', () => {
     expect(result.steps.map(({ step }) => step)).toEqual(example.steps.map(({ step }) => step));
   });
 
+  test('says which directory it cannot work in', async () => {
+    const { code, err } = await new FakeUser().type('bench --images os.raw --dir missing', {
+      workingDirectory: directory,
+    });
+    expect(code).toBe(1);
+    expect(err).toContain(`cannot make a directory in ${join(directory, 'missing')}`);
+    expect(err).toContain('(TARGET_INVALID)');
+  });
+
   test('removes what it made, and keeps it when it is asked to', async () => {
     await new FakeUser().type('bench --images os.raw --dir .', { workingDirectory: directory });
     expect(readdirSync(directory).sort()).toEqual(['data.raw', 'os.raw']);

@@ -112,6 +112,50 @@ describe('a store that another process has open', () => {
   });
 });
 
+describe('a store that cannot be written', () => {
+  test.each(['status', 'list', 'show web1/rp1', 'vm list'])('%s looks without the lock and says so', async (line) => {
+    const user = await userWithPoints();
+    user.world.unwritable.add('/backup/store');
+    const plain = await user.type(line);
+    expect(plain).toMatchObject({
+      code: 0,
+      err: 'note: the store cannot be written here; this was a read-only look\n',
+    });
+    expect(plain.out).not.toContain('another process');
+    expect(json(await user.type(`${line} --json`))).toMatchObject({ readOnly: true });
+  });
+
+  test('is not changed, and the error says how it can be read', async () => {
+    const user = await userWithPoints();
+    user.world.unwritable.add('/backup/store');
+    const { code, err } = await user.type('restore web1/rp1 --disk os --to a.raw');
+    expect(code).toBe(1);
+    expect(err).toContain('(PERMISSION_DENIED)');
+    expect(err).toContain('--read-only');
+  });
+});
+
+describe('a machine whose images are not what one would expect', () => {
+  test('is created, with a remark about each', async () => {
+    const user = await userWithPoints();
+    user.world.imageKinds.set('/images/gone.raw', 'missing').set('/images/c.img', 'qcow2');
+    const line = 'vm create web2 --external os=/images/gone.raw --external data=/images/c.img';
+    const { code, err } = await user.type(line);
+    expect(code).toBe(0);
+    expect(err).toContain('note: /images/gone.raw does not exist yet; a capture fails until it does\n');
+    expect(err).toContain('note: /images/c.img is a qcow2 image; it is captured as the file that it is');
+    const again = await user.type('vm update web2 --external data=/images/gone.raw');
+    expect(again.err).toBe('note: /images/gone.raw does not exist yet; a capture fails until it does\n');
+  });
+
+  test('is created without a word in JSON and with --quiet', async () => {
+    const user = await userWithPoints();
+    user.world.imageKinds.set('/images/gone.raw', 'missing');
+    expect((await user.type('vm create a --external os=/images/gone.raw --quiet')).err).toBe('');
+    expect((await user.type('vm create b --external os=/images/gone.raw --json')).err).toBe('');
+  });
+});
+
 describe('what opening a store found', () => {
   test('is noted for people, kept from programs, and in status', async () => {
     const user = await userWithPoints();

@@ -105,6 +105,10 @@ describe('bash', () => {
       ['16KiB', '1MiB'],
     ],
     [['stillpoint', 'restore', 'web1/rp1', '--to-'], ['--to-dir']],
+    [
+      ['stillpoint', 'restore', 'web1/default/r'],
+      ['web1/default/rp1', 'web1/default/rp2'],
+    ],
     [['stillpoint', 'vm', 'create', 'x', '--external', 'os', '=', 'pack'], ['package.json']],
     [['stillpoint', 'vm', 'create', 'x', '--external', 'os', '=', '/x', '--config', 'pack'], ['package.json']],
     [['stillpoint', 'bench', '--images', 'a', 'b', 'pack'], ['package.json']],
@@ -118,11 +122,18 @@ describe('bash', () => {
   });
 });
 
+test('bash offers files, and no role again, right behind ROLE=', () => {
+  const offered = inBash(['stillpoint', 'vm', 'create', 'x', '--external', 'os', '=']);
+  expect(offered).toContain('package.json');
+  expect(offered).not.toContain('os=');
+});
+
 describe('fish', () => {
   test.skipIf(isMissing.fish).each([
     ['stillpoint vm ', ['create', 'delete', 'list', 'show', 'update']],
     ['stillpoint capture ', ['web1']],
     ['stillpoint diff web1/rp1 web1/rp2 --disk ', ['data', 'os']],
+    ['stillpoint restore web1/default/r', ['web1/default/rp1', 'web1/default/rp2']],
     ['stillpoint capture web1 --consistency f', ['file-system']],
     ['stillpoint restore web1/rp1 --to-', ['--to-dir']],
   ] as const)('%j is completed to %j', (line, offered) => {
@@ -150,6 +161,12 @@ describe('__complete', () => {
     await user.type('capture web1 --collection daily --name rp1');
     const { out } = await user.run(['__complete', 'point', '--']);
     expect(out).toBe('web1/daily/rp1\nweb1/default/rp1\nweb1/rp2\n');
+  });
+
+  test('gives the long name where a collection was typed', async () => {
+    const user = await userWithPoints();
+    const { out } = await user.run(['__complete', 'point', '--', 'show', 'WEB1/default/']);
+    expect(out).toBe('web1/default/rp1\nweb1/default/rp2\n');
   });
 
   test('finds the store among the words, with quotes and without', async () => {

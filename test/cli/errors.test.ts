@@ -19,7 +19,7 @@ describe('a wrong command line', () => {
     ['restore web1/rp1 --all', "required option '--to-dir <dir>' not specified with --all"],
     ['restore web1/rp1 --to-dir out', "option '--to-dir <dir>' is for --all; use --to for one disk"],
     ['restore web1/rp1 --all --to-dir out --disk os', "option '--disk <role>' cannot be used with option '--all'"],
-    ['portable-restore web1/rp1 --to x', "required option '--disk <role>' not specified"],
+    ['portable-restore web1/rp1 --to x', 'web1/default/rp1 has 2 disks; name one with --disk'],
     ['portable-restore', "missing required argument 'point'"],
     ['vm create web2', "required option '--external <role=path>' not specified"],
     ['vm create web2 --external os', 'A disk is named ROLE=PATH, for example os=/images/os.raw.'],
@@ -138,6 +138,19 @@ describe('anything else that is thrown', () => {
     `);
     const environment = { STILLPOINT_STORE: '/backup/store', STILLPOINT_DEBUG: '1' };
     expect((await user.type('verify', { environment })).err).toMatch(/\n\nTypeError: x is not a function\n +at /u);
+  });
+
+  test('by the operating system has the code of its kind', () => {
+    const refusal = (code: string): Error =>
+      Object.assign(new Error(`${code}: no, open '/x'`), { code, syscall: 'open', path: '/x' });
+    const codeOf = (code: string): string => reportOf(refusal(code), running).code;
+    expect(['ENOSPC', 'EACCES', 'EROFS', 'EMFILE'].map(codeOf)).toEqual([
+      'NO_SPACE',
+      'PERMISSION_DENIED',
+      'PERMISSION_DENIED',
+      'IO_FAILED',
+    ]);
+    expect(reportOf(refusal('EMFILE'), running)).toMatchObject({ context: { path: '/x' }, exitCode: 1 });
   });
 
   test('that is no error is told as it is', () => {

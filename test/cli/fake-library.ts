@@ -26,6 +26,9 @@ export function fakeLibrary(world: FakeWorld): Library {
       world.threads = threads ?? null;
       world.openings.push(readOnly ? `${path} (read-only)` : path);
       const state = stateAt(world, path);
+      if (!readOnly && world.unwritable.has(path)) {
+        throw new StillpointError('PERMISSION_DENIED', `cannot open ${path}/lock: Read-only file system`, { path });
+      }
       if (!readOnly && world.locked.has(path)) {
         throw new StillpointError('STORE_LOCKED', `another process has the store ${path} open for writing`, { path });
       }
@@ -65,5 +68,6 @@ export function fakeLibrary(world: FakeWorld): Library {
       };
       return portable;
     },
+    imageKind: async (path) => world.imageKinds.get(path) ?? 'raw',
   };
 }

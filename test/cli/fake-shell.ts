@@ -42,6 +42,13 @@ export class ClosingStream extends KeepingStream {
   }
 }
 
+/** A stream into a full disk. */
+export class FullStream extends KeepingStream {
+  override _write(_text: string, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    done(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' }));
+  }
+}
+
 export interface Ran {
   readonly code: number;
   readonly out: string;

@@ -6,6 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import type { CommandClock } from '../../src/control/clock.js';
+import type { ImageKind } from '../../src/control/image-kind.js';
 import type { RestorePoint, StoreInfo, VirtualMachine } from '../../src/index.js';
 
 export const mebibyte: number = 1024 ** 2;
@@ -30,6 +31,10 @@ export class FakeWorld {
   readonly files: Set<string> = new Set<string>();
   /** Stores that another process has open for writing. */
   readonly locked: Set<string> = new Set<string>();
+  /** Stores that this user may not write. */
+  readonly unwritable: Set<string> = new Set<string>();
+  /** Images that are something else than raw. */
+  readonly imageKinds: Map<string, ImageKind> = new Map<string, ImageKind>();
   /** Long calls tell half of their progress, then wait to be cancelled. */
   hangs = false;
   /** They do not heed that they are cancelled. */

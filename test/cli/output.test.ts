@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { StillpointError } from '../../src/store/errors.js';
 import { progressLine } from '../../src/cli/progress.js';
 import { Interruption } from '../../src/cli/shell.js';
-import { ClosingStream, KeepingStream, userWithPoints } from './fake-shell.js';
+import { ClosingStream, FullStream, KeepingStream, userWithPoints } from './fake-shell.js';
 
 const escape = '\u001b[';
 
@@ -114,6 +114,11 @@ describe('the progress line', () => {
   test('does not show more than everything when the total was too low', () => {
     expect(progressLine({ ...view, doneBytes: 5 * 1024 ** 3 }, 100, ['#', '.'])).toContain('100%');
   });
+
+  test('promises no time once the last byte is done', () => {
+    const line = progressLine({ ...view, doneBytes: view.totalBytes, bytesPerSecond: 0 }, 100, ['#', '.']);
+    expect(line).toMatch(/100%.* {2}finishing$/u);
+  });
 });
 
 describe('times', () => {
@@ -121,6 +126,16 @@ describe('times', () => {
     const user = await userWithPoints();
     const { out } = await user.type('list web1', { zoneOffsetMinutes: -210 });
     expect(out).toContain('2026-11-23 00:58:14 -03:30');
+  });
+});
+
+describe('a stdout that cannot be written', () => {
+  test('is an error with a code, not a defect', async () => {
+    const user = await userWithPoints();
+    const stdout = new FullStream();
+    const { code, err } = await user.type('list', { stdout });
+    expect(code).toBe(1);
+    expect(err).toContain('error: cannot write the output: ENOSPC: no space left on device, write (NO_SPACE)\n');
   });
 });
 
@@ -135,7 +150,7 @@ describe('a failure on the way', () => {
     });
     expect(code).toBe(1);
     expect(stderr.text).toBe(
-      'error: cannot read /images/os.raw at 4096: EIO (IO_FAILED)\n  Look at the kernel log for the device; replace it if it fails.\n',
+      'error: cannot read /images/os.raw at 4096: EIO (IO_FAILED)\n  The message has what the operating system said; for a failing device, look at the kernel log.\n',
     );
   });
 });

@@ -1,6 +1,6 @@
 /** The main job through the command line and the real library: what comes back is what went in. */
 
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -112,4 +112,40 @@ test('bench finds real images identical', async () => {
   await writeImage(Buffer.alloc(300_032, 'bench'), 300_032);
   const result = await done('bench --images os.raw --dir .');
   expect(result).toMatchObject({ identical: true, directory: null, steps: [{ step: 'captureFirst' }, {}, {}, {}, {}] });
+});
+
+test('verify reports and ends with 1 also where opening has put the damage right', async () => {
+  await writeImage(Buffer.alloc(65_536, 'contents '), 65_536);
+  await done('init');
+  await done('vm create web1 --external os=os.raw');
+  const { id } = await done('capture web1 --name rp1');
+  const slot = join(directory, '.stillpoint/catalog.slot-a');
+  const bytes = readFileSync(slot);
+  bytes[40] = (bytes[40] ?? 0) ^ 1;
+  writeFileSync(slot, bytes);
+
+  const found = await type('verify --read-data');
+  expect(found).toMatchObject({
+    code: 1,
+    answer: { findings: [{ file: 'catalog.slot-a', code: 'CATALOG_DAMAGED', hits: [] }] },
+  });
+  expect(await done('verify --read-data')).toMatchObject({ findings: [] });
+
+  const manifests = join(directory, '.stillpoint/home/manifests');
+  expect(readdirSync(manifests)).toEqual([`${String(id)}.manifest`]);
+  rmSync(join(manifests, `${String(id)}.manifest`));
+  for (let round = 0; round < 2; round += 1) {
+    expect(await type('verify')).toMatchObject({
+      code: 1,
+      answer: {
+        findings: [
+          {
+            file: `home/manifests/${String(id)}.manifest`,
+            code: 'RESTORE_POINT_LOST',
+            hits: [{ point: 'web1/default/rp1', disk: 'os', ranges: [{ offset: 0, length: 65_536 }] }],
+          },
+        ],
+      },
+    });
+  }
 });

@@ -95,7 +95,11 @@ export const engineRows: readonly ImportRow[] = [
   { unit: 'restore', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'a map to an image' },
   { unit: 'points', may: ['io', 'format', 'block_map'], why: 'manifests: the commit of a point' },
   { unit: 'verify', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'reads everything, changes nothing' },
-  { unit: 'collect', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'what nobody reaches goes' },
+  {
+    unit: 'collect',
+    may: ['io', 'format', 'block_map', 'chunk_store', 'throttle'],
+    why: 'what nobody reaches goes',
+  },
   { unit: 'write_log', may: ['io', 'format'], why: 'records in order; knows no chunks' },
   { unit: 'cut', may: ['write_log'], why: 'one position of the log' },
   {

@@ -60,7 +60,7 @@ function note(file: string, progress: Progress): void {
 }
 
 /**
- * Runs `one` for each seed of the range, in order, and resolves with the counts summed over all of them.
+ * Runs `one` for each seed of the range, in order; prints the counts summed over all of them, and resolves with them.
  *
  * A seed that throws ends the range; the error names the seed, and STILLPOINT_TEST_SEED set to it begins there.
  */
@@ -82,5 +82,7 @@ export async function overSeeds(range: SeedRange, one: (seed: number) => Counts 
     seconds += (Date.now() - startedMs) / 1000;
     if (file !== null) note(file, { suite: range.suite, first, next: seed + 1, end, counts, seconds });
   }
+  const said = Object.entries(counts).map(([word, count]) => `${count} ${word}`);
+  process.stdout.write(`${range.suite}: seeds ${first} to ${end - 1}: ${said.join(', ')}\n`);
   return counts;
 }

@@ -44,6 +44,12 @@ export function packageOf(name: string): string | null {
   return null;
 }
 
+/** Has the end of the run say once what was skipped. */
+export function noteSkipped(what: string): void {
+  const notices = process.env['STILLPOINT_TEST_NOTICES'];
+  if (notices !== undefined) appendFileSync(notices, `skipped: ${what}\n`);
+}
+
 /** Looks for a program; a name that scripts/ci-packages.txt does not have is a mistake in the test. */
 export function requireTool(name: string, isCi: boolean = process.env['CI'] === 'true'): Tool {
   const debian = packageOf(name);
@@ -53,7 +59,6 @@ export function requireTool(name: string, isCi: boolean = process.env['CI'] === 
     .find(isProgram);
   if (found !== undefined) return { name, path: found, isMissing: false };
   if (isCi) throw new Error(`${name} is missing, and CI=true skips nothing: install ${debian}`);
-  const notices = process.env['STILLPOINT_TEST_NOTICES'];
-  if (notices !== undefined) appendFileSync(notices, `skipped: tests that need ${name} (Debian package ${debian})\n`);
+  noteSkipped(`tests that need ${name} (Debian package ${debian})`);
   return { name, path: name, isMissing: true };
 }

@@ -19,9 +19,7 @@ import {
   type Images,
 } from '../../src/testing/index.js';
 import { overSeeds } from '../house/seed-range.js';
-import { oneHistory } from './one-history.js';
-
-const bounds = { sectorsMax: 400, actionsMax: 50 };
+import { oneHistory, settingOf, type Setting } from './one-history.js';
 
 function realImages(folder: string): Images {
   const pathOf = (name: string): string => path.join(folder, `${name}.raw`);
@@ -57,11 +55,11 @@ async function portableAgrees(storePath: string, model: DiskModel): Promise<void
   }
 }
 
-async function agrees(history: History): Promise<void> {
+async function agrees(history: History, { chunkBytes, compression }: Setting): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'stillpoint-model-'));
   const storePath = path.join(folder, 'store');
   try {
-    await createStore({ path: storePath, chunkBytes: 16384 });
+    await createStore({ path: storePath, chunkBytes, compression });
     const stage = { images: realImages(folder), open: () => openStore({ path: storePath }) };
     const { store, model } = await runHistory(history, stage);
     await store.close();
@@ -74,10 +72,11 @@ async function agrees(history: History): Promise<void> {
 describe('a store on real files', () => {
   it('agrees with the model and the portable reader after any history', { timeout: 7_200_000 }, async () => {
     await overSeeds({ suite: 'model-real-files', quick: 25, full: 2000 }, async (seed) => {
+      const setting = settingOf(seed, 50);
       let actions = 0;
-      await oneHistory(seed, bounds, async (history) => {
+      await oneHistory(seed, setting.bounds, async (history) => {
         actions = history.actions.length;
-        await agrees(history);
+        await agrees(history, setting);
       });
       return { histories: 1, operations: actions };
     });

@@ -10,7 +10,7 @@ import { describe, it } from 'vitest';
 import { openStore, type Store } from '../../src/index.js';
 import { checkStore, historyMachine, runHistory, World, type History } from '../../src/testing/index.js';
 import { overSeeds } from '../house/seed-range.js';
-import { oneHistory } from './one-history.js';
+import { oneHistory, settingOf } from './one-history.js';
 import { storePath, worldStage } from './world-stage.js';
 
 const choices = ['processKilled', 'loseUnsynced', 'keepAll', 'seeded'] as const;
@@ -21,11 +21,14 @@ const callsMax = 150;
 describe('a store in a simulated world', () => {
   it('agrees with the model after any history', { timeout: 3_600_000 }, async () => {
     await overSeeds({ suite: 'model-simulated', quick: 80, full: 2000 }, async (seed) => {
-      await oneHistory(seed, { sectorsMax: 400, actionsMax: 50 }, async (history) => {
-        const { store } = await runHistory(history, await worldStage(World.create({ seed })));
+      const setting = settingOf(seed, 50);
+      let operations = 0;
+      await oneHistory(seed, setting.bounds, async (history) => {
+        operations = history.actions.length;
+        const { store } = await runHistory(history, await worldStage(World.create({ seed }), setting));
         await store.close();
       });
-      return { histories: 1 };
+      return { histories: 1, operations };
     });
   });
 

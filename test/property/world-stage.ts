@@ -2,6 +2,7 @@
 
 import { createStore, openStore } from '../../src/index.js';
 import type { Images, Stage, World } from '../../src/testing/index.js';
+import type { Setting } from './one-history.js';
 
 /** Where the store of a stage is. */
 export const storePath = '/store';
@@ -28,7 +29,11 @@ export function worldImages(world: World): Images {
 }
 
 /** A stage in a world, with a new store. */
-export async function worldStage(world: World): Promise<Stage> {
-  await createStore({ path: storePath, chunkBytes: 16384 }, world.parts());
+export async function worldStage(
+  world: World,
+  making: Pick<Setting, 'chunkBytes' | 'compression'> = { chunkBytes: 16_384, compression: 'zstd' },
+): Promise<Stage> {
+  const { chunkBytes, compression } = making;
+  await createStore({ path: storePath, chunkBytes, compression }, world.parts());
   return { images: worldImages(world), open: () => openStore({ path: storePath }, world.parts()) };
 }

@@ -8,7 +8,8 @@ use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::clock::SystemClock;
 use stillpoint_engine::engine::{
-    Codec, CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk, SourceRequest, TargetRequest,
+    Codec, CollectOptions, CreateOptions, DiskReference, Engine, Loan, OpenOptions, Parts, ScanDisk, SourceRequest,
+    TargetRequest,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::io::file::FileIo;
@@ -59,6 +60,28 @@ pub fn open_store<'env>(env: &'env Env, path: String, read_only: bool, threads: 
         let options = OpenOptions { read_only, thread_count: threads as usize, ..OpenOptions::default() };
         NativeEngine::open_with(parts(), Path::new(&path), options)
     })
+}
+
+/// The borrowed reserve.
+#[napi]
+pub struct NativeLoan {
+    loan: Mutex<Option<Loan>>,
+}
+
+#[napi]
+impl NativeLoan {
+    /// Gives it back; nothing happens the second time.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    #[napi(ts_return_type = "Promise<undefined | Failure>")]
+    pub fn end<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        let loan = self.loan.lock().unwrap_or_else(PoisonError::into_inner).take();
+        start(env, move || {
+            drop(loan);
+            Ok(())
+        })
+    }
 }
 
 #[napi]
@@ -203,14 +226,33 @@ impl NativeEngine {
         self.call(env, move |engine| Ok(VerifyRecord::of(&engine.verify(read_data, &control)?)))
     }
 
-    /// Collects garbage.
+    /// Collects garbage; `bytes_per_second` 0 knows no limit.
     ///
     /// # Errors
     /// No thread could be started.
     #[napi(ts_return_type = "Promise<CollectRecord | Failure>")]
-    pub fn collect<'env>(&self, env: &'env Env, dry_run: bool, operation: &NativeOperation) -> Result<Object<'env>> {
+    pub fn collect<'env>(
+        &self,
+        env: &'env Env,
+        dry_run: bool,
+        bytes_per_second: f64,
+        operation: &NativeOperation,
+    ) -> Result<Object<'env>> {
         let control = operation.control();
-        self.call(env, move |engine| Ok(CollectRecord::of(&engine.collect(dry_run, &control)?)))
+        self.call(env, move |engine| {
+            let rate = unsigned(bytes_per_second, "bytesPerSecond")?;
+            let options = CollectOptions { dry_run, bytes_per_second: (rate > 0).then_some(rate) };
+            Ok(CollectRecord::of(&engine.collect_with(options, &control)?))
+        })
+    }
+
+    /// Borrows the reserve of space.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    #[napi(ts_return_type = "Promise<NativeLoan | Failure>")]
+    pub fn borrow_reserve<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        self.call(env, |engine| Ok(NativeLoan { loan: Mutex::new(Some(engine.borrow_reserve())) }))
     }
 
     /// What the store takes.

@@ -20,6 +20,9 @@ use crate::engine_handle::{NativeEngine, create_options};
 use crate::failure::Failure;
 use crate::task::start;
 
+/// Set aside in a simulated store: little, since every page of it is copied with the file system.
+const RESERVE_BYTES: u64 = 64 << 10;
+
 /// One thing that goes wrong while a store is open. Calls, syncs and reads are each counted from 0.
 #[napi(object)]
 pub struct FaultRecord {
@@ -232,7 +235,8 @@ impl NativeWorld {
         let parts = self.parts(Arc::new(io));
         let pack_bytes_target = unsigned(pack_bytes_target, "packBytesTarget").map_err(to_napi)?;
         start(env, move || {
-            let options = OpenOptions { read_only, thread_count: 1, pack_bytes_target };
+            let (thread_count, reserve_bytes_max) = (1, RESERVE_BYTES);
+            let options = OpenOptions { read_only, thread_count, pack_bytes_target, reserve_bytes_max };
             NativeEngine::open_with(parts, Path::new(&path), options)
         })
     }

@@ -10,6 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync {
     /// Nanoseconds since 1970-01-01 UTC. May stand still or go back.
     fn now_ns(&self) -> i128;
+
+    /// Waits; a simulated clock moves on instead.
+    fn wait_ns(&self, nanoseconds: u64);
 }
 
 /// The machine's wall clock.
@@ -24,6 +27,11 @@ impl Clock for SystemClock {
             Ok(since) => nanoseconds(since),
             Err(before) => -nanoseconds(before.duration()),
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everything else is given")]
+    fn wait_ns(&self, nanoseconds: u64) {
+        std::thread::sleep(std::time::Duration::from_nanos(nanoseconds));
     }
 }
 
@@ -59,6 +67,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_ns(&self) -> i128 {
         *self.locked()
+    }
+
+    fn wait_ns(&self, nanoseconds: u64) {
+        self.advance_ns(i128::from(nanoseconds));
     }
 }
 

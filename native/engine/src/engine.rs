@@ -9,30 +9,35 @@
 //! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segments; index list |
 //! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
 //! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
-//! | `collect` | rewritten packs; index without what goes; then the old packs' names are gone |
+//! | `collect`, each step | new packs; index with them; `condemned` names the old packs; the old packs' names are gone |
+//! | `collect`, at its end | index without what is gone; `condemned` is gone |
 //!
-//! `scan` holds a lease until its value is published or dropped; `collect` refuses to run while there is one, and
-//! holds everyone else back while it runs (`gate`).
+//! `scan` holds a lease until its value is published or dropped, readers hold one while they read: `collect` runs beside
+//! all of them (`collect/leases.rs`).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::block_map::{DiskVersion, MapReader};
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
-use crate::chunk_store::{ChunkStore, Parameters};
+use crate::chunk_store::{Anomaly, ChunkStore, Parameters};
 use crate::clock::Clock;
-use crate::collect::Collector;
+use crate::collect::{Lease, Leases, Purpose};
 use crate::control::Control;
 use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
 use crate::format::Defect;
 use crate::format::config::BLOCK_BYTES;
+use crate::io::parents::{directory_above, make_parents};
+use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED,
+    THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
@@ -41,12 +46,17 @@ use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
 
+mod collecting;
+
+pub use collecting::Collecting;
+
 // The words of this file's calls, so that its callers need not know the stages.
-pub use crate::collect::Report as CollectReport;
+pub use crate::collect::{Options as CollectOptions, Progress as CollectProgress, Report as CollectReport};
 pub use crate::diff::{Extent, ExtentKind};
 pub use crate::format::config::Config;
 pub use crate::format::manifest::{Manifest, ManifestDisk};
 pub use crate::format::{Codec, VERSION as FORMAT_VERSION};
+pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::SourceRequest;
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
@@ -56,7 +66,11 @@ pub const HOME: &str = "home";
 
 const CONFIG: &str = "config";
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
 const TEMPORARY: &str = ".tmp";
+
+/// How often a verification beside a writer begins anew: each time needs a collection that ended meanwhile.
+const VERIFY_ATTEMPTS_MAX: u32 = 5;
 
 /// What the engine reaches the world through.
 #[derive(Clone)]
@@ -89,11 +103,18 @@ pub struct OpenOptions {
     pub thread_count: usize,
     /// When packs are closed; tests make it small.
     pub pack_bytes_target: u64,
+    /// What is set aside for deleting and collecting on a full disk; tests make it small.
+    pub reserve_bytes_max: u64,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { read_only: false, thread_count: 1, pack_bytes_target: PackTarget::PACK_BYTES_TARGET }
+        Self {
+            read_only: false,
+            thread_count: 1,
+            pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
+            reserve_bytes_max: RESERVE_BYTES_MAX,
+        }
     }
 }
 
@@ -131,6 +152,7 @@ pub struct ScannedDisk {
 /// A finished scan, durable but for the manifest. Publishing or dropping it ends its lease.
 pub struct PreparedPoint {
     engine: Arc<Engine>,
+    _lease: Lease,
     disks: Vec<ScannedDisk>,
     started_ms: u64,
     ended_ms: u64,
@@ -180,42 +202,7 @@ impl PreparedPoint {
             disks: disks.collect(),
             detail,
         };
-        engine.store.guarded(|| engine.points.publish(manifest))
-    }
-}
-
-impl Drop for PreparedPoint {
-    fn drop(&mut self) {
-        self.engine.end_lease();
-    }
-}
-
-/// Leases of scans, and whether the collector runs.
-#[derive(Default)]
-struct Leases {
-    count: usize,
-    collecting: bool,
-}
-
-/// The collector's hold on the leases: none begins while it lives.
-struct Collecting<'a> {
-    leases: &'a Mutex<Leases>,
-}
-
-impl<'a> Collecting<'a> {
-    fn begin(leases: &'a Mutex<Leases>) -> Result<Self> {
-        let mut held = leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.collecting || held.count > 0 {
-            return Err(Error::new(Code::StoreBusy, "a capture or another collection is running"));
-        }
-        held.collecting = true;
-        Ok(Self { leases })
-    }
-}
-
-impl Drop for Collecting<'_> {
-    fn drop(&mut self) {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).collecting = false;
+        engine.store.adding(|| engine.points.publish(manifest))
     }
 }
 
@@ -245,10 +232,11 @@ pub struct Engine {
     store: Arc<ChunkStore>,
     maps: Arc<MapReader>,
     points: Points,
+    reserve: Arc<Reserve>,
     damaged_manifests: Vec<DamagedManifest>,
     config_damage: Option<Defect>,
-    gate: RwLock<()>,
-    leases: Mutex<Leases>,
+    leases: Arc<Leases>,
+    collecting: Arc<AtomicBool>,
     _lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -315,6 +303,7 @@ impl Engine {
         let home = directory.join(HOME);
         if !options.read_only {
             remove_temporaries(io.as_ref(), directory)?;
+            remove_temporaries(io.as_ref(), &home)?;
             for path in region_directories(&home).filter(|path| !path.ends_with(QUARANTINE)) {
                 remove_temporaries(io.as_ref(), &path)?;
             }
@@ -323,6 +312,9 @@ impl Engine {
                 io.sync_directory(&path)?;
             }
         }
+        let reserve_bytes_max = if options.read_only { 0 } else { options.reserve_bytes_max };
+        let reserve = Arc::new(Reserve::new(Arc::clone(io), directory.join(RESERVE), reserve_bytes_max));
+        reserve.refill(); // after the unfinished files have gone, before anything is written
         let parameters = Parameters {
             store_id: config.store_id,
             chunk_bytes: config.chunk_bytes,
@@ -331,14 +323,17 @@ impl Engine {
             identity: Identity::new(&config.identity_key),
             pack_bytes_target: options.pack_bytes_target,
             index_limits: IndexLimits::for_packs_of(options.pack_bytes_target),
-            read_only: options.read_only,
+            reserve: Arc::clone(&reserve),
+            follows: options.read_only,
         };
         let random = Arc::clone(&parts.random);
         let store = Arc::new(ChunkStore::open(Arc::clone(io), random, home.clone(), parameters)?);
         if !options.read_only {
             store.index().remove_retired()?;
+            store.finish_retiring()?;
         }
-        let (points, damaged_manifests) = Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes)?;
+        let (points, damaged_manifests) =
+            Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes, options.read_only)?;
         Ok(Arc::new(Self {
             directory: directory.to_owned(),
             maps: Arc::new(MapReader::with_threads(Arc::clone(&store), options.thread_count)),
@@ -347,10 +342,11 @@ impl Engine {
             config,
             store,
             points,
+            reserve,
             damaged_manifests,
             config_damage,
-            gate: RwLock::new(()),
-            leases: Mutex::default(),
+            leases: Arc::default(),
+            collecting: Arc::default(),
             _lock: lock,
         }))
     }
@@ -372,13 +368,7 @@ impl Engine {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.config_damage.iter().map(config_finding).collect();
         findings.extend(self.damaged_manifests.iter().map(manifest_finding));
-        findings.extend(self.store.anomalies().into_iter().map(|anomaly| Finding {
-            file: format!("{HOME}/{}", anomaly.file),
-            place: None,
-            code: anomaly.code,
-            message: anomaly.message,
-            hits: Vec::new(),
-        }));
+        findings.extend(self.store.anomalies().into_iter().map(anomaly_finding));
         findings
     }
 
@@ -391,27 +381,31 @@ impl Engine {
     /// Scans all disks as one and makes everything but the manifest durable.
     ///
     /// # Errors
-    /// `SOURCE_*`, `STORE_READ_ONLY`, `STORE_BUSY`, `ARGUMENT_INVALID`, `CANCELLED`, what reading and writing give. The store is then
+    /// `SOURCE_*`, `STORE_READ_ONLY`, `ARGUMENT_INVALID`, `CANCELLED`, what reading and writing give. The store is then
     /// as it was.
     pub fn scan(self: &Arc<Self>, disks: &[ScanDisk], control: &Control) -> Result<PreparedPoint> {
         self.check_writable()?;
         check_disks(disks)?;
-        self.begin_lease()?;
-        // From here on the lease ends when `prepared` is dropped, whatever happens.
+        let (parents, lease) = self.leases.open(Purpose::Write, || {
+            let parent = |disk: &ScanDisk| match disk.parent {
+                Some(point_id) => self.points.disk(&point_id, &disk.disk_id).map(Some),
+                None => Ok(None),
+            };
+            let parents = disks.iter().map(parent).collect::<Result<Vec<_>>>()?;
+            let roots = parents.iter().flatten().map(|version| version.root).collect();
+            Ok((parents, roots))
+        })?;
+        // The lease ends when `prepared` is dropped, whatever happens.
         let mut prepared = PreparedPoint {
             engine: Arc::clone(self),
+            _lease: lease,
             disks: Vec::with_capacity(disks.len()),
             started_ms: milliseconds(self.parts.clock.now_ns()),
             ended_ms: 0,
         };
-        let mut requests = Vec::with_capacity(disks.len());
-        for disk in disks {
-            let parent = match disk.parent {
-                Some(point_id) => Some(self.points.disk(&point_id, &disk.disk_id)?),
-                None => None,
-            };
-            requests.push(ScanRequest { source: disk.source.clone(), parent });
-        }
+        let requests = disks.iter().zip(parents);
+        let requests: Vec<ScanRequest> =
+            requests.map(|(disk, parent)| ScanRequest { source: disk.source.clone(), parent }).collect();
         let scanner = Scanner {
             io: &self.parts.io,
             clock: self.parts.clock.as_ref(),
@@ -452,8 +446,7 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `ARGUMENT_INVALID` past the end or over the limit, missing or damaged content.
     pub fn read(&self, disk: &DiskReference, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        let version = self.version(disk)?;
+        let (version, _pin) = self.pinned(disk)?;
         if length > READ_BYTES_MAX || offset.checked_add(length).is_none_or(|end| end > version.size) {
             let message = format!(
                 "{length} bytes at {offset} asked for; the disk is {} bytes long, and one call reads {READ_BYTES_MAX} at most",
@@ -474,9 +467,10 @@ impl Engine {
             let message = format!("a granularity is a power of two from 512 to {chunk_bytes} bytes");
             return Err(Error::new(Code::ArgumentInvalid, message));
         }
-        let (before, after) = (self.version(before)?, self.version(after)?);
+        let (before, before_pin) = self.pinned(before)?;
+        let (after, after_pin) = self.pinned(after)?;
         let cursor = DiffCursor::new(Arc::clone(&self.maps), before, after, granularity);
-        Ok(Diff { size_before: before.size, size_after: after.size, cursor })
+        Ok(Diff { size_before: before.size, size_after: after.size, cursor, _pins: [before_pin, after_pin] })
     }
 
     /// The next extents of a diff; none at the end.
@@ -484,7 +478,6 @@ impl Engine {
     /// # Errors
     /// As [`DiffCursor::next_page`].
     pub fn diff_page(&self, diff: &mut Diff, extent_count_max: usize, control: &Control) -> Result<Vec<Extent>> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         diff.cursor.next_page(extent_count_max, control)
     }
 
@@ -493,14 +486,14 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `TARGET_*`, `CANCELLED`, missing or damaged content, what writing gives.
     pub fn restore(&self, disk: &DiskReference, target: &TargetRequest, control: &Control) -> Result<Restored> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let (version, _pin) = self.pinned(disk)?;
         let restorer = Restorer {
             io: &self.parts.io,
             random: self.parts.random.as_ref(),
             maps: &self.maps,
             thread_count: self.options.thread_count,
         };
-        restorer.restore(self.version(disk)?, target, control)
+        restorer.restore(version, target, control)
     }
 
     /// Checks the whole store as it is on the disk now.
@@ -508,13 +501,10 @@ impl Engine {
     /// # Errors
     /// `CANCELLED`, what reading gives. Damage is no error but a finding.
     pub fn verify(&self, read_data: bool, control: &Control) -> Result<VerifyReport> {
-        let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let (_, config_damage) = read_config(self.parts.io.as_ref(), &self.directory)?;
-        let (sound, damaged) = self.points.read_all()?;
-        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
-        let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
-        let mut report = verifier.run(read_data, control)?;
-        let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding));
+        let (mut report, damaged) = self.verify_region(read_data, control)?;
+        let condemned = self.store.condemned_damage()?.map(anomaly_finding);
+        let top = config_damage.iter().map(config_finding).chain(damaged.iter().map(manifest_finding)).chain(condemned);
         report.findings.splice(0..0, top.collect::<Vec<_>>());
         for finding in &mut report.findings {
             self.add_manifest_hits(finding);
@@ -522,16 +512,34 @@ impl Engine {
         Ok(report)
     }
 
-    /// Removes what no point reaches. Waits for running reads and restores; refuses to run beside a scan.
-    ///
-    /// # Errors
-    /// `STORE_BUSY`, `STORE_READ_ONLY`, `CANCELLED`; `MANIFEST_DAMAGED`, `NODE_DAMAGED` or `NODE_MISSING` before anything is removed.
-    pub fn collect(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
-        if !dry_run {
-            self.check_writable()?;
+    /// Beside another process that writes, what seems damaged may only have gone by its hand or come after the packs
+    /// were listed; so damage counts once nothing has changed since then, or after several attempts.
+    fn verify_region(&self, read_data: bool, control: &Control) -> Result<(VerifyReport, Vec<DamagedManifest>)> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (sound, damaged) = self.points.read_all()?;
+            self.store.catch_up()?; // after the manifests, so that what they name is there
+            // What was deleted since is not looked at; the others are pinned.
+            let (manifests, _pin) = self.leases.open(Purpose::Read, || {
+                let is_there =
+                    |manifest: &Arc<Manifest>| self.read_only() || self.points.get(&manifest.point_id).is_ok();
+                let manifests: Vec<Arc<Manifest>> = sound.into_values().filter(is_there).collect();
+                let roots = manifests.iter().flat_map(|manifest| manifest.disks.iter().map(|disk| disk.root)).collect();
+                Ok((manifests, roots))
+            })?;
+            let verifier = Verifier { maps: &self.maps, manifests: &manifests, region: HOME };
+            let report = verifier.run(read_data, control)?;
+            if report.findings.is_empty() || attempts == VERIFY_ATTEMPTS_MAX || !self.store.catch_up()? {
+                return Ok((report, damaged));
+            }
         }
-        let _collecting = Collecting::begin(&self.leases)?;
-        self.collect_alone(dry_run, control)
+    }
+
+    /// Puts the reserve at the disposal of whoever frees space, if space is short, until the loan is dropped.
+    #[must_use]
+    pub fn borrow_reserve(&self) -> Loan {
+        self.reserve.borrow()
     }
 
     /// What the store takes.
@@ -550,16 +558,12 @@ impl Engine {
         })
     }
 
-    fn collect_alone(&self, dry_run: bool, control: &Control) -> Result<CollectReport> {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let (sound, damaged) = self.points.read_all()?;
-        if let Some(damaged) = damaged.first() {
-            // What this point reaches is unknown, so nothing may go.
-            let message = format!("{HOME}/{}: {}; nothing was collected", damaged.file, damaged.defect);
-            return Err(Error::new(Code::ManifestDamaged, message).with("point", damaged.point_id.to_string()));
-        }
-        let manifests: Vec<Arc<Manifest>> = sound.into_values().collect();
-        Collector { maps: &self.maps, manifests: &manifests }.run(dry_run, control)
+    /// A disk of a point, held until the lease is dropped, whatever becomes of the point.
+    fn pinned(&self, disk: &DiskReference) -> Result<(DiskVersion, Lease)> {
+        self.leases.open(Purpose::Read, || {
+            let version = self.version(disk)?;
+            Ok((version, vec![version.root]))
+        })
     }
 
     fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {
@@ -582,19 +586,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn begin_lease(&self) -> Result<()> {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        if leases.collecting {
-            return Err(Error::new(Code::StoreBusy, "the store is being collected"));
-        }
-        leases.count += 1;
-        Ok(())
-    }
-
-    fn end_lease(&self) {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).count -= 1;
-    }
 }
 
 /// A diff under way.
@@ -604,6 +595,7 @@ pub struct Diff {
     /// Size of the newer version.
     pub size_after: u64,
     cursor: DiffCursor,
+    _pins: [Lease; 2],
 }
 
 fn check_create_options(options: &CreateOptions) -> Result<()> {
@@ -664,33 +656,6 @@ fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
     }
 }
 
-/// Makes what is missing above a directory, durably. What is there already may have been made by a `create` that was cut
-/// off, so it is synced all the same; one that this user may not read was made by somebody else.
-fn make_parents(io: &dyn Io, directory: &Path) -> Result<()> {
-    let above = directory_above(directory);
-    if above == directory {
-        return Ok(());
-    }
-    make_parents(io, &above)?;
-    if io.identify(&above)?.is_none() {
-        io.create_directory(&above)?;
-        return io.sync_directory(&directory_above(&above));
-    }
-    match io.sync_directory(&above) {
-        Err(error) if error.code() != Code::PermissionDenied => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The directory that holds the name of this one; of the topmost, itself.
-fn directory_above(directory: &Path) -> PathBuf {
-    match directory.parent() {
-        Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
-        Some(_) if directory != Path::new(".") => PathBuf::from("."),
-        _ => directory.to_owned(),
-    }
-}
-
 /// Reads `config`: the first sound copy, and what is wrong with the other.
 fn read_config(io: &dyn Io, directory: &Path) -> Result<(Config, Option<Defect>)> {
     let path = directory.join(CONFIG);
@@ -748,6 +713,11 @@ fn remove_temporaries(io: &dyn Io, directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn anomaly_finding(anomaly: Anomaly) -> Finding {
+    let file = format!("{HOME}/{}", anomaly.file);
+    Finding { file, place: None, code: anomaly.code, message: anomaly.message, hits: Vec::new() }
 }
 
 fn config_finding(defect: &Defect) -> Finding {

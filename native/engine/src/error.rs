@@ -169,7 +169,15 @@ struct Inner {
     message: String,
     context: Vec<(&'static str, Value)>,
     cause: Option<std::io::Error>,
-    failed_sync: bool,
+    failed_sync: FailedSync,
+}
+
+/// Whether a failed call was a sync, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailedSync {
+    No,
+    File,
+    Directory,
 }
 
 /// What the engine's calls return.
@@ -179,7 +187,7 @@ impl Error {
     /// Makes an error. `message` says what failed, on what, expected and found.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        let (context, cause, failed_sync) = (Vec::new(), None, false);
+        let (context, cause, failed_sync) = (Vec::new(), None, FailedSync::No);
         Self { inner: Box::new(Inner { code, message: message.into(), context, cause, failed_sync }) }
     }
 
@@ -196,11 +204,19 @@ impl Error {
         error
     }
 
-    /// As [`Error::from_io`], for a sync: whatever its errno, what was written before may never become durable.
+    /// As [`Error::from_io`], for a sync of a file: whatever its errno, what was written before may never become durable.
     #[must_use]
     pub fn from_failed_sync(cause: std::io::Error, action: &'static str, path: &Path) -> Self {
         let mut error = Self::from_io(cause, action, path);
-        error.inner.failed_sync = true;
+        error.inner.failed_sync = FailedSync::File;
+        error
+    }
+
+    /// As [`Error::from_failed_sync`], for a directory: which of its names are durable is not known.
+    #[must_use]
+    pub fn from_failed_directory_sync(cause: std::io::Error, action: &'static str, path: &Path) -> Self {
+        let mut error = Self::from_io(cause, action, path);
+        error.inner.failed_sync = FailedSync::Directory;
         error
     }
 
@@ -251,7 +267,19 @@ impl Error {
     /// Whether a sync failed. A full disk (`NO_SPACE`) can show as late as that.
     #[must_use]
     pub fn is_failed_sync(&self) -> bool {
-        self.inner.failed_sync
+        self.inner.failed_sync != FailedSync::No
+    }
+
+    /// Whether nobody can tell what the disk holds now: the device failed, or a sync did. A file system that is full when a
+    /// *file* is synced is not among it: every file of a store is synced under a temporary name that nothing leads to, and
+    /// is removed when that fails.
+    #[must_use]
+    pub fn leaves_unknown(&self) -> bool {
+        match self.inner.failed_sync {
+            FailedSync::No => self.code() == Code::IoFailed,
+            FailedSync::File => self.code() != Code::NoSpace,
+            FailedSync::Directory => true,
+        }
     }
 
     /// Whether the system call said that the file does not exist.

@@ -32,6 +32,7 @@ pub mod restore;
 // Around it.
 pub mod collect;
 pub mod points;
+pub mod throttle;
 pub mod verify;
 
 // The top.

@@ -34,6 +34,10 @@ pub const INDEX_SEGMENT_ENTRIES_MAX: u64 = 4 << 20;
 /// with all that belongs to them.
 pub const INDEX_STAGED_ENTRIES: u64 = 512 << 10;
 
+/// What a store sets aside for deleting and collecting on a full disk, where an eighth of the file system is not less: the
+/// catalog's log and the table made of it (4 MiB each), its dump, and the index of some hundred thousand chunks.
+pub const RESERVE_BYTES_MAX: u64 = 12 << 20;
+
 /// Disks of one restore point (Azure's largest machines take 65).
 pub const POINT_DISKS_MAX: usize = 256;
 

@@ -43,12 +43,13 @@ pub struct Points {
     directory: PathBuf,
     store_id: Uid,
     chunk_bytes: u32,
+    follows: bool,
     known: RwLock<Manifests>,
     change: Mutex<()>, // held while names in the directory change
 }
 
 impl Points {
-    /// Reads all manifests below a region's directory.
+    /// Reads all manifests below a region's directory. `follows`: another process may make and delete points meanwhile.
     ///
     /// # Errors
     /// What reading gives.
@@ -57,14 +58,16 @@ impl Points {
         directory: PathBuf,
         store_id: Uid,
         chunk_bytes: u32,
+        follows: bool,
     ) -> Result<(Self, Vec<DamagedManifest>)> {
-        let points = Self { io, directory, store_id, chunk_bytes, known: RwLock::default(), change: Mutex::new(()) };
+        let points =
+            Self { io, directory, store_id, chunk_bytes, follows, known: RwLock::default(), change: Mutex::new(()) };
         let (sound, damaged) = points.read_all()?;
         *points.known.write().unwrap_or_else(PoisonError::into_inner) = sound;
         Ok((points, damaged))
     }
 
-    /// Reads all manifests anew, for a check of what is on the disk now; a manifest that is gone although nobody removed
+    /// Reads all manifests anew, for a check of what is on the disk now; a manifest that is gone although nobody can have removed
     /// its point counts as damaged.
     ///
     /// # Errors
@@ -74,7 +77,11 @@ impl Points {
         let (mut sound, mut damaged) = (BTreeMap::new(), Vec::new());
         for entry in self.io.list_directory(&self.directory.join(MANIFESTS))? {
             let Some(point_id) = entry.name.strip_suffix(EXTENSION).and_then(Uid::parse) else { continue };
-            match self.read(point_id)? {
+            let read = match self.read(point_id) {
+                Err(error) if error.is_not_found() => continue, // gone since the listing: one of the missing, below
+                read => read?,
+            };
+            match read {
                 Ok(manifest) => {
                     sound.insert(point_id, Arc::new(manifest));
                 }
@@ -84,6 +91,9 @@ impl Points {
             }
         }
         for point_id in self.known.read().unwrap_or_else(PoisonError::into_inner).keys() {
+            if self.follows {
+                break; // whoever writes has deleted those that are missing
+            }
             if !sound.contains_key(point_id) && damaged.iter().all(|damaged| damaged.point_id != *point_id) {
                 let file = format!("{MANIFESTS}/{point_id}{EXTENSION}");
                 damaged.push(DamagedManifest { point_id: *point_id, file, defect: Defect::Wrong("it is gone") });

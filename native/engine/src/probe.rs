@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::block_map::{DiskVersion, MapBuilder, MapReader, chunks_below};
-use crate::chunk_store::codec::{Decoder, Encoder};
+use crate::chunk_store::codec::{Decoder, Encoded, Encoder};
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::writer::{EncodedFrame, Writer};
@@ -25,6 +25,7 @@ use crate::error::{Code, Error, Result};
 use crate::format::node::{Entry, Node, Root};
 use crate::format::{Codec, PackKind};
 use crate::io::memory::MemoryIo;
+use crate::io::reserve::Reserve;
 use crate::io::{Io, OpenMode};
 use crate::limits::{CHUNK_BYTES_ALLOWED, DIFF_PAGE_EXTENTS_MAX, NODE_FAN_OUT, PACK_BYTES_TARGET, STILL_NS};
 use crate::random::Seeded;
@@ -93,7 +94,8 @@ impl Probe {
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
             index_limits: IndexLimits::default(),
-            read_only: false,
+            reserve: Arc::new(Reserve::new(Arc::clone(&io), region.join("reserve"), 0)),
+            follows: false,
         };
         let random = Arc::new(Mutex::new(Seeded::new(SEED)));
         Ok(Self {
@@ -122,8 +124,8 @@ impl Probe {
         }
         self.sample.clear();
         for plain in bytes.chunks(self.buffer.len()) {
-            let (codec, stored) = self.encoder.encode(plain)?;
-            let (codec, stored) = (codec, stored.to_vec());
+            let encoded = self.encoder.encode(plain)?;
+            let (codec, stored) = (encoded.codec, encoded.stored.to_vec());
             let mut fresh = plain.to_vec();
             fresh[0] ^= 0xff;
             let id = self.identity().id(PackKind::Chunks, plain);
@@ -132,7 +134,8 @@ impl Probe {
         let mut writer = Writer::new(&self.store);
         for chunk in &self.sample {
             let plain_bytes = chunk.plain.len() as u32;
-            let frame = EncodedFrame::new(PackKind::Chunks, chunk.id, plain_bytes, chunk.codec, &chunk.stored);
+            let encoded = Encoded { codec: chunk.codec, base: None, stored: &chunk.stored };
+            let frame = EncodedFrame::new(PackKind::Chunks, chunk.id, plain_bytes, encoded);
             writer.add_chunk(&frame)?;
         }
         writer.commit()?;
@@ -212,9 +215,9 @@ impl Probe {
             if self.store.contains(&id)? {
                 return Err(Error::new(Code::Internal, "the store holds what was never stored"));
             }
-            let (codec, stored) = self.encoder.encode(&chunk.fresh)?;
+            let encoded = self.encoder.encode(&chunk.fresh)?;
             let plain_bytes = chunk.fresh.len() as u32;
-            writer.add_chunk(&EncodedFrame::new(PackKind::Chunks, id, plain_bytes, codec, stored))?;
+            writer.add_chunk(&EncodedFrame::new(PackKind::Chunks, id, plain_bytes, encoded))?;
         }
         Ok(())
     }

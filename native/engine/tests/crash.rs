@@ -5,185 +5,64 @@
 
 mod simulation;
 
-use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
-
-use simulation::progress::{Counts, count, over_cases, over_seeds};
-use simulation::script::{Expected, Script, Session, Step, drawn, scripts};
-use simulation::sized;
-use simulation::store::{CREATE, OPEN, STORE, memory_parts, store_files};
-use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::Engine;
-use stillpoint_engine::error::Code;
-use stillpoint_engine::io::fault::{Fault, FaultIo, FaultPlan, is_simulated_crash};
-use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
-use stillpoint_engine::units::Uid;
-
-/// What was checked.
-#[derive(Default)]
-struct Seen {
-    cuts: u64,
-    states: HashSet<u64>,
-    settled: HashSet<(u64, Vec<Uid>, Vec<Uid>)>, // checked, with what was expected of them
-}
+use simulation::cuts::{Cutting, Seen, counted, cut_everywhere};
+use simulation::progress::{count, over_cases, over_seeds};
+use simulation::script::{Script, Session, Step, drawn, scripts, short_histories};
+use simulation::{is_full, sized};
+use stillpoint_engine::io::memory::CrashChoice;
 
 #[test]
 fn a_crash_at_any_call_loses_nothing_acknowledged() {
     let scripts = scripts();
     let mut seen = Seen::default();
     over_cases("engine-crash-scripts", scripts.len() as u64, |number, counts| {
-        counted(&mut seen, counts, |seen| cut_everywhere(&scripts[number as usize], 1, seen));
+        counted(&mut seen, counts, |seen| cut(&scripts[number as usize], 1, seen));
     });
 }
 
 #[test]
 fn a_crash_at_any_call_of_a_drawn_history_loses_nothing_acknowledged() {
     let mut seen = Seen::default();
-    over_seeds("engine-crash-histories", sized(3, 30), |seed, counts| {
-        counted(&mut seen, counts, |seen| cut_everywhere(&drawn(seed), seed, seen));
+    over_seeds("engine-crash-histories", sized(4, 60), |seed, counts| {
+        counted(&mut seen, counts, |seen| cut(&drawn(seed), seed, seen));
     });
 }
 
-/// Adds what `check` saw to the counts.
-fn counted(seen: &mut Seen, counts: &mut Counts, check: impl FnOnce(&mut Seen)) {
-    let (cuts, states) = (seen.cuts, seen.states.len());
-    check(seen);
-    count(counts, "cuts", seen.cuts - cuts);
-    count(counts, "distinct crash states", (seen.states.len() - states) as u64);
+#[test]
+fn a_crash_between_any_two_calls_of_any_short_history_loses_nothing_acknowledged() {
+    let length = sized(2, 4) as usize;
+    let histories: Vec<_> = [1, 3].into_iter().flat_map(|stride| short_histories(length, stride)).collect();
+    let mut before = Session::alike(1);
+    before.run(&[Step::Create, Step::Open, Step::Capture(&[0]), Step::Turn, Step::Capture(&[0])]).unwrap();
+    before.close();
+    let mut seen = Seen::default();
+    over_cases("engine-short-histories", histories.len() as u64, |number, counts| {
+        let history = [vec![Step::Open], histories[number as usize].clone()].concat();
+        let cutting = Cutting {
+            name: "a short history",
+            whole_steps: history.len() - 1, // what is cut in the others, shorter histories have seen
+            torn: is_full(),
+            choices: |call| vec![CrashChoice::LoseUnsynced, CrashChoice::Seeded(call)],
+            seed: 1,
+        };
+        counted(&mut seen, counts, |seen| {
+            cut_everywhere(&before, &history, &cutting, seen);
+        });
+        count(counts, "histories", 1);
+    });
 }
 
-fn cut_everywhere(script: &Script, seed: u64, seen: &mut Seen) {
+fn cut(script: &Script, seed: u64, seen: &mut Seen) {
     let mut before = Session::new(seed);
     before.run(&script.before).unwrap();
-    before.engine = None;
-    let call_count = {
-        let (mut session, io) = faulty(&before, FaultPlan::none());
-        session.run(&script.steps).unwrap();
-        io.counts().calls
-    };
+    before.close();
     let states_before = seen.states.len();
-    for call in 0..call_count {
-        for torn in [None, Some(seed.wrapping_mul(1_000) + call)] {
-            let (mut session, io) = faulty(&before, FaultPlan::one(Fault::Crash { call, torn }));
-            let error = session.run(&script.steps).expect_err("the crash stops the script");
-            assert!(is_simulated_crash(&error) || io.has_crashed(), "{error}");
-            for choice in choices(call) {
-                seen.cuts += 1;
-                check(script, &session, choice, seen).unwrap_or_else(|failure| {
-                    panic!(
-                        "{failure}\nafter {choice:?} at call {call} (torn: {torn:?}) of {script:?}\n\
-                         repeat it with STILLPOINT_SEED={seed}\n{}",
-                        io.log()
-                    )
-                });
-            }
-        }
-    }
+    let cutting = Cutting { name: script.name, whole_steps: 0, torn: true, choices, seed };
+    let call_count = cut_everywhere(&before, &script.steps, &cutting, seen);
     println!("{}: {call_count} calls, {} new states", script.name, seen.states.len() - states_before);
-}
-
-/// The session on a copy of its file system, reached through planned faults.
-fn faulty(before: &Session, plan: FaultPlan) -> (Session, FaultIo) {
-    let memory = before.memory.crash(CrashChoice::ProcessKilled);
-    let io = FaultIo::over_memory(&memory, plan);
-    (before.moved(&memory, Arc::new(io.clone()), 500), io)
 }
 
 fn choices(call: u64) -> Vec<CrashChoice> {
     let drawn = (0..sized(2, 10)).map(|number| CrashChoice::Seeded(call * 100 + number));
     [CrashChoice::LoseUnsynced, CrashChoice::KeepAll, CrashChoice::ProcessKilled].into_iter().chain(drawn).collect()
-}
-
-fn check(script: &Script, session: &Session, choice: CrashChoice, seen: &mut Seen) -> Result<(), String> {
-    let state = session.memory.crash(choice);
-    let digest = state.digest();
-    seen.states.insert(digest);
-    let expected = &session.expected;
-    if state.unsynced_count() == 0 {
-        let ids = |points: &std::collections::BTreeMap<Uid, _>| points.keys().copied().collect::<Vec<_>>();
-        if !seen.settled.insert((digest, ids(&expected.points), ids(&expected.unsure))) {
-            return Ok(());
-        }
-    }
-    if !recreated(&state, expected)? {
-        check_recovery_cuts(&state, session, seen)?;
-    }
-    let mut after = session.moved(&state, Arc::new(state.clone()), 600);
-    check_open(&mut after)?;
-    go_on(&mut after).map_err(|error| format!("going on: {error}"))?;
-    check_sound(&after)?;
-    // What was acknowledged since then needs nothing that the crash had left unsynced.
-    let later = after.memory.crash(CrashChoice::LoseUnsynced);
-    let mut later = after.moved(&later, Arc::new(later.clone()), 700);
-    check_open(&mut later).map_err(|failure| format!("after {}, going on and a power cut: {failure}", script.name))
-}
-
-/// Without a store `create` was cut off; it is then repeated, and succeeds.
-fn recreated(state: &MemoryIo, expected: &Expected) -> Result<bool, String> {
-    match Engine::open(memory_parts(state, 1), Path::new(STORE), OPEN) {
-        Ok(_) => Ok(false),
-        Err(error) if error.code() == Code::StoreNotFound && !expected.created => {
-            Engine::create(&memory_parts(state, 800), Path::new(STORE), &CREATE)
-                .map(|()| true)
-                .map_err(|error| format!("creating again: {error}"))
-        }
-        Err(error) => Err(format!("opening: {error}")),
-    }
-}
-
-/// A second crash, while the store is opened after the first.
-fn check_recovery_cuts(state: &MemoryIo, session: &Session, seen: &mut Seen) -> Result<(), String> {
-    let every = sized(7, 2);
-    let mut call = seen.cuts % every;
-    loop {
-        let memory = state.crash(CrashChoice::ProcessKilled);
-        let io = FaultIo::over_memory(&memory, FaultPlan::one(Fault::Crash { call, torn: None }));
-        let mut opening = session.moved(&memory, Arc::new(io.clone()), 900);
-        if opening.open(OPEN).is_ok() {
-            return Ok(());
-        }
-        let choice = if call.is_multiple_of(2) { CrashChoice::LoseUnsynced } else { CrashChoice::Seeded(call) };
-        let again = memory.crash(choice);
-        seen.cuts += 1;
-        seen.states.insert(again.digest());
-        if !session.expected.created {
-            recreated(&again, &session.expected)?;
-        }
-        let mut again = session.moved(&again, Arc::new(again.clone()), 901);
-        check_open(&mut again).map_err(|failure| format!("after {choice:?} at call {call} of opening: {failure}"))?;
-        call += every;
-    }
-}
-
-/// Opens, and compares with what is expected.
-fn check_open(session: &mut Session) -> Result<(), String> {
-    session.open(OPEN).map_err(|error| format!("opening: {error}"))?;
-    let unfinished = |path: &&std::path::PathBuf| path.extension().is_some_and(|extension| extension == "tmp");
-    if let Some(path) = store_files(&session.memory).iter().find(unfinished) {
-        return Err(format!("{} is left", path.display()));
-    }
-    let findings = session.engine().findings();
-    if !findings.is_empty() {
-        return Err(format!("opening found {findings:?}"));
-    }
-    session.expected.check(session.engine())?;
-    session.expected.settle(&session.engine().clone());
-    check_sound(session)
-}
-
-fn check_sound(session: &Session) -> Result<(), String> {
-    session.expected.check(session.engine())?;
-    let report = session.engine().verify(true, &Control::default()).map_err(|error| error.to_string())?;
-    if report.findings.is_empty() { Ok(()) } else { Err(format!("verify found {:?}", report.findings)) }
-}
-
-fn go_on(session: &mut Session) -> stillpoint_engine::error::Result<()> {
-    session.run(&[
-        Step::Change { disk: 0, first: 3, count: 1, seed: 8_000 },
-        Step::Capture(&[0, 1]),
-        Step::Delete(0),
-        Step::Collect,
-        Step::Capture(&[1]),
-    ])
 }

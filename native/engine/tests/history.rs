@@ -11,7 +11,7 @@ const OPERATIONS: usize = 40;
 
 #[test]
 fn every_history_agrees_with_the_model() {
-    over_seeds("engine-histories", sized(200, 2_000), |seed, counts| {
+    over_seeds("engine-histories", sized(200, 20_000), |seed, counts| {
         let settings = Settings::draw(seed);
         let ops = draw(&settings, OPERATIONS);
         run::run(&settings, &ops);

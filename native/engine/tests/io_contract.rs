@@ -40,6 +40,7 @@ contract! {
     a_write_past_the_end_leaves_zeros_between,
     a_shortened_file_shows_nothing_old_when_it_grows,
     holes_are_told_from_data,
+    allocated_space_reads_as_zero_and_is_taken,
     a_zeroed_range_reads_as_zero_and_keeps_the_length,
     a_handle_for_reading_refuses_to_change_the_file,
     create_new_refuses_a_taken_name,
@@ -123,6 +124,20 @@ mod laws {
         assert!(file.next_data(second.end).unwrap().is_none_or(|range| range.start >= second.end));
         assert_eq!(file.next_data(8 * BLOCK).unwrap(), None);
         assert_eq!(file.next_data(9 * BLOCK).unwrap(), None);
+    }
+
+    pub(super) fn allocated_space_reads_as_zero_and_is_taken(io: &dyn Io, root: &Path) {
+        let file = create(io, root.join("file"), &[7; 5_000]);
+        file.allocate(300_000).unwrap();
+        let bytes = read_all(&*file);
+        assert_eq!(bytes.len(), 300_000);
+        assert!(bytes[..5_000].iter().all(|&byte| byte == 7) && bytes[5_000..].iter().all(|&byte| byte == 0));
+        file.write_at(&[8; 100], 200_000).unwrap();
+        file.allocate(100).unwrap();
+        assert_eq!((file.identity().unwrap().size, read_all(&*file)[200_000]), (300_000, 8));
+        let reader = io.open(&root.join("file"), OpenMode::Read).unwrap();
+        assert!(reader.allocate(400_000).is_err());
+        assert_eq!(file.identity().unwrap().size, 300_000);
     }
 
     pub(super) fn a_zeroed_range_reads_as_zero_and_keeps_the_length(io: &dyn Io, root: &Path) {
@@ -293,6 +308,8 @@ mod laws {
 
     pub(super) fn there_is_space(io: &dyn Io, root: &Path) {
         assert!(io.available_bytes(root).unwrap() > 0);
+        assert!(io.capacity_bytes(root).unwrap() >= io.available_bytes(root).unwrap());
+        assert!(io.capacity_bytes(&root.join("missing")).unwrap_err().is_not_found());
         assert!(io.available_bytes(&root.join("missing")).unwrap_err().is_not_found());
     }
 

@@ -16,8 +16,9 @@ use simulation::store::{
     CHUNK, CREATE, NOW_NS, OPEN, STORE, capture, image_path, memory_parts, parts, read_all, scan_disk, uid, version,
 };
 use simulation::{seeds, sized};
+use stillpoint_engine::clock::{Clock, ManualClock};
 use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::{Engine, OpenOptions, ScanDisk};
+use stillpoint_engine::engine::{Engine, OpenOptions, Parts, ScanDisk};
 use stillpoint_engine::error::Code;
 use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
 use stillpoint_engine::io::file::FileIo;
@@ -74,7 +75,15 @@ fn a_fifo_is_refused_without_waiting_for_its_writer() {
 #[test]
 fn a_source_written_to_just_now_is_refused() {
     let memory = store();
-    for (ago_ns, still) in [(0, false), (19_999_999, false), (20_000_000, true), (-5, false)] {
+    for (ago_ns, still) in [
+        (0, false),
+        (19_999_999, false),
+        (20_000_000, true),
+        (-5, false),
+        (-20_000_000, false),
+        (-20_000_001, true),
+        (-3_600_000_000_000, true),
+    ] {
         memory.set_time_ns(NOW_NS - ago_ns);
         memory.install_file("/images/new", &[1; 512]).unwrap();
         let engine = Engine::open(memory_parts(&memory, 3), Path::new(STORE), OPEN).unwrap();
@@ -84,6 +93,35 @@ fn a_source_written_to_just_now_is_refused() {
             Ok(_) => assert!(still, "{ago_ns} ns ago"),
             Err(error) => assert!(!still && error.code() == Code::SourceNotStill, "{ago_ns} ns ago: {error}"),
         }
+    }
+}
+
+#[test]
+fn a_time_in_the_future_hides_no_write_once_the_clock_gets_there() {
+    let soon = NOW_NS + 1_000_000_000;
+    for (later, caught) in [(soon, true), (soon + 20_000_000, true), (soon - 20_000_001, false)] {
+        let memory = store();
+        memory.set_time_ns(soon);
+        memory.install_file("/images/new", &[1; 512]).unwrap();
+        let clock = Arc::new(ManualClock::new(NOW_NS));
+        let io = HookIo::new(Arc::new(memory.clone()));
+        let parts = Parts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..parts(Arc::new(io.clone()), 3) };
+        let engine = Engine::open(parts, Path::new(STORE), OPEN).unwrap();
+        let written = AtomicU64::new(0);
+        io.hook(move |_, path| {
+            // The third call is made once the first look at the image is over.
+            if path == Path::new("/images/new") && written.fetch_add(1, Ordering::SeqCst) == 3 {
+                clock.set_ns(later);
+                if caught {
+                    // Bears the very time that was taken down, so that no comparison can tell.
+                    memory.open(path, OpenMode::ReadWrite).unwrap().write_at(&[2; 512], 0).unwrap();
+                }
+            }
+        });
+        let mut disk = scan_disk(0, None);
+        disk.source.path = "/images/new".into();
+        let refused = engine.scan(&[disk], &Control::default()).err().map(|error| error.code());
+        assert_eq!(refused, caught.then_some(Code::SourceNotStill), "the clock went to {later}");
     }
 }
 

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use stillpoint_engine::chunk_store::codec::Encoded;
+use stillpoint_engine::chunk_store::condemned::Condemned;
 use stillpoint_engine::chunk_store::identity::Identity;
 use stillpoint_engine::chunk_store::index::IndexLimits;
 use stillpoint_engine::chunk_store::writer::{EncodedFrame, Writer};
@@ -13,6 +15,7 @@ use stillpoint_engine::chunk_store::{Batch, ChunkStore, Parameters};
 use stillpoint_engine::format::{Codec, PackKind};
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::io::reserve::Reserve;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::{ContentId, Uid};
 
@@ -30,7 +33,7 @@ fn region() -> MemoryIo {
     memory
 }
 
-fn open_with(memory: &MemoryIo, read_only: bool, index_limits: IndexLimits) -> ChunkStore {
+fn open_with(memory: &MemoryIo, follows: bool, index_limits: IndexLimits) -> ChunkStore {
     let parameters = Parameters {
         store_id: Uid([1; 16]),
         chunk_bytes: 16 << 10,
@@ -39,7 +42,8 @@ fn open_with(memory: &MemoryIo, read_only: bool, index_limits: IndexLimits) -> C
         identity: Identity::new(&[2; 32]),
         pack_bytes_target: 1_000,
         index_limits,
-        read_only,
+        reserve: Arc::new(Reserve::new(Arc::new(memory.clone()), Path::new(REGION).join("reserve"), 0)),
+        follows,
     };
     let random = Arc::new(Mutex::new(Seeded::new(memory.digest())));
     ChunkStore::open(Arc::new(memory.clone()), random, PathBuf::from(REGION), parameters).unwrap()
@@ -55,7 +59,8 @@ fn id(store: &ChunkStore, number: u64) -> ContentId {
 
 fn add(writer: &mut Writer<'_>, store: &ChunkStore, number: u64) -> bool {
     let content = number.to_le_bytes();
-    let frame = EncodedFrame::new(PackKind::Chunks, id(store, number), content.len() as u32, Codec::None, &content);
+    let encoded = Encoded { codec: Codec::None, base: None, stored: &content };
+    let frame = EncodedFrame::new(PackKind::Chunks, id(store, number), content.len() as u32, encoded);
     writer.add_chunk(&frame).unwrap()
 }
 
@@ -114,11 +119,13 @@ fn a_writer_knows_what_it_has_staged() {
     for number in 0..500 {
         assert!(add(&mut writer, &store, number));
     }
+    let added = writer.added(); // as the threads have it that make the frames
     for number in 0..500 {
-        assert!(writer.added(&id(&store, number)));
+        assert!(added.contains(&id(&store, number)));
         assert!(!add(&mut writer, &store, number), "{number} is kept once");
         assert!(!store.contains(&id(&store, number)).unwrap(), "nobody else knows it yet");
     }
+    assert!(!added.contains(&id(&store, 500)));
     writer.commit().unwrap();
     check(&store, 500);
 }
@@ -176,15 +183,68 @@ fn retired_packs_leave_every_segment_and_small_segments_come_together() {
         .filter(|(handle, _)| !retired.contains(handle))
         .map(|(handle, _)| store.pack_entries(*handle).unwrap().len() as u64)
         .sum();
-    let forgotten = store.replace_packs(&[], &retired).unwrap();
-    assert_eq!(forgotten.len(), retired.len());
+    store.retire(&retired.iter().copied().collect::<Vec<_>>()).unwrap();
+    let found = |store: &ChunkStore| {
+        let ids: Vec<ContentId> = (0..1_000).map(|number| id(store, number)).collect();
+        let each = store.contains_each(&ids).unwrap();
+        assert!(ids.iter().zip(&each).all(|(id, known)| store.contains(id).unwrap() == *known));
+        each.into_iter().filter(|known| *known).count() as u64
+    };
+    assert_eq!(found(&store), live, "the index names packs that are gone, and is not believed");
+    // A store that is opened now never knew those packs; its index is brought in step all the same.
+    drop(store);
+    let store = open(&memory);
+    assert_eq!(found(&store), live);
+    assert!(store.trim_index().unwrap() > 0);
+    assert_eq!(store.trim_index().unwrap(), 0);
     assert_eq!(store.index().entry_count(), live);
-    let known = (0..1_000).filter(|number| store.contains(&id(&store, *number)).unwrap()).count();
-    assert_eq!(known as u64, live);
+    assert_eq!(found(&store), live);
     let sizes: Vec<u64> = store.index().segments().iter().map(|segment| segment.listed().entry_count).collect();
     assert_eq!(sizes.iter().sum::<u64>(), live);
     // The next collection brings together what this one made small.
-    let one: HashSet<_> = store.packs().all().into_iter().take(1).map(|(handle, _)| handle).collect();
-    store.replace_packs(&[], &one).unwrap();
+    store.retire(&[store.packs().all()[0].0]).unwrap();
+    store.trim_index().unwrap();
     assert_eq!(store.index().segments().len(), 2, "from {sizes:?}: all but the last, which is less than a quarter");
+}
+
+#[test]
+fn condemned_frames_count_for_nobody_who_asks_for_many() {
+    let memory = region();
+    let store = open(&memory);
+    capture(&store, 0..300);
+    let mut condemned = Condemned::default();
+    let mut dead = HashSet::new();
+    for (handle, _) in store.packs().all().into_iter().step_by(3) {
+        let entries = store.pack_entries(handle).unwrap();
+        dead.extend(entries.iter().map(|entry| entry.id));
+        condemned.add(handle, entries.iter().map(|entry| entry.offset).collect());
+    }
+    store.condemn(condemned);
+    let ids: Vec<ContentId> = (0..300).map(|number| id(&store, number)).collect();
+    let known = store.contains_each(&ids).unwrap();
+    assert!(ids.iter().zip(&known).all(|(id, known)| *known != dead.contains(id)));
+    assert!(ids.iter().zip(&known).all(|(id, known)| *known == store.contains(id).unwrap()));
+}
+
+#[test]
+fn a_lost_index_is_in_memory_where_there_is_no_room_for_it() {
+    for pages in [0, 1, 2, 5, 10, 20] {
+        let memory = region();
+        let store = open(&memory);
+        capture(&store, 0..1_000);
+        drop(store);
+        for name in files(&memory, "index") {
+            memory.remove_file(&Path::new(REGION).join("index").join(name)).unwrap();
+        }
+        let kept = memory.files().into_iter().filter_map(|path| memory.read_file(path));
+        let used: u64 = kept.map(|bytes| bytes.len().div_ceil(4096) as u64).sum();
+        memory.set_capacity(Some((used + pages) * 4096));
+        let store = open(&memory);
+        check(&store, 1_000);
+        assert!(files(&memory, "index").is_empty(), "{pages} pages: what did not fit is gone");
+        memory.set_capacity(None);
+        capture(&store, 1_000..1_010);
+        drop(store);
+        check(&open(&memory), 1_010);
+    }
 }

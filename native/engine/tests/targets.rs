@@ -4,8 +4,9 @@
 
 mod simulation;
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use simulation::content::random_bytes;
 use simulation::hooks::HookIo;
@@ -59,6 +60,28 @@ fn a_target_that_cannot_take_the_disk_is_refused_untouched() {
         let error = restore(&engine, path, overwrite, &Control::default()).unwrap_err();
         assert_eq!(error.code(), code, "{path}: {error}");
         assert_eq!(memory.digest(), before, "{path}");
+    }
+}
+
+#[test]
+fn a_target_may_have_the_longest_name_there_is() {
+    let memory = store();
+    for name in ["n".repeat(255), "\u{fc}".repeat(127), format!("{}\u{20ac}{}", "n".repeat(240), "n".repeat(12))] {
+        let io = HookIo::new(Arc::new(memory.clone()));
+        let engine = Engine::open(parts(Arc::new(io.clone()), 3), Path::new(STORE), OPEN).unwrap();
+        let unfinished = Arc::new(Mutex::new(HashSet::new()));
+        let seen = Arc::clone(&unfinished);
+        io.hook(move |_, path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(".tmp") {
+                seen.lock().unwrap().insert(name);
+            }
+        });
+        restore(&engine, &format!("/out/{name}"), false, &Control::default()).unwrap();
+        let unfinished = unfinished.lock().unwrap();
+        // What a file system takes is a matter of bytes, and a letter is not cut in two.
+        assert!(unfinished.iter().all(|name| name.len() <= 255 && !name.contains('\u{fffd}')), "{unfinished:?}");
+        assert_eq!(unfinished.len(), 1);
     }
 }
 

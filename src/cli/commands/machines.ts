@@ -4,6 +4,7 @@ import { Argument, Option, type Command } from 'commander';
 import { absoluteDisks, gatherDisk, gatherWord, parseSectorSize } from '../arguments.js';
 import { completes } from '../completion/kinds.js';
 import { readConfiguration } from '../configuration-file.js';
+import type { CommandContext } from '../../control/context.js';
 import type { Invoke } from '../invocation.js';
 import type { ExternalDisk } from '../../control/commands/machines.js';
 
@@ -40,6 +41,22 @@ function sectorOption(description: string): Option {
 const configOption = (): Option =>
   completes(new Option('--config <file>', 'JSON file with the configuration that each point keeps'), 'file');
 
+/** What is to be said about the images of disks that were named; they are captured only later. */
+async function imageNotes(disks: readonly ExternalDisk[], context: CommandContext): Promise<string[]> {
+  const notes: string[] = [];
+  for (const { path } of disks) {
+    const kind = await context.library.imageKind(path);
+    if (kind === 'missing') notes.push(`${path} does not exist yet; a capture fails until it does`);
+    else if (kind !== 'raw' && kind !== 'unknown') {
+      notes.push(
+        `${path} is a ${kind} image; it is captured as the file that it is, and a diff has offsets in that file. ` +
+          `For the disk inside: qemu-img convert -O raw`,
+      );
+    }
+  }
+  return notes;
+}
+
 /** Adds `vm` and the commands below it. */
 export function machineCommands(program: Command, invoke: Invoke): void {
   const vm = program
@@ -74,6 +91,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
           });
         },
         render: async (machine) => (await import('../render/machines.js')).machineSentence('created', machine),
+        notes: (_machine, context) => imageNotes(absoluteDisks(options.external, invoke.workingDirectory), context),
       }),
     );
 
@@ -84,7 +102,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
         run: async (context) => (await import('../../control/commands/machines.js')).listMachines(context),
         render: async ({ value }, style) =>
           value.length === 0 ? '' : (await import('../render/machines.js')).machineTable(value, style),
-        note: ({ value }) => (value.length === 0 ? 'the store has no machines' : null),
+        notes: ({ value }) => (value.length === 0 ? ['the store has no machines'] : []),
       }),
     );
 
@@ -123,6 +141,8 @@ export function machineCommands(program: Command, invoke: Invoke): void {
           });
         },
         render: async (machine) => (await import('../render/machines.js')).machineSentence('updated', machine),
+        notes: (_machine, context) =>
+          imageNotes(absoluteDisks(options.external ?? [], invoke.workingDirectory), context),
       }),
     );
 

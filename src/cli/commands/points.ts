@@ -120,7 +120,7 @@ export function pointCommands(program: Command, invoke: Invoke): void {
           (await import('../../control/commands/list.js')).list(context, { machine: machine ?? null }),
         render: async ({ value }, style) =>
           value.length === 0 ? '' : (await import('../render/points.js')).pointTable(value, style),
-        note: ({ value }) => (value.length === 0 ? `${machine ?? 'the store'} has no restore points` : null),
+        notes: ({ value }) => (value.length === 0 ? [`${machine ?? 'the store'} has no restore points`] : []),
       }),
     );
 

@@ -73,18 +73,17 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
     .description('Write a disk to a new file with the independent reader, which needs no native addon.')
     .addArgument(pointArgument('[point]'))
     .addOption(new Option('--list', 'list the points that it finds').conflicts(['disk', 'to']))
-    .addOption(completes(new Option('--disk <role>', 'role of the disk'), 'role'))
+    .addOption(diskOption())
     .addOption(completes(new Option('--to <path>', 'a new file'), 'file'))
     .action((point: string | undefined, options: PortableOptions, command: Command) => {
       if (options.list === true) return invoke(command, listTask);
       const { disk, to } = options;
       if (point === undefined) command.error("error: missing required argument 'point'");
-      if (disk === undefined) command.error("error: required option '--disk <role>' not specified");
       if (to === undefined) command.error("error: required option '--to <path>' not specified");
       return invoke(command, {
         run: async (context) => {
           const { portableRestore } = await import('../../control/commands/portable-restore.js');
-          return portableRestore(context, { point, disk, to: resolve(invoke.workingDirectory, to) });
+          return portableRestore(context, { point, disk: disk ?? null, to: resolve(invoke.workingDirectory, to) });
         },
         render: renderRestored,
       });
@@ -95,5 +94,5 @@ const listTask: ResultTask<PortablePointList> = {
   run: async (context) => (await import('../../control/commands/portable-restore.js')).portableList(context),
   render: async ({ value }, style) =>
     value.length === 0 ? '' : (await import('../render/points.js')).portablePointTable(value, style),
-  note: ({ value }) => (value.length === 0 ? 'the store has no restore points' : null),
+  notes: ({ value }) => (value.length === 0 ? ['the store has no restore points'] : []),
 };

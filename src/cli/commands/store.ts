@@ -1,7 +1,7 @@
 /** `init`, `status`, `verify`, `gc`. */
 
 import { Option, type Command } from 'commander';
-import { parseChunkSize, parseWhole } from '../arguments.js';
+import { parseChunkSize, parseRate, parseWhole } from '../arguments.js';
 import type { Invoke } from '../invocation.js';
 import type { Compression } from '../../control/library.js';
 
@@ -77,11 +77,12 @@ export function storeCommands(program: Command, invoke: Invoke): void {
     .command('gc')
     .description('Give back the space of deleted restore points.')
     .option('--dry-run', 'only tell what would be freed')
-    .action((options: { dryRun?: true }, command: Command) =>
+    .option('--rate <size>', 'move at most so many bytes a second', parseRate)
+    .action((options: { dryRun?: true; rate?: number }, command: Command) =>
       invoke(command, {
         run: async (context) => {
           const { gc } = await import('../../control/commands/gc.js');
-          return gc(context, { dryRun: options.dryRun === true });
+          return gc(context, { dryRun: options.dryRun === true, bytesPerSecond: options.rate });
         },
         render: async (result, style) => (await import('../render/reports.js')).collectReport(result, style),
       }),

@@ -66,9 +66,9 @@ __stillpoint_word() {
     directory) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     role-and-file)
       # Bash has taken ROLE=PATH apart at the equals sign.
-      if [[ $current == = || \${COMP_WORDS[COMP_CWORD - 1]} == = ]]; then
+      if [[ \${COMP_WORDS[COMP_CWORD]} == = || \${COMP_WORDS[COMP_CWORD - 1]} == = ]]; then
         compopt -o filenames
-        mapfile -t COMPREPLY < <(compgen -f -- "\${current#=}")
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
       else
         compopt -o nospace
         mapfile -t COMPREPLY < <(compgen -S = -W "$("$program" __complete role -- "\${COMP_WORDS[@]:1}" 2>/dev/null)" -- "$current")

@@ -47,7 +47,7 @@ export function fishScript(shapes: readonly CommandShape[]): string {
 
 # Names out of the store.
 function __stillpoint_names
-    stillpoint __complete $argv[1] -- (commandline -opc)[2..-1] 2>/dev/null
+    stillpoint __complete $argv[1] -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null
 end
 
 # Whether the word being typed belongs to the command PATH, and is its word number POSITION if one is given.

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { StillpointError } from '../../store/errors.js';
 import { progressOf, type CommandContext } from '../context.js';
 import type { RestorePoint, Store, StoreInfo } from '../../index.js';
 import type { Compression } from '../library.js';
@@ -174,9 +175,23 @@ async function compareStep(
   });
 }
 
+async function makeDirectory(place: string): Promise<string> {
+  try {
+    return await mkdtemp(join(place, 'stillpoint-bench-'));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StillpointError(
+      'TARGET_INVALID',
+      `cannot make a directory in ${place}: ${reason}`,
+      { path: place },
+      error,
+    );
+  }
+}
+
 /** Runs the bench. What it made is removed at the end, also after a failure, unless `keep` is set. */
 export async function bench(context: CommandContext, request: BenchRequest): Promise<BenchResult> {
-  const directory = await mkdtemp(join(request.directory, 'stillpoint-bench-'));
+  const directory = await makeDirectory(request.directory);
   const inner: CommandContext = { ...context, storePath: join(directory, 'store'), readOnly: false };
   const disks = request.images.map((path, index) => ({ role: `disk${index + 1}`, path }));
   const targetOf = (disk: Disk): string => join(directory, `${disk.role}-${basename(disk.path)}`);

@@ -15,7 +15,7 @@ export interface CompleteRequest {
 /**
  * Names of the kind asked for, sorted.
  *
- * Points are given in their short form where it is unambiguous. The lock is never taken, so that completing a word
+ * Points are given in their short form where it is unambiguous, and in full where a collection was typed. The lock is never taken, so that completing a word
  * cannot make another process wait.
  */
 export async function complete(context: CommandContext, request: CompleteRequest): Promise<{ value: string[] }> {
@@ -38,7 +38,12 @@ export async function complete(context: CommandContext, request: CompleteRequest
       for (const machine of machines) names.add(machine.name);
       const counts = new Map<string, number>();
       for (const point of points) counts.set(short(point), (counts.get(short(point)) ?? 0) + 1);
-      for (const point of points) names.add(counts.get(short(point)) === 1 ? short(point) : point.reference);
+      const typed = request.words.map((word) => word.toLowerCase());
+      for (const point of points) {
+        const collection = `${point.machine}/${point.collection}/`.toLowerCase();
+        const inFull = counts.get(short(point)) !== 1 || typed.some((word) => word.startsWith(collection));
+        names.add(inFull ? point.reference : short(point));
+      }
     }
     return { value: [...names].sort() };
   });

@@ -2,13 +2,15 @@
 
 import { progressOf, type CommandContext } from '../context.js';
 import type { PortableStore } from '../../portable/index.js';
+import { roleIn } from '../roles.js';
 import type { RestoreResult } from './restore.js';
 
 export type PortablePoint = ReturnType<PortableStore['points']>[number];
 
 export interface PortableRestoreRequest {
   readonly point: string;
-  readonly disk: string;
+  /** Null where the point has only one. */
+  readonly disk: string | null;
   /** A new file; an absolute path. */
   readonly to: string;
 }
@@ -53,14 +55,17 @@ export async function portableRestore(
 ): Promise<RestoreResult> {
   const startedMs = context.clock.monotonicMs();
   return withPortable(context, async (store) => {
-    const { sizeBytes, bytesWritten } = await store.restoreDisk(request.point, request.disk, request.to, {
-      signal: context.signal,
-      onProgress: progressOf(context, `restore ${request.disk}`),
-    });
     const point = store.points().find((each) => isNamed(each, request.point));
+    const reference = point === undefined ? request.point : portableReference(point);
+    // A name that fits no point, or several, is for the reader to refuse.
+    const disk = request.disk ?? (point === undefined ? '' : roleIn({ reference, disks: point.disks }, null));
+    const { sizeBytes, bytesWritten } = await store.restoreDisk(request.point, disk, request.to, {
+      signal: context.signal,
+      onProgress: progressOf(context, `restore ${disk}`),
+    });
     return {
-      point: point === undefined ? request.point : portableReference(point),
-      disks: [{ disk: request.disk, to: request.to, sizeBytes, bytesWritten }],
+      point: reference,
+      disks: [{ disk, to: request.to, sizeBytes, bytesWritten }],
       durationMs: Math.round(context.clock.monotonicMs() - startedMs),
     };
   });

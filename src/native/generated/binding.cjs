@@ -11,6 +11,7 @@ try {
 
 module.exports.NativeDiff = addon.NativeDiff;
 module.exports.NativeEngine = addon.NativeEngine;
+module.exports.NativeLoan = addon.NativeLoan;
 module.exports.NativeOperation = addon.NativeOperation;
 module.exports.NativeProbe = addon.NativeProbe;
 module.exports.NativeScaleProbe = addon.NativeScaleProbe;

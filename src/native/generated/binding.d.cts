@@ -81,12 +81,19 @@ export declare class NativeEngine {
    */
   verify(readData: boolean, operation: NativeOperation): Promise<VerifyRecord | Failure>
   /**
-   * Collects garbage.
+   * Collects garbage; `bytes_per_second` 0 knows no limit.
    *
    * # Errors
    * No thread could be started.
    */
-  collect(dryRun: boolean, operation: NativeOperation): Promise<CollectRecord | Failure>
+  collect(dryRun: boolean, bytesPerSecond: number, operation: NativeOperation): Promise<CollectRecord | Failure>
+  /**
+   * Borrows the reserve of space.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  borrowReserve(): Promise<NativeLoan | Failure>
   /**
    * What the store takes.
    *
@@ -101,6 +108,17 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   close(): Promise<undefined | Failure>
+}
+
+/** The borrowed reserve. */
+export declare class NativeLoan {
+  /**
+   * Gives it back; nothing happens the second time.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  end(): Promise<undefined | Failure>
 }
 
 /** Progress and cancellation of one call. Polled: the engine never calls back. */

@@ -42,7 +42,7 @@ impl<'a> MapBuilder<'a> {
         self.push(1, entry, add_node)
     }
 
-    /// Appends so many spans of holes: as few entries, each as high in the tree, as their place allows.
+    /// Appends so many spans that are all hole. Costs steps for the places that they fill, not for the spans.
     ///
     /// # Errors
     /// What `add_node` gives.
@@ -51,42 +51,23 @@ impl<'a> MapBuilder<'a> {
         mut span_count: u64,
         add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
     ) -> Result<()> {
+        if self.height == 0 {
+            assert!(span_count <= 1);
+            return Ok(()); // what is left out of the root is hole
+        }
         while span_count > 0 {
-            if self.height == 0 {
-                return self.push_span(&[Entry::Hole], add_node);
-            }
+            // The highest place that begins here and that the run fills. Above it, something is open.
             let mut level = 1;
-            let spans_below = |level: u8| chunks_below(level) / SPAN_CHUNKS;
-            // One level up is possible where nothing is open below it and enough is left.
             while level < self.height
                 && self.levels[usize::from(level)].is_empty()
-                && spans_below(level + 1) <= span_count
+                && span_count >= chunks_below(level + 1) / SPAN_CHUNKS
             {
                 level += 1;
             }
+            span_count -= chunks_below(level) / SPAN_CHUNKS;
             self.push(level, Entry::Hole, add_node)?;
-            span_count -= spans_below(level);
         }
         Ok(())
-    }
-
-    /// Appends an entry of this level; nothing is open below it.
-    fn push(
-        &mut self,
-        mut level: u8,
-        mut entry: Entry,
-        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        loop {
-            let siblings = &mut self.levels[usize::from(level)];
-            siblings.push(entry);
-            if level == self.height || siblings.len() < NODE_FAN_OUT {
-                return Ok(());
-            }
-            let full = std::mem::take(siblings);
-            level += 1;
-            entry = self.close(level, &full, add_node)?;
-        }
     }
 
     /// Closes what is open and returns the root.
@@ -104,6 +85,25 @@ impl<'a> MapBuilder<'a> {
         let top = &self.levels[usize::from(self.height)];
         assert!(top.len() <= 1, "a map of this height has one root");
         Ok(Root { entry: top.first().copied().unwrap_or(Entry::Hole), height: self.height })
+    }
+
+    /// Puts an entry into its place, and closes what is full with it.
+    fn push(
+        &mut self,
+        mut level: u8,
+        mut entry: Entry,
+        add_node: &mut dyn FnMut(ContentId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let siblings = &mut self.levels[usize::from(level)];
+            siblings.push(entry);
+            if level == self.height || siblings.len() < NODE_FAN_OUT {
+                return Ok(());
+            }
+            let full = std::mem::take(siblings);
+            level += 1;
+            entry = self.close(level, &full, add_node)?;
+        }
     }
 
     fn close(

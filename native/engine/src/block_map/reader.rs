@@ -162,10 +162,9 @@ impl MapReader {
 
     fn read_part(&self, ids: &[ContentId]) -> Result<Vec<Arc<Node>>> {
         let mut nodes: Vec<Option<Arc<Node>>> = vec![None; ids.len()];
-        let located = self.store.locate_nodes(ids)?;
-        self.store.read_batch(located, &mut Batch::default(), |tag, plain| {
-            let node = Node::decode(plain).map_err(|defect| damaged(&ids[tag], &defect.to_string()))?;
-            nodes[tag] = Some(Arc::new(node));
+        self.store.read_nodes(ids, &mut Batch::default(), |at, plain| {
+            let node = Node::decode(plain).map_err(|defect| damaged(&ids[at], &defect.to_string()))?;
+            nodes[at] = Some(Arc::new(node));
             Ok(())
         })?;
         Ok(nodes.into_iter().flatten().collect())
@@ -206,6 +205,18 @@ impl MapReader {
             level -= 1;
         }
         Ok(Span { index: span, entries: SpanEntries::Uniform(entry) })
+    }
+
+    /// The id of one chunk; `None` for holes and fills.
+    ///
+    /// # Errors
+    /// As [`MapReader::node`].
+    pub fn chunk_id(&self, version: &DiskVersion, chunk: u64) -> Result<Option<ContentId>> {
+        let entries = self.span(version, chunk / SPAN_CHUNKS)?.entries;
+        Ok(match entries.entry((chunk % SPAN_CHUNKS) as usize) {
+            Entry::Id(id) => Some(id),
+            Entry::Hole | Entry::Fill(_) => None,
+        })
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {

@@ -8,6 +8,7 @@
 //! What it must not import: `block_map`, `scan`, the engine's top.
 
 pub mod codec;
+pub mod condemned;
 pub mod identity;
 pub mod index;
 pub mod pack_reader;
@@ -15,6 +16,9 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod follow;
+mod reading;
 mod store;
 
-pub use store::{Anomaly, Batch, ChunkStore, Located, Parameters, damaged_code, missing_code};
+pub use reading::{Bases, Batch, Located};
+pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};

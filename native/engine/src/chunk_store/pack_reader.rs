@@ -7,7 +7,7 @@ use super::identity::Identity;
 use crate::error::Result;
 use crate::format::frame::{FrameHeader, find_magic};
 use crate::format::pack::{FOOTER_BYTES, HEADER_BYTES, PackEntry, PackFooter, PackHeader};
-use crate::format::{Codec, Defect, checksum};
+use crate::format::{Defect, checksum};
 use crate::io::{IoFile, read_exact_at};
 use crate::limits::{NODE_BYTES_MAX, PACK_BYTES_MAX};
 use crate::units::{ContentId, u64_from, usize_from};
@@ -80,12 +80,16 @@ impl PackReader {
     }
 
     /// The frames found without the trailer: by walking from the first, and past damage by searching for the next
-    /// header. Whatever is found counts only because its id is proven here; deltas, whose base may lie elsewhere, are
-    /// left out.
+    /// header. Whatever is found counts only because its id is proven here; a delta only if `base` gives the plain
+    /// bytes that it stands on.
     ///
     /// # Errors
-    /// What reading gives.
-    pub fn salvage(&self, identity: &Identity) -> Result<Vec<PackEntry>> {
+    /// What reading and `base` give.
+    pub fn salvage(
+        &self,
+        identity: &Identity,
+        mut base: impl FnMut(&ContentId) -> Result<Option<Vec<u8>>>,
+    ) -> Result<Vec<PackEntry>> {
         let mut bytes = vec![0; usize_from(self.pack.bytes.min(PACK_BYTES_MAX))];
         let length = self.file.read_at(&mut bytes, 0)?;
         bytes.truncate(length);
@@ -93,40 +97,30 @@ impl PackReader {
         let mut found = Vec::new();
         let mut at = u64_from(HEADER_BYTES);
         while let Some(offset) = find_magic(&bytes, at) {
-            match self.prove(&bytes, offset, identity, &mut decoder, &mut plain) {
-                Some(entry) => {
-                    at = entry.end();
-                    found.push(entry);
-                }
-                None => at = offset + 1,
-            }
+            at = offset + 1;
+            let Some((header, stored)) = self.frame_at(&bytes, offset) else { continue };
+            let base = match &header.base {
+                Some(id) => match base(id)? {
+                    Some(base) => Some(base),
+                    None => continue,
+                },
+                None => None,
+            };
+            let proven = check_frame(&header, stored, identity, &mut decoder, base.as_deref(), &mut plain).is_ok();
+            let (true, Ok(offset)) = (proven, u32::try_from(offset)) else { continue };
+            let FrameHeader { id, codec, stored_bytes, plain_bytes, base, .. } = header;
+            let entry = PackEntry { id, offset, stored_bytes, plain_bytes, codec, base };
+            at = entry.end();
+            found.push(entry);
         }
         Ok(found)
     }
 
-    fn prove(
-        &self,
-        bytes: &[u8],
-        offset: u64,
-        identity: &Identity,
-        decoder: &mut Decoder,
-        plain: &mut Vec<u8>,
-    ) -> Option<PackEntry> {
+    fn frame_at<'b>(&self, bytes: &'b [u8], offset: u64) -> Option<(FrameHeader, &'b [u8])> {
         let frame = bytes.get(usize_from(offset)..)?;
         let header = FrameHeader::decode(frame).ok()?;
-        if header.kind != self.pack.kind || header.codec == Codec::ZstdDelta {
-            return None;
-        }
         let stored = stored_bytes(frame, &header)?;
-        check_frame(&header, stored, identity, decoder, None, plain).ok()?;
-        Some(PackEntry {
-            id: header.id,
-            offset: u32::try_from(offset).ok()?,
-            stored_bytes: header.stored_bytes,
-            plain_bytes: header.plain_bytes,
-            codec: header.codec,
-            base: None,
-        })
+        (header.kind == self.pack.kind).then_some((header, stored))
     }
 }
 
@@ -165,15 +159,29 @@ pub fn check_frame_into(
     base: Option<&[u8]>,
     plain: &mut [u8],
 ) -> std::result::Result<(), &'static str> {
-    assert_eq!(plain.len(), header.plain_bytes as usize);
-    if checksum(stored) != header.stored_checksum {
-        return Err("the checksum of the stored bytes does not hold");
-    }
-    decoder.decode(header.codec, stored, base, plain)?;
+    decode_frame_into(header, stored, decoder, base, plain)?;
     if identity.id(header.kind, plain) != header.id {
         return Err("the plain bytes have another id");
     }
     Ok(())
+}
+
+/// The first half of [`check_frame_into`]: checksum and decoding. What comes out is not proven by its id yet.
+///
+/// # Errors
+/// What is wrong.
+pub fn decode_frame_into(
+    header: &FrameHeader,
+    stored: &[u8],
+    decoder: &mut Decoder,
+    base: Option<&[u8]>,
+    plain: &mut [u8],
+) -> std::result::Result<(), &'static str> {
+    assert_eq!(plain.len(), header.plain_bytes as usize);
+    if checksum(stored) != header.stored_checksum {
+        return Err("the checksum of the stored bytes does not hold");
+    }
+    decoder.decode(header.codec, stored, base, plain)
 }
 
 /// The largest plain length of this kind of content in a store.

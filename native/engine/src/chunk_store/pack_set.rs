@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::error::Result;
@@ -46,6 +47,7 @@ pub struct PackSet {
     io: Arc<dyn Io>,
     directory: PathBuf,
     known: RwLock<Known>,
+    removed_count: AtomicU64,
     open: Mutex<HashMap<PackHandle, Arc<dyn IoFile>>>,
 }
 
@@ -53,7 +55,7 @@ impl PackSet {
     /// An empty set of packs that lie in `directory`.
     #[must_use]
     pub fn new(io: Arc<dyn Io>, directory: PathBuf) -> Self {
-        Self { io, directory, known: RwLock::default(), open: Mutex::default() }
+        Self { io, directory, known: RwLock::default(), removed_count: AtomicU64::new(0), open: Mutex::default() }
     }
 
     /// Where the packs lie.
@@ -78,10 +80,18 @@ impl PackSet {
         let pack = known.by_handle[handle.0 as usize].take();
         if let Some(pack) = &pack {
             known.by_name.remove(&(pack.id, pack.kind));
+            self.removed_count.fetch_add(1, Ordering::Release);
         }
         drop(known);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle);
         pack
+    }
+
+    /// How many packs were removed so far. Who meets a pack that is gone looks whether this moved since it was located:
+    /// what was in it then lies elsewhere, if anybody needs it.
+    #[must_use]
+    pub fn removed_count(&self) -> u64 {
+        self.removed_count.load(Ordering::Acquire)
     }
 
     /// The pack behind a handle, unless it was removed.
@@ -133,7 +143,10 @@ impl PackSet {
         if open.len() >= OPEN_FILES_MAX {
             open.clear(); // readers keep their own Arc; reopening 256 files costs about a millisecond
         }
-        open.insert(handle, Arc::clone(&file));
+        // Under the lock of `open`: a pack that is removed meanwhile must not stay open, and keep its space, for ever.
+        if self.get(handle).is_some() {
+            open.insert(handle, Arc::clone(&file));
+        }
         Ok(Some(file))
     }
 }

@@ -2,35 +2,32 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::codec::Decoder;
+use super::condemned::{Condemned, read_condemned};
 use super::identity::Identity;
 use super::index::{Changes, Index, IndexDamage, IndexLimits, Location, Lookup, Segment, Staged};
-use super::pack_reader::{PackReader, check_frame_into, expected_header, plain_bytes_max, stored_bytes};
+use super::pack_reader::{PackReader, expected_header};
 use super::pack_set::{Pack, PackHandle, PackSet};
 use super::pack_writer::{PackTarget, SealedPack};
-use crate::error::{Code, Error, Kind, Result};
-use crate::format::frame::FrameHeader;
+use crate::error::{Code, Error, Result};
 use crate::format::pack::PackEntry;
 use crate::format::{Codec, PackKind};
+use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io};
-use crate::limits::NODE_BYTES_MAX;
 use crate::random::Random;
-use crate::units::{ContentId, Uid, u64_from, usize_from};
+use crate::units::{ContentId, Uid, u64_from};
+
+mod retiring;
+
+use retiring::condemned_anomaly;
 
 /// The directory of packs, below the region's.
-const PACKS: &str = "packs";
+pub(super) const PACKS: &str = "packs";
 
 /// The directory of the index, below the region's.
 const INDEX: &str = "index";
-
-/// Frames this close together in a pack are read with one call.
-const COALESCE_GAP_BYTES: u64 = 32 << 10;
-
-/// One coalesced read is at most this long: a leaf's worth of chunks.
-const COALESCE_BYTES_MAX: u64 = 4 << 20;
 
 /// What a store's config says that chunks depend on.
 #[derive(Clone)]
@@ -49,8 +46,10 @@ pub struct Parameters {
     pub pack_bytes_target: u64,
     /// How much of the index is in one piece.
     pub index_limits: IndexLimits,
-    /// Nothing may be written, not even an index that is lost.
-    pub read_only: bool,
+    /// Space that is not for those who only add.
+    pub reserve: Arc<Reserve>,
+    /// Open for reading only: another process may write meanwhile, and is followed (`follow.rs`).
+    pub follows: bool,
 }
 
 /// Something wrong that opening or a look-up found and went around.
@@ -64,36 +63,17 @@ pub struct Anomaly {
     pub message: String,
 }
 
-/// An id to read, with its place.
-#[derive(Clone, Debug)]
-pub struct Located {
-    /// What the caller calls it: an index into its own list.
-    pub tag: usize,
-    /// The content.
-    pub id: ContentId,
-    /// The plain length expected at most.
-    pub plain_bytes_max: u32,
-    kind: PackKind,
-    locations: Vec<Location>,
-}
-
-/// Buffers and contexts of one reading thread.
-#[derive(Default)]
-pub struct Batch {
-    decoder: Decoder,
-    bytes: Vec<u8>,
-    plain: Vec<u8>,
-}
-
 /// Chunks and nodes of a region.
 pub struct ChunkStore {
-    io: Arc<dyn Io>,
+    pub(super) io: Arc<dyn Io>,
     random: Arc<dyn Random>,
     directory: PathBuf,
     parameters: Parameters,
-    packs: PackSet,
-    index: Index,
-    commit: Mutex<()>,
+    pub(super) packs: PackSet,
+    pub(super) index: Index,
+    condemned: RwLock<Arc<Condemned>>,
+    pub(super) commit: Mutex<()>,
+    pub(super) followed: AtomicU64, // how often something new of another process was taken in
     fenced: AtomicBool,
     anomalies: Mutex<Vec<Anomaly>>,
 }
@@ -108,11 +88,12 @@ impl ChunkStore {
     /// What reading gives. Damage is not an error here but an anomaly: the rest of the store stays readable.
     pub fn open(io: Arc<dyn Io>, random: Arc<dyn Random>, directory: PathBuf, parameters: Parameters) -> Result<Self> {
         let packs = PackSet::new(Arc::clone(&io), directory.join(PACKS));
-        for entry in io.list_directory(packs.directory())? {
-            if let Some((id, kind)) = parse_pack_name(&entry.name)
-                && entry.kind == FileKind::Regular
-            {
-                packs.add(Pack { id, kind, bytes: entry.size });
+        let condemned = read_condemned(io.as_ref(), &directory, parameters.store_id)?;
+        let gone: HashSet<(Uid, PackKind)> =
+            condemned.as_ref().ok().into_iter().flatten().flat_map(|found| found.packs.iter().copied()).collect();
+        for pack in listed_packs(io.as_ref(), packs.directory())? {
+            if !gone.contains(&(pack.id, pack.kind)) {
+                packs.add(pack);
             }
         }
         let Parameters { store_id, index_limits, .. } = parameters;
@@ -124,12 +105,17 @@ impl ChunkStore {
             parameters,
             packs,
             index,
+            condemned: RwLock::default(),
             commit: Mutex::new(()),
+            followed: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             anomalies: Mutex::default(),
         };
         for damage in damage {
             store.report_index(&damage);
+        }
+        if let Err(defect) = condemned {
+            store.report(condemned_anomaly(defect));
         }
         store.cover_packs()?;
         Ok(store)
@@ -184,9 +170,9 @@ impl ChunkStore {
         }
     }
 
-    /// Runs something that writes; a failure of the device, or of any sync, fences the store, so that nothing is built
+    /// Runs something that writes; a failure of the device, or of a sync, fences the store, so that nothing is built
     /// on what may not have reached the disk. A full disk or a refused name alone does not: what was written then lies
-    /// under a temporary name, and the caller removes it.
+    /// under a temporary name, and the caller removes it ([`Error::leaves_unknown`]).
     ///
     /// # Errors
     /// `STORE_FENCED` after an earlier failure; else what `write` gives.
@@ -195,27 +181,55 @@ impl ChunkStore {
             return Err(Error::new(Code::StoreFenced, "a write to the store failed earlier; it takes no more writes"));
         }
         let result = write();
-        if result.as_ref().is_err_and(|error| error.code() == Code::IoFailed || error.is_failed_sync()) {
+        if result.as_ref().is_err_and(Error::leaves_unknown) {
             self.fenced.store(true, Ordering::Release);
         }
         result
     }
 
-    /// Whether the store holds this content, as far as the index knows.
+    /// As [`ChunkStore::guarded`], for what only adds to the store: it does not take from the reserve.
+    ///
+    /// # Errors
+    /// `NO_SPACE` while the reserve is lent; as [`ChunkStore::guarded`].
+    pub fn adding<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.guarded(|| {
+            self.parameters.reserve.check_not_lent()?;
+            write()
+        })
+    }
+
+    /// Whether the store holds this content, so that a writer may count on it: in a frame that is not condemned, and,
+    /// where that is a delta, with a base that is neither. The writer holds a lease since before it asked (I-16).
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
-        self.looked_up(|| self.index.knows(id))
+        self.any_counts(&self.locate(id)?)
     }
 
-    /// Whether the store holds each of these contents. Cheaper than one by one.
+    /// As [`ChunkStore::contains`], for many contents. Cheaper than one by one.
     ///
     /// # Errors
     /// What reading the index gives.
     pub fn contains_each(&self, ids: &[ContentId]) -> Result<Vec<bool>> {
-        let found = self.looked_up(|| self.index.lookup_each(ids))?;
-        Ok(found.iter().map(|locations| !locations.is_empty()).collect())
+        self.locate_each(ids)?.iter().map(|locations| self.any_counts(locations)).collect()
+    }
+
+    /// A chunk that a writer may build on and that is the given one, or is what the given one stands on itself: deltas
+    /// are one deep. `None` when there is no full frame of either.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn base_near(&self, id: &ContentId) -> Result<Option<ContentId>> {
+        if !self.locate_base(id)?.is_empty() {
+            return Ok(Some(*id));
+        }
+        for base in self.locate(id)?.iter().filter_map(|location| location.base) {
+            if !self.locate_base(&base)?.is_empty() {
+                return Ok(Some(base));
+            }
+        }
+        Ok(None)
     }
 
     /// Where this content lies; empty when nobody knows.
@@ -223,14 +237,39 @@ impl ChunkStore {
     /// # Errors
     /// What reading the index gives.
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
-        self.looked_up(|| self.index.lookup(id))
+        self.looked_up(|| self.index.lookup(id), |locations| self.retain_present(locations))
     }
 
-    /// Looks up, going around damaged segments.
-    fn looked_up<T>(&self, look_up: impl Fn() -> Result<Lookup<T>>) -> Result<T> {
+    /// Where each of these contents lies. Cheaper than one by one.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn locate_each(&self, ids: &[ContentId]) -> Result<Vec<Vec<Location>>> {
+        let retain_present = |found: &mut Vec<Vec<Location>>| {
+            for locations in &mut *found {
+                self.retain_present(locations);
+            }
+            found.iter().all(|locations| !locations.is_empty())
+        };
+        self.looked_up(|| self.index.lookup_each(ids), retain_present)
+    }
+
+    /// Looks up, going around damaged segments. `retain_present` leaves out what lies in packs that are gone, and says
+    /// whether every content is left.
+    fn looked_up<T>(
+        &self,
+        look_up: impl Fn() -> Result<Lookup<T>>,
+        retain_present: impl Fn(&mut T) -> bool,
+    ) -> Result<T> {
         loop {
+            let removed_before = self.packs.removed_count();
             match look_up()? {
-                Lookup::Found(found) => return Ok(found),
+                Lookup::Found(mut found) => {
+                    // The index may name packs that are gone. If they went since it was asked, it knows better now.
+                    if retain_present(&mut found) || self.packs.removed_count() == removed_before {
+                        return Ok(found);
+                    }
+                }
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
                     self.go_around(&segment, &damage, &HashSet::new())?;
@@ -239,79 +278,20 @@ impl ChunkStore {
         }
     }
 
-    /// Reads one content, whole.
-    ///
-    /// # Errors
-    /// `CHUNK_MISSING` or `NODE_MISSING`, `CHUNK_DAMAGED` or `NODE_DAMAGED`, and what reading gives.
-    pub fn get(&self, kind: PackKind, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
-        let locations = self.locate(id)?;
-        self.get_from(kind, id, &locations, batch)
+    /// Leaves out what lies in packs that are gone; whether something is left.
+    fn retain_present(&self, locations: &mut Vec<Location>) -> bool {
+        locations.retain(|location| self.packs.get(location.pack).is_some());
+        !locations.is_empty()
     }
 
-    /// Looks up a chunk for [`ChunkStore::read_batch`].
-    ///
-    /// # Errors
-    /// `CHUNK_MISSING`, and what reading the index gives.
-    pub fn locate_chunk(&self, tag: usize, id: ContentId, plain_bytes_max: u32) -> Result<Located> {
-        let locations = self.locate(&id)?;
-        if locations.is_empty() {
-            return Err(missing(PackKind::Chunks, &id));
-        }
-        Ok(Located { tag, id, plain_bytes_max, kind: PackKind::Chunks, locations })
-    }
-
-    /// Looks up nodes for [`ChunkStore::read_batch`], tagged by their place in `ids`.
-    ///
-    /// # Errors
-    /// `NODE_MISSING`, and what reading the index gives.
-    pub fn locate_nodes(&self, ids: &[ContentId]) -> Result<Vec<Located>> {
-        let (kind, plain_bytes_max) = (PackKind::Nodes, NODE_BYTES_MAX as u32);
-        let found = self.looked_up(|| self.index.lookup_each(ids))?;
-        let located = found.into_iter().zip(ids).enumerate().map(|(tag, (locations, id))| {
-            if locations.is_empty() {
-                Err(missing(kind, id))
-            } else {
-                Ok(Located { tag, id: *id, plain_bytes_max, kind, locations })
+    fn any_counts(&self, locations: &[Location]) -> Result<bool> {
+        for location in locations {
+            let counts = self.counts(location);
+            if counts && (location.codec != Codec::ZstdDelta || self.may_be_base(&location.base)?) {
+                return Ok(true);
             }
-        });
-        located.collect()
-    }
-
-    /// Reads many chunks or nodes in the order in which they lie, neighbours with one call, and hands each to `take` as
-    /// (tag, plain bytes).
-    ///
-    /// # Errors
-    /// As [`ChunkStore::get`]; what `take` gives.
-    pub fn read_batch(
-        &self,
-        mut wanted: Vec<Located>,
-        batch: &mut Batch,
-        mut take: impl FnMut(usize, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let first = |located: &Located| located.locations[0];
-        wanted.sort_by_key(|located| (first(located).pack, first(located).offset));
-        let mut rest = wanted.as_slice();
-        while let Some(head) = rest.first() {
-            let pack = first(head).pack;
-            let start = u64::from(first(head).offset);
-            let mut end = start;
-            let mut count = 0;
-            for located in rest {
-                let location = first(located);
-                let offset = u64::from(location.offset);
-                let frame_end = offset + FrameHeader::frame_bytes(location.codec, location.stored_bytes);
-                let near = offset <= end + COALESCE_GAP_BYTES && frame_end <= start + COALESCE_BYTES_MAX;
-                if location.pack != pack || (count > 0 && !near) {
-                    break;
-                }
-                end = end.max(frame_end);
-                count += 1;
-            }
-            let (run, later) = rest.split_at(count);
-            self.read_run(pack, start, end, run, batch, &mut take)?;
-            rest = later;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The index as it is on the disk now: segments whose tables are sound, and what is wrong with the rest.
@@ -324,40 +304,19 @@ impl ChunkStore {
         self.index.reread(&self.packs)
     }
 
-    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone.
+    /// Takes over packs that a writer made durable, and those of its staged segments: they are indexed, and from now on
+    /// found by everyone. Returns by how many bytes the index grew.
     ///
     /// # Errors
     /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
-    pub fn adopt(&self, sealed: &[SealedPack], staged: &[Staged]) -> Result<()> {
-        self.commit_packs(sealed, staged, None).map(drop)
-    }
-
-    /// Takes over `added`, rewrites the index without the frames in the `retired` packs, and forgets those packs.
-    /// Returns them: their files are the caller's to remove, now that nothing durable names them.
-    ///
-    /// # Errors
-    /// What reading and writing the index give. All packs are then as before.
-    pub fn replace_packs(&self, added: &[SealedPack], retired: &HashSet<PackHandle>) -> Result<Vec<Pack>> {
-        self.commit_packs(added, &[], Some(retired))
+    pub fn adopt(&self, sealed: &[SealedPack], staged: &[Arc<Staged>]) -> Result<i64> {
+        self.commit_packs(sealed, staged, None)
     }
 
     /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
     pub fn discard(&self, sealed: &[SealedPack]) {
         for sealed in sealed {
             let _ = self.io.remove_file(&self.packs.path(&sealed.pack));
-        }
-    }
-
-    /// Whether the frame at this place can be read and is what the id says.
-    ///
-    /// # Errors
-    /// What reading gives.
-    pub fn proves(&self, location: &Location, id: &ContentId) -> Result<bool> {
-        let Some(pack) = self.packs.get(location.pack) else { return Ok(false) };
-        match self.get_from(pack.kind, id, &[*location], &mut Batch::default()) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == Kind::FixData => Ok(false),
-            Err(error) => Err(error),
         }
     }
 
@@ -387,7 +346,7 @@ impl ChunkStore {
                     code: damaged_code(reader.pack.kind),
                     message: format!("{}; its frames were searched for", found.defect),
                 });
-                Ok(Some((reader.salvage(&self.parameters.identity)?, false)))
+                Ok(Some((reader.salvage(&self.parameters.identity, |id| self.find_base(id))?, false)))
             }
         }
     }
@@ -410,11 +369,12 @@ impl ChunkStore {
     fn commit_packs(
         &self,
         added: &[SealedPack],
-        staged: &[Staged],
+        staged: &[Arc<Staged>],
         retired: Option<&HashSet<PackHandle>>,
-    ) -> Result<Vec<Pack>> {
+    ) -> Result<i64> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.guarded(|| {
+            let bytes_before = self.index.bytes();
             let added: Vec<(PackHandle, &[PackEntry])> =
                 added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
             let in_staged = staged.iter().flat_map(|staged| staged.packs());
@@ -426,7 +386,7 @@ impl ChunkStore {
                 }
                 return Err(error);
             }
-            Ok(retired.into_iter().flatten().filter_map(|handle| self.packs.remove(*handle)).collect())
+            Ok(self.index.bytes().cast_signed() - bytes_before.cast_signed())
         })
     }
 
@@ -452,147 +412,91 @@ impl ChunkStore {
             }
         }
         self.index.replace_segment(segment, &found);
-        Ok(())
+        self.cover_deltas(found.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
     }
 
     /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers. Few are kept in
     /// memory for the next commit; many, as when the index is lost, go into segments of their own as they come, so
-    /// that memory stays bounded and the next open finds them.
-    fn cover_packs(&self) -> Result<()> {
+    /// that memory stays bounded and the next open finds them. A store that may not write, or has no room to, keeps all
+    /// of them in memory.
+    pub(super) fn cover_packs(&self) -> Result<()> {
+        if self.parameters.follows {
+            return self.cover_packs_staging(u64::MAX);
+        }
+        match self.cover_packs_staging(self.index.limits().staged_entries) {
+            Err(error) if error.code() == Code::NoSpace && !error.leaves_unknown() => {
+                self.cover_packs_staging(u64::MAX)
+            }
+            covered => covered,
+        }
+    }
+
+    /// As [`ChunkStore::cover_packs`], with so many entries in memory before a segment is made of them.
+    fn cover_packs_staging(&self, staged_entries: u64) -> Result<()> {
+        let mut staged = Vec::new();
+        let read = self.read_uncovered(staged_entries, &mut staged).and_then(|searched| {
+            if !staged.is_empty() {
+                self.commit_index(&Changes { staged: &staged, ..Changes::default() }, &HashSet::new())?;
+            }
+            Ok(searched)
+        });
+        let searched = read.inspect_err(|_| staged.iter().for_each(|staged| self.index.discard(staged)))?;
+        // Not before that commit: a segment covers a pack for good, and their deltas are not all found yet.
+        for (handle, entries) in &searched {
+            self.index.add_recent(*handle, entries);
+        }
+        self.cover_deltas(searched.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
+    }
+
+    /// Reads the packs that are not covered: into `staged`, and the rest into the table of recent frames. Returns those
+    /// without a sound trailer, with the frames that were found in them.
+    fn read_uncovered(
+        &self,
+        staged_entries: u64,
+        staged: &mut Vec<Arc<Staged>>,
+    ) -> Result<Vec<(PackHandle, Vec<PackEntry>)>> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
-        let (mut waiting, mut entry_count, mut staged) = (Vec::new(), 0, Vec::new());
+        let (mut waiting, mut searched, mut entry_count) = (Vec::new(), Vec::new(), 0);
         for (handle, pack) in self.packs.all() {
             if covered.contains(&handle) {
                 continue;
             }
-            let entries = self.pack_entries(handle)?;
-            if self.parameters.read_only {
-                self.index.add_recent(handle, &entries);
+            let Some((entries, is_certain)) = self.pack_content(handle)? else { continue };
+            if !is_certain {
+                searched.push((handle, entries));
                 continue;
             }
             entry_count += u64_from(entries.len());
             waiting.push((handle, SealedPack { pack, entries }));
-            if entry_count > 0 && entry_count >= self.index.limits().staged_entries {
-                let sealed: Vec<SealedPack> =
-                    std::mem::take(&mut waiting).into_iter().map(|(_, sealed)| sealed).collect();
-                staged.push(self.index.stage(&self.packs, &sealed)?);
+            if entry_count > 0 && entry_count >= staged_entries {
+                let sealed: Vec<_> = std::mem::take(&mut waiting).into_iter().map(|(_, sealed)| sealed).collect();
+                staged.push(Arc::new(self.index.stage(&self.packs, &sealed)?));
                 entry_count = 0;
             }
         }
         for (handle, sealed) in &waiting {
             self.index.add_recent(*handle, &sealed.entries);
         }
-        if staged.is_empty() {
-            return Ok(());
-        }
-        let committed = self.commit_index(&Changes { staged: &staged, ..Changes::default() }, &HashSet::new());
-        committed.inspect_err(|_| staged.iter().for_each(|staged| self.index.discard(staged)))
+        Ok(searched)
     }
 
-    fn read_run(
-        &self,
-        pack: PackHandle,
-        start: u64,
-        end: u64,
-        run: &[Located],
-        batch: &mut Batch,
-        take: &mut impl FnMut(usize, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut bytes = std::mem::take(&mut batch.bytes);
-        bytes.resize(usize_from(end - start), 0);
-        let length = match self.packs.file(pack)? {
-            Some(file) => file.read_at(&mut bytes, start)?,
-            None => 0,
-        };
-        let mut plain = std::mem::take(&mut batch.plain);
-        for located in run {
-            let location = located.locations[0];
-            let at = usize_from(u64::from(location.offset) - start);
-            let frame = bytes[..length].get(at..).unwrap_or_default();
-            let kind = located.kind;
-            let checked = self.open_frame(kind, &located.id, &location, frame, batch, &mut plain)?;
-            match checked {
-                Ok(()) => {}
-                // The frame is damaged. Another frame of the same content may be sound.
-                Err(_) => plain = self.get_from(kind, &located.id, &located.locations, batch)?,
+    /// Adds the deltas of packs without a sound trailer whose bases were not known yet when their frames were searched
+    /// for. Bases are full frames, so all that can be found are known by now.
+    fn cover_deltas<'e>(&self, searched: impl Iterator<Item = (PackHandle, &'e [PackEntry])>) -> Result<()> {
+        for (handle, before) in searched {
+            let Some(reader) = self.pack_reader(handle)? else { continue };
+            if reader.pack.kind == PackKind::Nodes || reader.trailer()?.is_ok() {
+                continue;
             }
-            if plain.len() > located.plain_bytes_max as usize {
-                let message = format!("{} {} is longer than its place", kind_name(kind), located.id);
-                return Err(Error::new(damaged_code(kind), message).with("chunk", located.id.to_string()));
-            }
-            take(located.tag, &plain)?;
+            let known: HashSet<u32> = before.iter().map(|entry| entry.offset).collect();
+            let mut entries = self.pack_entries(handle)?;
+            entries.retain(|entry| !known.contains(&entry.offset));
+            self.index.add_recent(handle, &entries);
         }
-        batch.plain = plain;
-        batch.bytes = bytes;
         Ok(())
     }
 
-    fn get_from(&self, kind: PackKind, id: &ContentId, locations: &[Location], batch: &mut Batch) -> Result<Vec<u8>> {
-        let mut failure = None;
-        let mut plain = Vec::new();
-        for location in locations {
-            let (Some(pack), Some(file)) = (self.packs.get(location.pack), self.packs.file(location.pack)?) else {
-                continue;
-            };
-            let mut frame = vec![0; usize_from(FrameHeader::frame_bytes(location.codec, location.stored_bytes))];
-            let length = file.read_at(&mut frame, u64::from(location.offset))?;
-            match self.open_frame(kind, id, location, &frame[..length], batch, &mut plain)? {
-                Ok(()) => return Ok(plain),
-                Err(what) => failure = Some((pack, *location, what)),
-            }
-        }
-        let Some((pack, location, what)) = failure else { return Err(missing(kind, id)) };
-        let file = format!("{PACKS}/{}", pack.file_name());
-        Err(Error::new(damaged_code(kind), format!("{} {id} in {file} is damaged: {what}", kind_name(kind)))
-            .with("id", id.to_string())
-            .with("file", file)
-            .with("offset", u64::from(location.offset)))
-    }
-
-    /// Proves a frame that stands at the front of `frame`, into `plain`. Outside: reading a delta's base failed.
-    fn open_frame(
-        &self,
-        kind: PackKind,
-        id: &ContentId,
-        location: &Location,
-        frame: &[u8],
-        batch: &mut Batch,
-        plain: &mut Vec<u8>,
-    ) -> Result<std::result::Result<(), &'static str>> {
-        let header = match FrameHeader::decode(frame) {
-            Ok(header) => header,
-            Err(_) => return Ok(Err("its frame header is damaged")),
-        };
-        if header.id != *id
-            || header.kind != kind
-            || header.codec != location.codec
-            || header.stored_bytes != location.stored_bytes
-            || header.base != location.base
-        {
-            return Ok(Err("another frame stands in its place"));
-        }
-        if header.plain_bytes > plain_bytes_max(kind, self.parameters.chunk_bytes) {
-            return Ok(Err("it is longer than the store's chunks"));
-        }
-        let Some(stored) = stored_bytes(frame, &header) else { return Ok(Err("its frame is cut off")) };
-        let base = match header.base {
-            None => None,
-            Some(base) => {
-                // Depth one: a base is looked for among full frames only, so this does not recurse further.
-                let full = self.locate(&base)?;
-                let full: Vec<Location> = full.into_iter().filter(|at| at.codec != Codec::ZstdDelta).collect();
-                match self.get_from(kind, &base, &full, &mut Batch::default()) {
-                    Ok(base) => Some(base),
-                    Err(error) if error.kind() == Kind::FixData => return Ok(Err("its base cannot be read")),
-                    Err(error) => return Err(error),
-                }
-            }
-        };
-        plain.resize(header.plain_bytes as usize, 0);
-        Ok(check_frame_into(&header, stored, &self.parameters.identity, &mut batch.decoder, base.as_deref(), plain))
-    }
-
-    fn report_index(&self, damage: &IndexDamage) {
+    pub(super) fn report_index(&self, damage: &IndexDamage) {
         self.report(Anomaly {
             file: format!("{INDEX}/{}", damage.file),
             code: Code::IndexDamaged,
@@ -600,7 +504,8 @@ impl ChunkStore {
         });
     }
 
-    fn report(&self, anomaly: Anomaly) {
+    /// Notes something wrong that a stage found and went around.
+    pub fn report(&self, anomaly: Anomaly) {
         let mut anomalies = self.anomalies.lock().unwrap_or_else(PoisonError::into_inner);
         if !anomalies.contains(&anomaly) {
             anomalies.push(anomaly);
@@ -626,16 +531,23 @@ pub const fn missing_code(kind: PackKind) -> Code {
     }
 }
 
-const fn kind_name(kind: PackKind) -> &'static str {
+pub(super) const fn kind_name(kind: PackKind) -> &'static str {
     match kind {
         PackKind::Chunks => "chunk",
         PackKind::Nodes => "block map node",
     }
 }
 
-fn missing(kind: PackKind, id: &ContentId) -> Error {
+pub(super) fn missing(kind: PackKind, id: &ContentId) -> Error {
     Error::new(missing_code(kind), format!("no pack of the store holds {} {id}", kind_name(kind)))
         .with("id", id.to_string())
+}
+
+/// The packs that lie in a directory.
+pub(super) fn listed_packs(io: &dyn Io, directory: &Path) -> Result<Vec<Pack>> {
+    let entries = io.list_directory(directory)?.into_iter().filter(|entry| entry.kind == FileKind::Regular);
+    let pack = |(id, kind), bytes| Pack { id, kind, bytes };
+    Ok(entries.filter_map(|entry| Some(pack(parse_pack_name(&entry.name)?, entry.size))).collect())
 }
 
 fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
@@ -643,5 +555,3 @@ fn parse_pack_name(name: &str) -> Option<(Uid, PackKind)> {
     let kind = PackKind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
     Some((Uid::parse(id)?, kind))
 }
-
-const _: () = assert!(u64_from(NODE_BYTES_MAX) < COALESCE_BYTES_MAX);

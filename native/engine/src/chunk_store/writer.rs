@@ -9,9 +9,11 @@
 //! staged segments of the index, from time to time.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use super::codec::Encoded;
 use super::index::Staged;
-use super::pack_writer::PackWriter;
+use super::pack_writer::{PackWriter, SealedPack};
 use super::store::ChunkStore;
 use crate::error::Result;
 use crate::format::frame::FrameHeader;
@@ -27,16 +29,38 @@ pub struct EncodedFrame {
 }
 
 impl EncodedFrame {
-    /// Makes a frame of content that is not a delta.
+    /// Makes a frame of encoded content.
     #[must_use]
-    pub fn new(kind: PackKind, id: ContentId, plain_bytes: u32, codec: Codec, stored: &[u8]) -> Self {
+    pub fn new(kind: PackKind, id: ContentId, plain_bytes: u32, encoded: Encoded<'_>) -> Self {
+        let Encoded { codec, base, stored } = encoded;
         let stored_bytes = stored.len() as u32;
         let header =
-            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base: None };
+            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
         let mut bytes = Vec::with_capacity(FrameHeader::header_bytes(codec) + stored.len());
         header.encode_into(&mut bytes);
         bytes.extend_from_slice(stored);
-        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base: None }, bytes }
+        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
+    }
+
+    /// Makes a frame of a chunk that is a delta on `base`.
+    #[must_use]
+    pub fn delta(id: ContentId, plain_bytes: u32, base: ContentId, stored: &[u8]) -> Self {
+        let (kind, codec, base) = (PackKind::Chunks, Codec::ZstdDelta, Some(base));
+        let stored_bytes = stored.len() as u32;
+        let header =
+            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
+        let mut bytes = Vec::with_capacity(FrameHeader::header_bytes(codec) + stored.len());
+        header.encode_into(&mut bytes);
+        bytes.extend_from_slice(stored);
+        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
+    }
+
+    /// Appends the frame to a pack.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn append_to(&self, packs: &mut PackWriter) -> Result<()> {
+        packs.append(&self.bytes, self.entry)
     }
 
     /// The content's id.
@@ -58,13 +82,53 @@ impl EncodedFrame {
     }
 }
 
+/// What a writer added so far. The threads that make its frames ask here, while another one appends.
+#[derive(Clone, Default)]
+pub struct Added {
+    ids: Arc<Mutex<HashSet<ContentId>>>, // but for what is staged
+    staged: Arc<RwLock<Vec<Arc<Staged>>>>,
+}
+
+impl Added {
+    /// Whether the writer added the content already.
+    #[must_use]
+    pub fn contains(&self, id: &ContentId) -> bool {
+        // In this order: what is staged leaves the ids only once it is found in the staged segment.
+        self.ids().contains(id) || self.staged().iter().any(|staged| staged.holds(id))
+    }
+
+    fn insert(&self, id: ContentId) -> bool {
+        self.ids().insert(id)
+    }
+
+    /// Takes over a staged segment, and forgets the ids that it holds.
+    fn stage(&self, staged: Staged, sealed: &[SealedPack]) {
+        self.staged.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(staged));
+        let mut ids = self.ids();
+        for entry in sealed.iter().flat_map(|sealed| &sealed.entries) {
+            ids.remove(&entry.id);
+        }
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<ContentId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staged(&self) -> RwLockReadGuard<'_, Vec<Arc<Staged>>> {
+        self.staged.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_staged(&self) -> Vec<Arc<Staged>> {
+        std::mem::take(&mut *self.staged.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Adds chunks and nodes.
 pub struct Writer<'a> {
     store: &'a ChunkStore,
     chunks: PackWriter,
     nodes: PackWriter,
-    added: HashSet<ContentId>, // but for what is staged
-    staged: Vec<Staged>,
+    added: Added,
 }
 
 impl<'a> Writer<'a> {
@@ -75,15 +139,14 @@ impl<'a> Writer<'a> {
             store,
             chunks: PackWriter::new(store.pack_target(), PackKind::Chunks),
             nodes: PackWriter::new(store.pack_target(), PackKind::Nodes),
-            added: HashSet::new(),
-            staged: Vec::new(),
+            added: Added::default(),
         }
     }
 
-    /// Whether this writer added the content already.
+    /// What this writer added so far, for other threads to ask.
     #[must_use]
-    pub fn added(&self, id: &ContentId) -> bool {
-        self.added.contains(id) || self.staged.iter().any(|staged| staged.holds(id))
+    pub fn added(&self) -> Added {
+        self.added.clone()
     }
 
     /// Appends a chunk unless this writer has it. Returns whether it was appended.
@@ -91,11 +154,11 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives.
     pub fn add_chunk(&mut self, frame: &EncodedFrame) -> Result<bool> {
-        if self.added(frame.id()) {
+        if self.added.contains(frame.id()) {
             return Ok(false);
         }
         self.added.insert(*frame.id());
-        self.store.guarded(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        self.store.adding(|| self.chunks.append(&frame.bytes, frame.entry))?;
         self.stage_when_many()?;
         Ok(true)
     }
@@ -105,13 +168,14 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What looking up and writing give.
     pub fn add_node(&mut self, id: ContentId, plain: &[u8]) -> Result<u64> {
-        if self.added(&id) || self.store.contains(&id)? {
+        if self.added.contains(&id) || self.store.contains(&id)? {
             return Ok(0);
         }
         self.added.insert(id);
         // Ids do not compress, and a node is mostly ids.
-        let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, Codec::None, plain);
-        self.store.guarded(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        let encoded = Encoded { codec: Codec::None, base: None, stored: plain };
+        let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, encoded);
+        self.store.adding(|| self.nodes.append(&frame.bytes, frame.entry))?;
         self.stage_when_many()?;
         Ok(frame.frame_bytes())
     }
@@ -121,17 +185,16 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives; what was added is then removed again.
     pub fn commit(mut self) -> Result<()> {
-        self.store.guarded(|| {
+        self.store.adding(|| {
             self.chunks.finish()?;
             self.nodes.finish()
         })?;
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        let adopted = self.store.adopt(&sealed, &self.staged).inspect_err(|_| self.store.discard(&sealed));
-        if adopted.is_ok() {
-            self.staged.clear(); // they are the index's now, and not to be removed
-        }
-        adopted
+        let staged = self.added.staged().clone();
+        self.store.adopt(&sealed, &staged).inspect_err(|_| self.store.discard(&sealed))?;
+        self.added.take_staged(); // they are the index's now, and not to be removed
+        Ok(())
     }
 
     /// Moves the entries of complete packs into a staged segment once there are many.
@@ -142,11 +205,8 @@ impl<'a> Writer<'a> {
         }
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        let staged = self.store.guarded(|| self.store.index().stage(self.store.packs(), &sealed));
-        self.staged.push(staged.inspect_err(|_| self.store.discard(&sealed))?);
-        for entry in sealed.iter().flat_map(|sealed| &sealed.entries) {
-            self.added.remove(&entry.id);
-        }
+        let staged = self.store.adding(|| self.store.index().stage(self.store.packs(), &sealed));
+        self.added.stage(staged.inspect_err(|_| self.store.discard(&sealed))?, &sealed);
         Ok(())
     }
 }
@@ -155,8 +215,8 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.chunks.discard();
         self.nodes.discard();
-        for staged in &self.staged {
-            self.store.index().discard(staged);
+        for staged in self.added.take_staged() {
+            self.store.index().discard(&staged);
             for pack in staged.packs() {
                 let _ = self.store.io().remove_file(&self.store.packs().path(pack)); // else garbage for the collector
             }

@@ -10,6 +10,9 @@ const ENTRY_BYTES: usize = 24;
 /// The longest list: 64 Ki segments, far beyond what merging leaves.
 pub const BYTES_MAX: u64 = (HEADER_BYTES + ENTRY_BYTES * 65_536 + 8) as u64;
 
+/// Numbers and sequences stay below: each is one more than the last, so no store comes near it, and one more is a number.
+pub const NUMBER_LIMIT: u64 = 1 << 63;
+
 /// A segment in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedSegment {
@@ -67,6 +70,9 @@ impl IndexList {
         for _ in 0..count {
             let (number, entry_count, file_bytes) = (fields.u64()?, fields.u64()?, fields.u64()?);
             segments.push(ListedSegment { number, entry_count, file_bytes });
+        }
+        if sequence >= NUMBER_LIMIT || segments.iter().any(|segment| segment.number >= NUMBER_LIMIT) {
+            return Err(Defect::Wrong("its sequence or a segment's number is beyond what counting reaches"));
         }
         Ok(Self { store_id, sequence, segments })
     }

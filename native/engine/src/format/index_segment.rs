@@ -167,6 +167,9 @@ pub fn decode_tables(header: &SegmentHeader, bytes: &[u8]) -> Result<(Vec<(Uid, 
     for _ in 0..header.base_count {
         bases.push(ContentId(fields.array()?));
     }
+    if !fields.rest().is_empty() {
+        return Err(Defect::Wrong("something stands behind the segment's tables"));
+    }
     Ok((packs, bases))
 }
 
@@ -211,7 +214,12 @@ pub fn decode_page_into(bytes: &[u8], entries: &mut Vec<SegmentEntry>) -> Result
     for _ in 0..count {
         entries.push(decode_entry(&mut fields)?);
     }
-    fields.zero((PAGE_ENTRIES - count) * ENTRY_BYTES)
+    fields.zero((PAGE_ENTRIES - count) * ENTRY_BYTES)?;
+    let first = entries.len() - count;
+    if !entries[first..].is_sorted_by_key(|entry| entry.id) {
+        return Err(Defect::Wrong("a page's entries are not in order")); // a search would miss some of them
+    }
+    Ok(())
 }
 
 /// Checks a page as a whole, before [`search_page`].

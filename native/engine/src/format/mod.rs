@@ -4,6 +4,7 @@
 //! the document calls *zero* is checked. What it must not import: `io` or any stage.
 //! Something decoded here has its checksum verified; what it *says* (an offset in a pack, an id) is for its reader to prove.
 
+pub mod condemned;
 pub mod config;
 pub mod frame;
 pub mod index_list;

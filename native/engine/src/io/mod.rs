@@ -17,6 +17,8 @@ use crate::error::Result;
 pub mod fault;
 pub mod file;
 pub mod memory;
+pub mod parents;
+pub mod reserve;
 mod tear;
 
 /// How to open a file.
@@ -115,6 +117,9 @@ pub trait Io: Send + Sync {
 
     /// Bytes that an unprivileged writer could still store on the file system that holds `path`.
     fn available_bytes(&self, path: &Path) -> Result<u64>;
+
+    /// Bytes that the file system that holds `path` could store in all, used ones included.
+    fn capacity_bytes(&self, path: &Path) -> Result<u64>;
 }
 
 /// Bytes of one open file. Calls may come from several threads.
@@ -134,6 +139,11 @@ pub trait IoFile: Send + Sync {
 
     /// Sets the length of a regular file; what is added reads as zero and is a hole.
     fn set_length(&self, length: u64) -> Result<()>;
+
+    /// Lengthens a regular file to `length` with the space for what is added really taken: what is written there later
+    /// needs none. What is added reads as zero. A file that is as long already stays as it is; after an error the
+    /// length is as before.
+    fn allocate(&self, length: u64) -> Result<()>;
 
     /// Makes the range read as zero and frees its space where the file or device can; otherwise writes zeros. The
     /// part past the end is left out: the length never changes.

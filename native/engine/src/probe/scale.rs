@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{SEED, Spread, build, change, count_extents, invalid, places};
 use crate::block_map::{DiskVersion, MapReader};
+use crate::chunk_store::codec::Encoded;
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::writer::{EncodedFrame, Writer};
@@ -21,6 +22,7 @@ use crate::format::node::Root;
 use crate::format::{Codec, PackKind};
 use crate::io::Io;
 use crate::io::file::FileIo;
+use crate::io::reserve::Reserve;
 use crate::limits::PACK_BYTES_TARGET;
 use crate::random::Seeded;
 use crate::units::{ContentId, Uid, u64_from};
@@ -99,7 +101,8 @@ impl ScaleProbe {
         for number in self.added..self.added + count {
             let content = number.to_le_bytes();
             let id = store.parameters().identity.id(PackKind::Chunks, &content);
-            let frame = EncodedFrame::new(PackKind::Chunks, id, CONTENT_BYTES as u32, Codec::None, &content);
+            let encoded = Encoded { codec: Codec::None, base: None, stored: &content };
+            let frame = EncodedFrame::new(PackKind::Chunks, id, CONTENT_BYTES as u32, encoded);
             writer.add_chunk(&frame)?;
         }
         writer.commit()?;
@@ -249,7 +252,8 @@ impl ScaleProbe {
             identity: Identity::new(&[2; 32]),
             pack_bytes_target,
             index_limits: IndexLimits::default(),
-            read_only: false,
+            reserve: Arc::new(Reserve::new(Arc::clone(&self.io), self.directory.join("reserve"), 0)),
+            follows: false,
         };
         // So that no pack id is drawn twice, in another process on the same store either.
         self.opened_count += 1;

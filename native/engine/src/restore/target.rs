@@ -8,6 +8,10 @@ use crate::io::{FileKind, Io, IoFile, OpenMode};
 use crate::random::Random;
 use crate::units::Uid;
 
+/// The longest name that every file system in use takes. A target's own may be as long, so that of its unfinished file
+/// repeats only as much of it as fits.
+const TEMPORARY_NAME_BYTES_MAX: usize = 255;
+
 /// Where to, and how.
 #[derive(Clone, Debug)]
 pub struct TargetRequest {
@@ -76,7 +80,9 @@ impl Target {
         let mut unique = [0; 16];
         random.fill(&mut unique);
         let unique = Uid(unique).to_string();
-        let temporary = directory.join(format!(".{}.{}.tmp", name.to_string_lossy(), &unique[..8]));
+        let name = name.to_string_lossy();
+        let front = front_of(&name, TEMPORARY_NAME_BYTES_MAX - "..12345678.tmp".len());
+        let temporary = directory.join(format!(".{front}.{}.tmp", &unique[..8]));
         let file = io.open(&temporary, OpenMode::CreateNew)?;
         let target =
             Self { io: Arc::clone(io), path: path.to_owned(), temporary: Some(temporary), file, sync: request.sync };
@@ -118,6 +124,11 @@ impl Drop for Target {
             let _ = self.io.remove_file(temporary); // the restore failed; its error is what counts
         }
     }
+}
+
+/// The front of a text that takes at most so many bytes.
+fn front_of(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 fn directory_of(path: &Path) -> Option<PathBuf> {

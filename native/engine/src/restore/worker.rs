@@ -1,6 +1,10 @@
-//! Spans into a target, in parallel; and single ranges into memory.
+//! Spans into a target: assembled in parallel, written by the caller's thread; and single ranges into memory.
+//!
+//! File systems let one writer at a time into a file, so more of them would wait for each other instead of decoding.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use super::target::Target;
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
@@ -10,6 +14,9 @@ use crate::error::{Code, Error, Result};
 use crate::format::node::Entry;
 use crate::units::{u64_from, usize_from};
 
+/// Assembled spans that may wait for the writing thread.
+const WAITING_SPANS: usize = 2;
+
 struct Job<'a> {
     maps: &'a MapReader,
     version: DiskVersion,
@@ -17,10 +24,17 @@ struct Job<'a> {
     target: &'a Target,
     control: &'a Control,
     counter: AtomicU64,
-    failed: AtomicBool,
-    bytes_written: AtomicU64,
 }
 
+/// A span in memory.
+struct Assembled {
+    span: u64,
+    entries: SpanEntries,
+    bytes: Vec<u8>, // empty when all of it reads as zero
+}
+
+/// Writes a disk version to a target; the bytes written as data. With one thread all of it runs on the caller's, so
+/// that a simulation stays in one.
 pub(super) fn run(
     maps: &MapReader,
     version: DiskVersion,
@@ -30,78 +44,117 @@ pub(super) fn run(
 ) -> Result<u64> {
     let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
     let geometry = Geometry { size: version.size, chunk_bytes };
-    let (counter, failed, bytes_written) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-    let job = Job { maps, version, geometry, target, control, counter, failed, bytes_written };
-    let work = || work(&job).inspect_err(|_| job.failed.store(true, Ordering::Relaxed));
-    if thread_count == 1 {
-        work()?; // on the caller's thread, so that a simulation stays in one
-    } else {
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..thread_count).map(|_| scope.spawn(work)).collect();
-            let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())));
-            results.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>>>()
-        })?;
+    let job = Job { maps, version, geometry, target, control, counter: AtomicU64::new(0) };
+    if thread_count > 1 {
+        return run_parallel(&job, thread_count);
     }
-    Ok(job.bytes_written.into_inner())
+    let (mut reader, mut bytes_written) = (SpanReader::new(maps, geometry), 0);
+    while let Some(assembled) = job.next(&mut reader)? {
+        bytes_written += job.write(&assembled)?;
+        reader.bytes = assembled.bytes;
+    }
+    Ok(bytes_written)
 }
 
-fn work(job: &Job<'_>) -> Result<()> {
+fn run_parallel(job: &Job<'_>, thread_count: usize) -> Result<u64> {
+    let (send, receive) = sync_channel(WAITING_SPANS);
+    let spare = Mutex::new(Vec::new()); // buffers that were written, for the next spans
+    std::thread::scope(|scope| {
+        let (job, spare) = (&*job, &spare);
+        let assemble = |send: SyncSender<Assembled>| move || assemble(job, &send, spare);
+        let workers: Vec<_> = (0..thread_count).map(|_| scope.spawn(assemble(send.clone()))).collect();
+        drop(send);
+        let written = write_all(job, receive, spare);
+        let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())));
+        results.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>>>()?;
+        written
+    })
+}
+
+/// Takes the receiver, so that workers find out when writing failed: nobody takes what they send.
+fn write_all(job: &Job<'_>, receive: Receiver<Assembled>, spare: &Mutex<Vec<Vec<u8>>>) -> Result<u64> {
+    let mut bytes_written = 0;
+    for assembled in receive {
+        bytes_written += job.write(&assembled)?;
+        spare.lock().unwrap_or_else(PoisonError::into_inner).push(assembled.bytes);
+    }
+    Ok(bytes_written)
+}
+
+fn assemble(job: &Job<'_>, send: &SyncSender<Assembled>, spare: &Mutex<Vec<Vec<u8>>>) -> Result<()> {
     let mut reader = SpanReader::new(job.maps, job.geometry);
-    loop {
-        let span = job.counter.fetch_add(1, Ordering::Relaxed);
-        if span >= job.geometry.span_count() || job.failed.load(Ordering::Relaxed) {
-            return Ok(());
+    let stop_others = |error| {
+        job.counter.store(job.geometry.span_count(), Ordering::Relaxed);
+        error
+    };
+    while let Some(assembled) = job.next(&mut reader).map_err(stop_others)? {
+        if send.send(assembled).is_err() {
+            return Ok(()); // the writing thread failed and says why
         }
-        job.control.check()?;
-        let range = job.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
-        let entries = job.maps.span(&job.version, span)?.entries;
-        let zeros = match &entries {
-            SpanEntries::Uniform(entry) if entry.reads_zero() => true,
-            _ => {
-                let count = job.geometry.chunks_in_span(span);
-                reader.read(&entries, span * SPAN_CHUNKS, count)?;
-                false
-            }
-        };
-        if zeros {
-            write_zeros(job, range.start, range.end)?;
-        } else {
-            write_span(job, &entries, span, reader.bytes())?;
-        }
-        job.control.add_done(range.end - range.start);
-    }
-}
-
-fn write_zeros(job: &Job<'_>, start: u64, end: u64) -> Result<()> {
-    if job.target.is_new() || start == end {
-        return Ok(()); // a new file reads as zero, and stays sparse
-    }
-    job.target.file().zero_range(start, end - start)
-}
-
-/// Writes the runs of a span: neighbouring chunks that are data with one call, zeros as holes.
-fn write_span(job: &Job<'_>, entries: &SpanEntries, span: u64, bytes: &[u8]) -> Result<()> {
-    let first = span * SPAN_CHUNKS;
-    let count = job.geometry.chunks_in_span(span);
-    let base = job.geometry.chunk_offset(first);
-    let is_zero = |index: u64| entries.entry(usize_from(index)).reads_zero();
-    let mut index = 0;
-    while index < count {
-        let zero = is_zero(index);
-        let start = index;
-        while index < count && is_zero(index) == zero {
-            index += 1;
-        }
-        let range = job.geometry.range(first + start, index - start);
-        if zero {
-            write_zeros(job, range.start, range.end)?;
-        } else {
-            let data = &bytes[usize_from(range.start - base)..usize_from(range.end - base)];
-            job.target.file().write_at(data, range.start)?;
-            job.bytes_written.fetch_add(range.end - range.start, Ordering::Relaxed);
-        }
+        reader.bytes = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
     }
     Ok(())
+}
+
+impl Job<'_> {
+    /// Assembles the next span in the reader's buffer and takes that along.
+    fn next(&self, reader: &mut SpanReader<'_>) -> Result<Option<Assembled>> {
+        let (span, entries) = loop {
+            let span = self.counter.fetch_add(1, Ordering::Relaxed);
+            if span >= self.geometry.span_count() {
+                return Ok(None);
+            }
+            self.control.check()?;
+            let entries = self.maps.span(&self.version, span)?.entries;
+            if !matches!(&entries, SpanEntries::Uniform(entry) if entry.reads_zero()) {
+                break (span, entries);
+            }
+            if !self.target.is_new() {
+                return Ok(Some(Assembled { span, entries, bytes: Vec::new() }));
+            }
+            self.add_done(span); // a new file reads as zero by itself
+        };
+        reader.read(&entries, span * SPAN_CHUNKS, self.geometry.chunks_in_span(span))?;
+        Ok(Some(Assembled { span, entries, bytes: std::mem::take(&mut reader.bytes) }))
+    }
+
+    /// Writes the runs of a span: neighbouring chunks that are data with one call, zeros as holes.
+    fn write(&self, assembled: &Assembled) -> Result<u64> {
+        let first = assembled.span * SPAN_CHUNKS;
+        let count = self.geometry.chunks_in_span(assembled.span);
+        let base = self.geometry.chunk_offset(first);
+        let is_zero = |index: u64| assembled.entries.entry(usize_from(index)).reads_zero();
+        let (mut index, mut bytes_written) = (0, 0);
+        while index < count {
+            let zero = is_zero(index);
+            let start = index;
+            while index < count && is_zero(index) == zero {
+                index += 1;
+            }
+            let range = self.geometry.range(first + start, index - start);
+            if zero {
+                self.write_zeros(range.start, range.end)?;
+            } else {
+                let data = &assembled.bytes[usize_from(range.start - base)..usize_from(range.end - base)];
+                self.target.file().write_at(data, range.start)?;
+                bytes_written += range.end - range.start;
+            }
+        }
+        self.add_done(assembled.span);
+        Ok(bytes_written)
+    }
+
+    fn add_done(&self, span: u64) {
+        let range = self.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
+        self.control.add_done(range.end - range.start);
+    }
+
+    fn write_zeros(&self, start: u64, end: u64) -> Result<()> {
+        if self.target.is_new() || start == end {
+            return Ok(()); // a new file reads as zero, and stays sparse
+        }
+        self.target.file().zero_range(start, end - start)
+    }
 }
 
 /// Assembles chunks of a span in memory.
@@ -118,11 +171,7 @@ impl<'a> SpanReader<'a> {
         Self { maps, geometry, batch: Batch::default(), wanted: Vec::new(), bytes: Vec::new() }
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Reads `count` chunks from `first` on, all in one span, so that [`SpanReader::bytes`] begins with them.
+    /// Reads `count` chunks from `first` on, all in one span, so that `bytes` holds just them.
     fn read(&mut self, entries: &SpanEntries, first: u64, count: u64) -> Result<()> {
         let range = self.geometry.range(first, count);
         self.bytes.resize(usize_from(range.end - range.start), 0);
@@ -135,19 +184,11 @@ impl<'a> SpanReader<'a> {
                 Entry::Hole => self.bytes[at..at + usize_from(length)].fill(0),
                 Entry::Fill(value) => self.bytes[at..at + usize_from(length)].fill(value),
                 Entry::Id(id) => {
-                    self.wanted.push(self.maps.store().locate_chunk(at, id, length as u32)?);
+                    self.wanted.push(self.maps.store().locate_chunk(id, at, usize_from(length))?);
                 }
             }
         }
-        let (bytes, chunk_bytes) = (&mut self.bytes, usize_from(self.geometry.chunk_bytes));
-        let wanted = std::mem::take(&mut self.wanted);
-        self.maps.store().read_batch(wanted, &mut self.batch, |at, plain| {
-            let end = bytes.len().min(at + chunk_bytes);
-            let (content, rest) = bytes[at..end].split_at_mut(plain.len());
-            content.copy_from_slice(plain);
-            rest.fill(0); // a disk that grew after its last chunk was stored
-            Ok(())
-        })
+        self.maps.store().read_batch(std::mem::take(&mut self.wanted), &mut self.batch, &mut self.bytes)
     }
 }
 
@@ -172,7 +213,7 @@ pub fn read_range(maps: &MapReader, version: &DiskVersion, offset: u64, length: 
         let entries = maps.span(version, span)?.entries;
         reader.read(&entries, chunk, count)?;
         let skip = usize_from(at - geometry.chunk_offset(chunk));
-        out.extend_from_slice(&reader.bytes()[skip..skip + usize_from(stop - at)]);
+        out.extend_from_slice(&reader.bytes[skip..skip + usize_from(stop - at)]);
         at = stop;
     }
     debug_assert_eq!(u64_from(out.len()), length);

@@ -1,14 +1,15 @@
 //! Scanning external disks: image files and block devices into block maps.
 //!
 //! What it is: [`Scanner`] reads sources span by span on several threads, compares chunk ids with the parent's map
-//! first, then with what the store has, and hands new chunks to a [`Writer`] in the disk's order, whatever the number of
-//! threads. What it returns is a value: roots and counts; nothing here is a commit.
+//! first, then with what the store has, encodes new chunks (as deltas on what the parent has at the same place, where that
+//! is clearly smaller), and hands them to a [`Writer`] in the disk's order, whatever the number of threads. What it returns is a value: roots and counts; nothing here is a commit.
 //! What it guarantees: all sources were still from before the first byte to after the last (DESIGN section 5), or the
 //! scan fails. What it costs: each byte that is not a hole is read and hashed once; holes are not read.
 //! What it must not import: the engine's top, manifests.
 
+mod pipeline;
 mod source;
-mod worker;
+mod span;
 
 pub use source::{Source, SourceRequest};
 
@@ -79,15 +80,16 @@ impl Scanner<'_> {
     /// # Errors
     /// `SOURCE_*` for what is wrong with a source, `CANCELLED`, what reading and writing give.
     pub fn scan(&self, requests: &[ScanRequest], writer: &mut Writer<'_>, control: &Control) -> Result<Vec<Scanned>> {
+        let started_ns = self.clock.now_ns(); // before the first source is looked at
         let mut sources = Vec::with_capacity(requests.len());
         for request in requests {
             let source = Source::open(self.io, &request.source)?;
             control.add_total(source.size());
             sources.push(source);
         }
-        let now_ns = self.clock.now_ns();
+        let opened_ns = self.clock.now_ns();
         for source in &sources {
-            source.check_still(now_ns)?;
+            source.check_still(started_ns, opened_ns)?;
         }
         let mut scanned = Vec::with_capacity(requests.len());
         for (request, source) in requests.iter().zip(&sources) {
@@ -95,6 +97,10 @@ impl Scanner<'_> {
         }
         for source in &sources {
             source.check_unchanged(self.io.as_ref())?;
+        }
+        let ended_ns = self.clock.now_ns(); // after the last one was looked at again
+        for source in &sources {
+            source.check_still(started_ns, ended_ns)?;
         }
         Ok(scanned)
     }
@@ -108,8 +114,8 @@ impl Scanner<'_> {
     ) -> Result<Scanned> {
         let chunk_bytes = self.maps.store().parameters().chunk_bytes;
         let geometry = Geometry { size: source.size(), chunk_bytes: u64::from(chunk_bytes) };
-        let job = worker::Job { source, geometry, parent, maps: self.maps, control };
-        let outcome = worker::run(&job, self.thread_count, writer)?;
+        let job = span::Job { source, geometry, parent, maps: self.maps, control };
+        let outcome = pipeline::run(&job, self.thread_count, writer)?;
         let root: Root = outcome.root;
         Ok(Scanned {
             version: DiskVersion { root, size: source.size() },

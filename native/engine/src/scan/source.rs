@@ -75,14 +75,26 @@ impl Source {
         self.file.as_ref()
     }
 
-    /// Refuses a file written to within 20 ms of `now_ns`: a later write could leave the same timestamp.
+    /// Refuses a file one of whose times lies in the window from `from_ns` to `to_ns`, 20 ms added at both ends.
+    ///
+    /// Why that cannot miss a write: one that comes after the identity was taken is stamped with the kernel's clock, which
+    /// is at most some 10 ms behind. If the stamp is another than the ones that were taken down, [`Source::check_unchanged`]
+    /// sees it. If it is the same, then a time that was taken down lies in the window in which the write came. So a time in
+    /// the past is harmless, and so is one in the future (somebody set it, or the clock was put back), unless the clock gets
+    /// there before the last byte was read. The window begins before the first identity is taken and ends after all were
+    /// compared. It takes a clock that is not put back in between.
     ///
     /// # Errors
     /// `SOURCE_NOT_STILL`.
-    pub fn check_still(&self, now_ns: i128) -> Result<()> {
-        let newest = self.identity.modified_ns.max(self.identity.changed_ns);
-        if self.identity.kind == FileKind::Regular && newest > now_ns - STILL_NS {
-            return Err(fail(Code::SourceNotStill, &self.path, "was written to less than 20 ms ago"));
+    pub fn check_still(&self, from_ns: i128, to_ns: i128) -> Result<()> {
+        let window = from_ns - STILL_NS + 1..=to_ns + STILL_NS;
+        let times = [self.identity.modified_ns, self.identity.changed_ns];
+        if self.identity.kind == FileKind::Regular && times.iter().any(|time| window.contains(time)) {
+            return Err(fail(
+                Code::SourceNotStill,
+                &self.path,
+                "was written to less than 20 ms before it was read, or bears a time from then",
+            ));
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Verifier<'_> {
     ) -> Result<()> {
         let mut missing = Vec::new();
         for id in &reached.chunks {
-            if !self.store().contains(id)? {
+            if self.store().locate(id)?.is_empty() {
                 missing.push(*id);
             }
         }

@@ -64,6 +64,24 @@ pub(crate) enum Op {
     Collect {
         dry_run: bool,
     },
+    /// Steps of a collection; a new one where none is under way.
+    Advance {
+        steps: u64,
+    },
+    /// A capture that waits before it publishes. It ends with the next one of these, published or not.
+    Begin {
+        exclude: u64,
+        parent: Parent,
+    },
+    End {
+        publish: bool,
+    },
+    /// Another frame of a chunk: full, or as a delta on another chunk.
+    Reencode {
+        version: u64,
+        chunk: u64,
+        base: Option<u64>,
+    },
     Verify {
         read_data: bool,
     },
@@ -124,7 +142,7 @@ pub(crate) fn draw(settings: &Settings, count: usize) -> Vec<Op> {
 fn draw_one(random: &mut Seeded, settings: &Settings) -> Op {
     let chunk = u64::from(settings.chunk_bytes);
     let number = random.next_u64();
-    match random.below(40) {
+    match random.below(50) {
         0..10 => {
             let length = match random.below(4) {
                 0 => 1 + random.below(5_000),
@@ -163,6 +181,13 @@ fn draw_one(random: &mut Seeded, settings: &Settings) -> Op {
         35 => Op::Verify { read_data: random.one_in(2) },
         36 | 37 => Op::Reopen { read_only: random.one_in(5) },
         38 => Op::OpenSecond,
+        40..44 => Op::Advance { steps: 1 + random.below(3) },
+        44 | 45 => Op::Begin { exclude: if random.one_in(3) { number } else { 0 }, parent: Parent::Newest },
+        46 => Op::End { publish: !random.one_in(4) },
+        47..50 => {
+            let base = (!random.one_in(3)).then(|| random.next_u64());
+            Op::Reencode { version: number, chunk: random.next_u64(), base }
+        }
         _ => Op::RemoveIndex { keep_list: random.one_in(2) },
     }
 }

@@ -107,6 +107,10 @@ impl Io for HookIo {
     fn available_bytes(&self, path: &Path) -> Result<u64> {
         self.meet(path).available_bytes(path)
     }
+
+    fn capacity_bytes(&self, path: &Path) -> Result<u64> {
+        self.meet(path).capacity_bytes(path)
+    }
 }
 
 impl IoFile for HookFile {
@@ -128,6 +132,10 @@ impl IoFile for HookFile {
 
     fn set_length(&self, length: u64) -> Result<()> {
         self.meet().set_length(length)
+    }
+
+    fn allocate(&self, length: u64) -> Result<()> {
+        self.meet().allocate(length)
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub(crate) mod content;
+pub(crate) mod cuts;
 pub(crate) mod damage;
 pub(crate) mod history;
 pub(crate) mod hooks;

@@ -23,7 +23,11 @@ pub(crate) const NOW_NS: i128 = 1_000_000_000_000;
 pub(crate) const CHUNK: usize = 16 << 10;
 
 /// Small packs, so that a short history has many.
-pub(crate) const OPEN: OpenOptions = OpenOptions { read_only: false, thread_count: 1, pack_bytes_target: 64 << 10 };
+pub(crate) const OPEN: OpenOptions =
+    OpenOptions { read_only: false, thread_count: 1, pack_bytes_target: 64 << 10, reserve_bytes_max: RESERVE_BYTES };
+
+/// A few pages set aside, so that every crash and fault also meets the reserve.
+pub(crate) const RESERVE_BYTES: u64 = 16 << 10;
 
 pub(crate) const READ_ONLY: OpenOptions = OpenOptions { read_only: true, ..OPEN };
 
@@ -92,7 +96,8 @@ pub(crate) fn files_in(io: &MemoryIo, directory: &str) -> Vec<PathBuf> {
     io.files().into_iter().filter(|path| path.parent() == Some(&directory)).collect()
 }
 
-/// The paths of all files of the store.
+/// The paths of all files of the store but the reserve, whose bytes mean nothing.
 pub(crate) fn store_files(io: &MemoryIo) -> Vec<PathBuf> {
-    io.files().into_iter().filter(|path| path.starts_with(STORE)).collect()
+    let reserve = Path::new(STORE).join("reserve");
+    io.files().into_iter().filter(|path| path.starts_with(STORE) && *path != reserve).collect()
 }

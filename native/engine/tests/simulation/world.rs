@@ -5,7 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk};
+use stillpoint_engine::diff::Extent;
+use stillpoint_engine::engine::{
+    CollectOptions, CollectProgress, Collecting, CreateOptions, Diff, DiskReference, Engine, OpenOptions, Parts,
+    PreparedPoint, ScanDisk,
+};
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::memory::MemoryIo;
@@ -16,12 +20,18 @@ use stillpoint_engine::units::Uid;
 
 use super::history::{Op, Parent, Settings, Target};
 use super::laws::check_diff;
-use super::store::{STORE, disk_id, files_in, image_path, memory_parts, uid};
+use super::store::{RESERVE_BYTES, STORE, disk_id, files_in, image_path, memory_parts, uid};
 
 /// Points as frozen copies of their disks, by disk.
 type Points = BTreeMap<Uid, BTreeMap<usize, Arc<Vec<u8>>>>;
 
 type Checked = Result<(), String>;
+
+/// A capture under way: its disks, and what they held.
+type Begun = (PreparedPoint, Vec<usize>, Vec<Arc<Vec<u8>>>);
+
+/// A diff that is open over several steps: what it gave so far, and both sides.
+type Reading = (Diff, Vec<Extent>, Arc<Vec<u8>>, Arc<Vec<u8>>);
 
 /// A store in memory and what it should hold.
 pub(crate) struct World {
@@ -29,6 +39,9 @@ pub(crate) struct World {
     io: MemoryIo,
     parts: Parts,
     engine: Option<Arc<Engine>>,
+    collecting: Option<Collecting>,
+    begun: Option<Begun>,
+    reading: Option<Reading>,
     disks: Vec<Arc<Vec<u8>>>,
     points: Points,
     points_made: u64,
@@ -59,6 +72,9 @@ impl World {
             io,
             parts,
             engine: None,
+            collecting: None,
+            begun: None,
+            reading: None,
             disks: Vec::new(),
             points: Points::new(),
             points_made: 0,
@@ -96,6 +112,10 @@ impl World {
                 Ok(())
             }
             Op::Capture { exclude, parent } => self.capture(*exclude, *parent),
+            Op::Advance { steps } => self.advance(*steps),
+            Op::Begin { exclude, parent } => self.begin(*exclude, *parent),
+            Op::End { publish } => self.end(*publish),
+            Op::Reencode { version, chunk, base } => self.reencode(*version, *chunk, *base),
             Op::Diff { before, after, granularity, page } => self.diff(*before, *after, *granularity, *page),
             Op::Restore { version, to } => self.restore(*version, *to),
             Op::Read { version, at, length } => self.read(*version, *at, *length),
@@ -129,14 +149,104 @@ impl World {
         Ok(())
     }
 
-    fn capture(&mut self, exclude: u64, parent: Parent) -> Checked {
+    /// Some steps; a diff that was opened before goes on beside them.
+    fn advance(&mut self, steps: u64) -> Checked {
+        if self.engine().read_only() {
+            return expect(self.engine().begin_collect(CollectOptions::default()), Code::StoreReadOnly);
+        }
+        let mut collecting = match self.collecting.take() {
+            Some(collecting) => collecting,
+            None => self.engine().begin_collect(CollectOptions::default()).map_err(told)?,
+        };
+        for _ in 0..steps {
+            let progress = collecting.step(&Control::default()).map_err(told)?;
+            self.read_on()?;
+            match progress {
+                CollectProgress::Working => {}
+                CollectProgress::Waiting(_) => {
+                    ensure!(self.begun.is_some(), "a collection waits, and no capture is under way");
+                    break;
+                }
+                CollectProgress::Ended => return Ok(()),
+            }
+        }
+        self.collecting = Some(collecting);
+        Ok(())
+    }
+
+    /// One extent more of the diff that is open; at its end it is checked, and another one is opened.
+    fn read_on(&mut self) -> Checked {
+        if self.reading.is_none() {
+            let versions = self.versions();
+            let (Some((before, older)), Some((after, newer))) = (versions.first(), versions.last()) else {
+                return Ok(());
+            };
+            let diff = self.engine().diff(before, after, Some(512)).map_err(told)?;
+            self.reading = Some((diff, Vec::new(), Arc::clone(older), Arc::clone(newer)));
+        }
+        let engine = Arc::clone(self.engine());
+        let Some((diff, extents, older, newer)) = &mut self.reading else { return Ok(()) };
+        let page = engine.diff_page(diff, 1, &Control::default()).map_err(told)?;
+        if page.is_empty() {
+            check_diff(older, newer, extents, 512, false)?;
+            self.reading = None;
+        } else {
+            extents.extend(page);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, exclude: u64, parent: Parent) -> Checked {
+        self.begun = None;
         let included: Vec<usize> = (0..self.disks.len()).filter(|disk| exclude >> disk & 1 == 0).collect();
+        if self.engine().read_only() || included.is_empty() {
+            return Ok(());
+        }
+        let requests = self.requests(&included, parent);
+        let prepared = self.engine().scan(&requests, &Control::default()).map_err(told)?;
+        let content = included.iter().map(|disk| Arc::clone(&self.disks[*disk])).collect();
+        self.begun = Some((prepared, included, content));
+        Ok(())
+    }
+
+    fn end(&mut self, publish: bool) -> Checked {
+        let Some((prepared, included, content)) = self.begun.take() else { return Ok(()) };
+        if publish {
+            let point_id = uid(self.points_made);
+            prepared.publish(point_id, self.points_made, b"{}".to_vec()).map_err(told)?;
+            self.points_made += 1;
+            self.points.insert(point_id, included.into_iter().zip(content).collect());
+        }
+        Ok(())
+    }
+
+    fn reencode(&self, version: u64, chunk: u64, base: Option<u64>) -> Checked {
+        let versions = self.versions();
+        let Some((version, bytes)) = pick(&versions, version) else { return Ok(()) };
+        let chunks = (bytes.len() as u64).div_ceil(u64::from(self.settings.chunk_bytes));
+        let done = self.engine().reencode(version, chunk % chunks, base.map(|base| base % chunks));
+        if self.engine().read_only() { expect(done, Code::StoreReadOnly) } else { done.map(drop).map_err(told) }
+    }
+
+    fn requests(&self, included: &[usize], parent: Parent) -> Vec<ScanDisk> {
         let request = |disk: &usize| ScanDisk {
             disk_id: disk_id(*disk),
             source: SourceRequest { path: image_path(*disk), sector_bytes: self.settings.sector_bytes, frozen: false },
             parent: self.parent(*disk, parent),
         };
-        let requests: Vec<ScanDisk> = included.iter().map(request).collect();
+        included.iter().map(request).collect()
+    }
+
+    fn close(&mut self) {
+        self.collecting = None;
+        self.begun = None;
+        self.reading = None;
+        self.engine = None;
+    }
+
+    fn capture(&mut self, exclude: u64, parent: Parent) -> Checked {
+        let included: Vec<usize> = (0..self.disks.len()).filter(|disk| exclude >> disk & 1 == 0).collect();
+        let requests = self.requests(&included, parent);
         let point_id = uid(self.points_made);
         let published = self
             .engine()
@@ -230,7 +340,9 @@ impl World {
         )
     }
 
-    fn collect(&self, dry_run: bool) -> Checked {
+    fn collect(&mut self, dry_run: bool) -> Checked {
+        self.collecting = None;
+        self.begun = None; // a collection would wait for it for ever, here on the one thread
         let before = self.io.digest();
         let planned = self.engine().collect(true, &Control::default()).map_err(told)?;
         ensure!(self.io.digest() == before, "a dry run changed the store");
@@ -261,11 +373,12 @@ impl World {
     }
 
     fn reopen(&mut self, read_only: bool) -> Checked {
-        self.engine = None;
+        self.close();
         let options = OpenOptions {
             read_only,
             thread_count: self.settings.thread_count,
             pack_bytes_target: self.settings.pack_bytes_target,
+            reserve_bytes_max: RESERVE_BYTES,
         };
         let engine = Engine::open(self.parts.clone(), Path::new(STORE), options).map_err(told)?;
         let findings = engine.findings();
@@ -281,7 +394,7 @@ impl World {
 
     /// Takes away what is a cache.
     fn remove_index(&mut self, keep_list: bool) -> Checked {
-        self.engine = None;
+        self.close();
         let files = files_in(&self.io, "index");
         if keep_list && files.len() > 1 {
             // A list whose segments are gone is damage, and said to be; the store reads on all the same.

@@ -22,7 +22,7 @@ pub struct Changes<'a> {
     /// New packs with their frames.
     pub added: &'a [(PackHandle, &'a [PackEntry])],
     /// New segments of further packs, which must be known by now.
-    pub staged: &'a [Staged],
+    pub staged: &'a [Arc<Staged>],
     /// Packs whose entries go.
     pub retired: Option<&'a HashSet<PackHandle>>,
 }
@@ -146,11 +146,11 @@ impl Index {
 
     /// Removes the files of a commit that failed. What stays, the next open removes.
     fn remove_written(&self, next: &[Next]) {
-        for next in next {
-            if let Next::Written(listed) = next {
-                for path in [self.temporary_path(listed.number), self.path(listed.number)] {
-                    let _ = self.io.remove_file(&path);
-                }
+        for next in next.iter().filter(|next| !matches!(next, Next::Kept(_))) {
+            let number = next.listed().number;
+            let _ = self.io.remove_file(&self.path(number));
+            if matches!(next, Next::Written(_)) {
+                let _ = self.io.remove_file(&self.temporary_path(number)); // a staged one is its writer's still
             }
         }
     }
@@ -177,7 +177,11 @@ impl Index {
             let takes_runs = range.end > segments.len();
             let range = range.start..range.end.min(segments.len());
             let loses = |segment: &Arc<Segment>| {
-                retired.is_some_and(|retired| segment.packs().any(|pack| retired.contains(&pack)))
+                // A pack that was gone when the segment was opened has no handle any more.
+                let goes = |pack: &Option<PackHandle>| {
+                    pack.is_none_or(|pack| retired.is_some_and(|retired| retired.contains(&pack)))
+                };
+                retired.is_some() && segment.handles().iter().any(goes)
             };
             let is_written = takes_runs || range.len() > 1 || segments[range.clone()].iter().any(loses);
             Group { segments: range, takes_runs, is_written }

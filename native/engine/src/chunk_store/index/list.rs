@@ -10,8 +10,11 @@ use crate::io::{Io, OpenMode, read_whole};
 /// The list's name in `index/`.
 pub(super) const LIST: &str = "list";
 
-/// The list; `None` when there is none. Inside: what is wrong with it.
-pub(super) fn read(io: &dyn Io, directory: &Path) -> Result<std::result::Result<Option<IndexList>, Defect>> {
+/// What stands in the list's place: a list, nothing, or something damaged.
+pub(super) type FoundList = std::result::Result<Option<IndexList>, Defect>;
+
+/// Reads what stands in the list's place.
+pub(super) fn read(io: &dyn Io, directory: &Path) -> Result<FoundList> {
     match read_whole(io, &directory.join(LIST), index_list::BYTES_MAX) {
         Ok(Some(bytes)) => Ok(IndexList::decode(&bytes).map(Some)),
         Ok(None) => Ok(Err(Defect::Wrong("it is too long"))),
@@ -50,5 +53,6 @@ pub(super) fn file_name(number: u64) -> String {
 /// The number that a segment's file name says.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".segment")?;
-    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
+    let number = (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())??;
+    (number < index_list::NUMBER_LIMIT).then_some(number) // another name is no segment's
 }

@@ -33,7 +33,7 @@ use crate::format::{Codec, Defect};
 use crate::io::Io;
 use crate::limits::{INDEX_SEGMENT_ENTRIES_MAX, INDEX_STAGED_ENTRIES, PACK_BYTES_TARGET};
 use crate::units::{ContentId, Uid};
-use list::{LIST, file_name, segment_number};
+use list::{FoundList, LIST, file_name, segment_number};
 use run::Recent;
 use segment::PageBuffer;
 
@@ -158,6 +158,14 @@ impl Index {
         segments.flat_map(|segment| segment.packs()).chain(state.recent.packs()).collect()
     }
 
+    /// Whether a segment, or the table of recent frames, covers a pack that is gone.
+    #[must_use]
+    pub fn names_gone_packs(&self, packs: &PackSet) -> bool {
+        let state = self.read();
+        let gone = |pack: PackHandle| packs.get(pack).is_none();
+        state.segments.iter().any(|segment| segment.names_gone_packs(packs)) || state.recent.packs().any(gone)
+    }
+
     /// Bytes of all segments in force.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -193,27 +201,6 @@ impl Index {
             }
         }
         Ok(Lookup::Found(found))
-    }
-
-    /// Whether some frame holds the id.
-    ///
-    /// # Errors
-    /// What reading gives.
-    pub fn knows(&self, id: &ContentId) -> Result<Lookup<bool>> {
-        let mut is_known = false;
-        let state = self.read();
-        state.recent.lookup(id, &mut |_| is_known = true);
-        let mut buffer = PageBuffer::default();
-        for segment in state.segments.iter().rev() {
-            if is_known {
-                break;
-            }
-            buffer.clear();
-            if let Err(defect) = segment.lookup(id, &mut buffer, &mut |_| is_known = true)? {
-                return Ok(damaged(segment, defect));
-            }
-        }
-        Ok(Lookup::Found(is_known))
     }
 
     /// Looks many ids up. Segment by segment and in the order of the ids, so that a filter's and the fences' lines, and
@@ -311,6 +298,20 @@ impl Index {
         Ok((segments, damage))
     }
 
+    /// Puts what the list names now in the place of everything known, and returns what is wrong with it. What no segment
+    /// covers is the caller's to bring in again.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn reload(&self, packs: &PackSet) -> Result<Vec<IndexDamage>> {
+        let (list, segments, damage) = read_segments(self.io.as_ref(), &self.directory, self.store_id, packs)?;
+        let mut state = self.write();
+        state.sequence = list.sequence;
+        state.segments = segments.into_iter().map(Arc::new).collect();
+        state.recent = Recent::default();
+        Ok(damage)
+    }
+
     /// All segments in force, oldest first.
     #[must_use]
     pub fn segments(&self) -> Vec<Arc<Segment>> {
@@ -360,15 +361,24 @@ fn damaged<T>(segment: &Arc<Segment>, defect: Defect) -> Lookup<T> {
 }
 
 /// The list, and what it names: sound segments, and what is wrong with the others.
-fn read_segments(
-    io: &dyn Io,
-    directory: &Path,
-    store_id: Uid,
-    packs: &PackSet,
-) -> Result<(IndexList, Vec<Segment>, Vec<IndexDamage>)> {
+type Contents = (IndexList, Vec<Segment>, Vec<IndexDamage>);
+
+/// Reads the index. Another process may replace the list and remove what the old one named, so damage counts only when
+/// the list that leads to it is still in place.
+fn read_segments(io: &dyn Io, directory: &Path, store_id: Uid, packs: &PackSet) -> Result<Contents> {
+    loop {
+        let found = list::read(io, directory)?;
+        let contents = segments_of(found.clone(), io, directory, store_id, packs)?;
+        if contents.2.is_empty() || list::read(io, directory)? == found {
+            return Ok(contents);
+        }
+    }
+}
+
+fn segments_of(found: FoundList, io: &dyn Io, directory: &Path, store_id: Uid, packs: &PackSet) -> Result<Contents> {
     let (mut segments, mut damage) = (Vec::new(), Vec::new());
     let none = IndexList { store_id, sequence: 0, segments: Vec::new() };
-    let list = match list::read(io, directory)? {
+    let list = match found {
         Ok(Some(list)) if list.store_id == store_id => Ok(list),
         Ok(Some(_)) => Err(Defect::Wrong("the list belongs to another store")),
         Ok(None) => Ok(none.clone()),

@@ -6,8 +6,8 @@
 //! commit rewrites more than that limit beyond what it adds; and there are about as many segments as the entries are
 //! limits, plus a few small ones.
 //!
-//! Rejected: one ever larger segment. Fewer filters are asked, but now and then the commit of a small capture
-//! rewrote all of it (16.8 million entries: 12 seconds), with both filters in memory meanwhile.
+//! Rejected: one ever larger segment. Fewer filters are asked, but now and then a commit rewrote all of it (one of a
+//! million entries beside 16.8 million: 12 seconds), with both filters in memory meanwhile.
 
 use std::ops::Range;
 

@@ -115,6 +115,11 @@ impl Segment {
         self.handles.iter().filter_map(|handle| *handle)
     }
 
+    /// Whether it covers a pack that is gone.
+    pub fn names_gone_packs(&self, packs: &PackSet) -> bool {
+        self.handles.iter().any(|handle| handle.is_none_or(|handle| packs.get(handle).is_none()))
+    }
+
     /// Packs by their number in this segment; `None` where one is gone.
     pub(super) fn handles(&self) -> &[Option<PackHandle>] {
         &self.handles
@@ -191,7 +196,7 @@ impl Segment {
     /// All entries whose packs exist, in order of id.
     #[must_use]
     pub fn stream(&self) -> SegmentStream<'_> {
-        SegmentStream { segment: self, next_page: 0, bytes: Vec::new(), entries: Vec::new(), next: 0 }
+        SegmentStream { segment: self, next_page: 0, last: None, bytes: Vec::new(), entries: Vec::new(), next: 0 }
     }
 
     fn location(&self, entry: &SegmentEntry) -> std::result::Result<Option<Location>, Defect> {
@@ -214,6 +219,7 @@ impl Segment {
 pub struct SegmentStream<'a> {
     segment: &'a Segment,
     next_page: u64,
+    last: Option<ContentId>, // the id that the pages so far end with
     bytes: Vec<u8>,
     entries: Vec<SegmentEntry>,
     next: usize,
@@ -278,6 +284,10 @@ impl SegmentStream<'_> {
             if self.entries.get(first).is_some_and(|first| first.id.prefix() != fence) {
                 return Err(Defect::Wrong("a fence contradicts its page"));
             }
+            if self.entries.get(first).is_some_and(|first| self.last.is_some_and(|last| first.id < last)) {
+                return Err(Defect::Wrong("its pages are not in order")); // merging would mix them up
+            }
+            self.last = self.entries.last().map(|entry| entry.id);
         }
         let (packs, bases) = (self.segment.handles.len(), self.segment.bases.len());
         for entry in &self.entries {

@@ -5,7 +5,7 @@
 
 use super::run::Run;
 use super::segment_writer::SegmentWriter;
-use super::{Index, Segment, file_name};
+use super::{Index, Segment};
 use crate::chunk_store::pack_set::{Pack, PackSet};
 use crate::chunk_store::pack_writer::SealedPack;
 use crate::error::Result;
@@ -55,10 +55,7 @@ impl Index {
 
     /// Removes a staged segment that was not committed. Errors are not of interest: the next open removes it.
     pub fn discard(&self, staged: &Staged) {
-        let number = staged.listed.number;
-        for path in [self.temporary_path(number), self.directory.join(file_name(number))] {
-            let _ = self.io.remove_file(&path);
-        }
+        let _ = self.io.remove_file(&self.temporary_path(staged.listed.number)); // under its name it is the index's
     }
 
     fn write_staged(&self, number: u64, packs: &PackSet, sealed: &[SealedPack]) -> Result<Staged> {

@@ -101,6 +101,10 @@ impl IoFile for FaultFile {
         self.admit(Verb::SetLength, Detail::At(length))?.set_length(length)
     }
 
+    fn allocate(&self, length: u64) -> Result<()> {
+        self.admit(Verb::Allocate, Detail::At(length))?.allocate(length)
+    }
+
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {
         self.admit(Verb::ZeroRange, Detail::Range { offset, length })?.zero_range(offset, length)
     }

@@ -68,7 +68,8 @@ impl Shared {
 
 fn failed(verb: Verb, path: &Path, index: u64, failure: Failure) -> Error {
     let error = match verb {
-        Verb::Sync | Verb::SyncDirectory => Error::from_failed_sync(failure.errno().into(), verb.name(), path),
+        Verb::Sync => Error::from_failed_sync(failure.errno().into(), verb.name(), path),
+        Verb::SyncDirectory => Error::from_failed_directory_sync(failure.errno().into(), verb.name(), path),
         _ => Error::from_io(failure.errno().into(), verb.name(), path),
     };
     error.with("injectedAtCall", index)
@@ -179,5 +180,9 @@ impl Io for FaultIo {
 
     fn available_bytes(&self, path: &Path) -> Result<u64> {
         self.admit(Verb::AvailableBytes, path, Detail::None)?.available_bytes(path)
+    }
+
+    fn capacity_bytes(&self, path: &Path) -> Result<u64> {
+        self.admit(Verb::CapacityBytes, path, Detail::None)?.capacity_bytes(path)
     }
 }

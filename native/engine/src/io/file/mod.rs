@@ -73,7 +73,7 @@ impl Io for FileIo {
         open_flags(OpenOptions::new().read(true), OFlags::DIRECTORY)
             .open(path)
             .and_then(|directory| directory.sync_all())
-            .map_err(|cause| Error::from_failed_sync(cause, "sync the directory", path))
+            .map_err(|cause| Error::from_failed_directory_sync(cause, "sync the directory", path))
     }
 
     fn lock(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>> {
@@ -90,6 +90,12 @@ impl Io for FileIo {
         let space = retry_on_intr(|| rustix::fs::statvfs(path))
             .map_err(|errno| Error::from_io(errno.into(), "ask for space at", path))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn capacity_bytes(&self, path: &Path) -> Result<u64> {
+        let space = retry_on_intr(|| rustix::fs::statvfs(path))
+            .map_err(|errno| Error::from_io(errno.into(), "ask for the size of the file system at", path))?;
+        Ok(space.f_blocks.saturating_mul(space.f_frsize))
     }
 }
 

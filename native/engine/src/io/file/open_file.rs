@@ -56,6 +56,26 @@ impl OpenFile {
         self.write_zeros(offset..end)
     }
 
+    fn allocate(&self, length: u64) -> std::io::Result<()> {
+        let size = self.size()?;
+        if length <= size {
+            return Ok(());
+        }
+        let taken = match retry_on_intr(|| {
+            rustix::fs::fallocate(&self.file, FallocateFlags::empty(), size, length - size)
+        }) {
+            Ok(()) => return Ok(()),
+            // Not known here (NFS before 4.2, old FUSE): written zeros take space too, once they are on their way.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.write_zeros(size..length).and_then(|()| self.file.sync_data()),
+            Err(errno) => Err(errno.into()),
+        };
+        if taken.is_err() {
+            // Both ways may have come part of the way. What failed is the error to tell.
+            let _ = self.file.set_len(size);
+        }
+        taken
+    }
+
     fn write_zeros(&self, range: Range<u64>) -> std::io::Result<()> {
         static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
         let mut at = range.start;
@@ -120,6 +140,10 @@ impl IoFile for OpenFile {
 
     fn set_length(&self, length: u64) -> Result<()> {
         self.file.set_len(length).map_err(self.failed("set the length of"))
+    }
+
+    fn allocate(&self, length: u64) -> Result<()> {
+        self.allocate(length).map_err(self.failed("take space for"))
     }
 
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {

@@ -93,6 +93,18 @@ impl Content {
         self.length = length;
     }
 
+    /// Adds pages of zeros up to a greater length; they take their space and are no holes.
+    pub(super) fn allocate(&mut self, length: u64) {
+        if length <= self.length {
+            return;
+        }
+        let empty = Arc::new(EMPTY);
+        for index in self.length / PAGE_BYTES..length.div_ceil(PAGE_BYTES) {
+            self.pages.entry(index).or_insert_with(|| Arc::clone(&empty));
+        }
+        self.length = length;
+    }
+
     /// Makes the part of the range that lies inside the file a hole, or zeros where a page is shared with other bytes.
     pub(super) fn zero(&mut self, offset: u64, length: u64) {
         let end = offset.saturating_add(length).min(self.length);

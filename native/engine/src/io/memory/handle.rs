@@ -77,6 +77,10 @@ impl IoFile for MemoryFile {
         self.run_writing("set the length of", |state| state.set_length(self.inode, length))
     }
 
+    fn allocate(&self, length: u64) -> Result<()> {
+        self.run_writing("take space for", |state| state.allocate(self.inode, length))
+    }
+
     fn zero_range(&self, offset: u64, length: u64) -> Result<()> {
         self.run_writing("zero a range of", |state| state.zero(self.inode, offset, length))
     }

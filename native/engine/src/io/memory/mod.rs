@@ -238,4 +238,8 @@ impl Io for MemoryIo {
     fn available_bytes(&self, path: &Path) -> Result<u64> {
         self.run("ask for space at", path, |state| state.resolve(path).map(|_| state.available_bytes()))
     }
+
+    fn capacity_bytes(&self, path: &Path) -> Result<u64> {
+        self.run("ask for the size at", path, |state| state.resolve(path).map(|_| state.capacity_bytes()))
+    }
 }

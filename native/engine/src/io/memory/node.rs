@@ -12,6 +12,7 @@ use crate::io::FileKind;
 pub(super) enum Change {
     Write { offset: u64, bytes: Arc<[u8]> },
     SetLength { length: u64 },
+    Allocate { length: u64 },
     Zero { offset: u64, length: u64 },
 }
 
@@ -22,6 +23,7 @@ impl Change {
                 content.write(bytes, *offset, u64::MAX);
             }
             Self::SetLength { length } => content.set_length(*length),
+            Self::Allocate { length } => content.allocate(*length),
             Self::Zero { offset, length } => content.zero(*offset, *length),
         }
     }

@@ -237,6 +237,24 @@ impl State {
         Ok(())
     }
 
+    /// Lengthens a file by pages that are really there.
+    pub(super) fn allocate(&mut self, inode: u64, length: u64) -> Outcome<()> {
+        let (now_ns, pages_free) = (self.now_ns, self.pages_free());
+        let node = self.node_mut(inode)?;
+        if node.kind != FileKind::Regular || length > LENGTH_MAX {
+            return Err(Errno::INVAL);
+        }
+        let size = node.visible.length();
+        if length <= size {
+            return Ok(());
+        }
+        if length.div_ceil(PAGE_BYTES) - size / PAGE_BYTES > pages_free {
+            return Err(Errno::NOSPC);
+        }
+        node.change(Change::Allocate { length }, now_ns);
+        Ok(())
+    }
+
     pub(super) fn zero(&mut self, inode: u64, offset: u64, length: u64) -> Outcome<()> {
         let now_ns = self.now_ns;
         self.node_mut(inode)?.change(Change::Zero { offset, length }, now_ns);
@@ -245,6 +263,10 @@ impl State {
 
     pub(super) fn available_bytes(&self) -> u64 {
         self.pages_free().saturating_mul(PAGE_BYTES)
+    }
+
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.unwrap_or(LENGTH_MAX)
     }
 
     /// Puts a durable file or device at `path`, with the directories above it, in place of what was there.
