@@ -12,9 +12,11 @@ use stillpoint_engine::chunk_store::identity::Identity;
 use stillpoint_engine::chunk_store::index::IndexLimits;
 use stillpoint_engine::chunk_store::writer::{EncodedFrame, Writer};
 use stillpoint_engine::chunk_store::{Batch, ChunkStore, Parameters};
+use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::{Codec, PackKind};
 use stillpoint_engine::io::Io;
-use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
+use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::io::reserve::Reserve;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::{ContentId, Uid};
@@ -30,10 +32,17 @@ fn region() -> MemoryIo {
     for below in ChunkStore::DIRECTORIES {
         memory.create_directory(&Path::new(REGION).join(below)).unwrap();
     }
+    for above in [REGION, "/"] {
+        memory.sync_directory(Path::new(above)).unwrap();
+    }
     memory
 }
 
 fn open_with(memory: &MemoryIo, follows: bool, index_limits: IndexLimits) -> ChunkStore {
+    open_over(Arc::new(memory.clone()), memory, follows, index_limits).unwrap()
+}
+
+fn open_over(io: Arc<dyn Io>, memory: &MemoryIo, follows: bool, index_limits: IndexLimits) -> Result<ChunkStore> {
     let parameters = Parameters {
         store_id: Uid([1; 16]),
         chunk_bytes: 16 << 10,
@@ -46,7 +55,7 @@ fn open_with(memory: &MemoryIo, follows: bool, index_limits: IndexLimits) -> Chu
         follows,
     };
     let random = Arc::new(Mutex::new(Seeded::new(memory.digest())));
-    ChunkStore::open(Arc::new(memory.clone()), random, PathBuf::from(REGION), parameters).unwrap()
+    ChunkStore::open(io, random, PathBuf::from(REGION), parameters)
 }
 
 fn open(memory: &MemoryIo) -> ChunkStore {
@@ -57,19 +66,26 @@ fn id(store: &ChunkStore, number: u64) -> ContentId {
     store.parameters().identity.id(PackKind::Chunks, &number.to_le_bytes())
 }
 
-fn add(writer: &mut Writer<'_>, store: &ChunkStore, number: u64) -> bool {
+fn frame(store: &ChunkStore, number: u64) -> EncodedFrame {
     let content = number.to_le_bytes();
     let encoded = Encoded { codec: Codec::None, base: None, stored: &content };
-    let frame = EncodedFrame::new(PackKind::Chunks, id(store, number), content.len() as u32, encoded);
-    writer.add_chunk(&frame).unwrap()
+    EncodedFrame::new(PackKind::Chunks, id(store, number), content.len() as u32, encoded)
+}
+
+fn add(writer: &mut Writer<'_>, store: &ChunkStore, number: u64) -> bool {
+    writer.add_chunk(&frame(store, number)).unwrap()
 }
 
 fn capture(store: &ChunkStore, numbers: std::ops::Range<u64>) {
+    try_capture(store, numbers).unwrap();
+}
+
+fn try_capture(store: &ChunkStore, numbers: std::ops::Range<u64>) -> Result<()> {
     let mut writer = Writer::new(store);
     for number in numbers {
-        assert!(add(&mut writer, store, number), "{number} is new");
+        assert!(writer.add_chunk(&frame(store, number))?, "{number} is new");
     }
-    writer.commit().unwrap();
+    writer.commit()
 }
 
 /// Each of the first `count` chunks is found once and reads back; the next ones are not found.
@@ -85,6 +101,13 @@ fn check(store: &ChunkStore, count: u64) {
     assert!(ids.iter().zip(&known).all(|(id, known)| store.contains(id).unwrap() == *known));
     assert_eq!(store.index().entry_count(), count);
     assert_eq!(store.anomalies(), []);
+}
+
+/// As the engine does before it opens the chunk store.
+fn remove_temporaries(memory: &MemoryIo) {
+    for path in memory.files().into_iter().filter(|path| path.extension().is_some_and(|last| last == "tmp")) {
+        memory.remove_file(&path).unwrap();
+    }
 }
 
 fn files(memory: &MemoryIo, below: &str) -> HashSet<String> {
@@ -246,5 +269,47 @@ fn a_lost_index_is_in_memory_where_there_is_no_room_for_it() {
         capture(&store, 1_000..1_010);
         drop(store);
         check(&open(&memory), 1_010);
+    }
+}
+
+#[test]
+fn a_commit_that_fails_at_any_call_leaves_an_index_that_names_what_is_there() {
+    // Staged segments are taken over as they are, or merged.
+    for limits in [IndexLimits { segment_entries: 60, ..LIMITS }, LIMITS] {
+        fail_at_any_call(limits);
+    }
+}
+
+fn fail_at_any_call(limits: IndexLimits) {
+    let memory = region();
+    capture(&open(&memory), 0..100);
+    let calls = {
+        let memory = memory.crash(CrashChoice::ProcessKilled);
+        let io = Arc::new(FaultIo::over_memory(&memory, FaultPlan::none()));
+        capture(&open_over(Arc::clone(&io) as Arc<dyn Io>, &memory, false, limits).unwrap(), 100..300);
+        io.counts().calls
+    };
+    for call in 0..calls {
+        for (failure, code) in [(Failure::Device, Code::IoFailed), (Failure::NoSpace, Code::NoSpace)] {
+            let memory = memory.crash(CrashChoice::ProcessKilled);
+            let fault = Fault::FailCall { call, failure, lasting: Lasting::Once };
+            let io = Arc::new(FaultIo::over_memory(&memory, FaultPlan::one(fault)));
+            let told = |what: &str| format!("{what} with {fault:?}\n{}", io.log());
+            let over = Arc::clone(&io) as Arc<dyn Io>;
+            let Ok(store) = open_over(over, &memory, false, limits) else { continue };
+            let captured = try_capture(&store, 100..300);
+            assert!(captured.as_ref().err().is_none_or(|error| error.code() == code), "{}", told("another code"));
+            drop(store);
+            for crash in [CrashChoice::ProcessKilled, CrashChoice::Seeded(call)] {
+                let after = memory.crash(crash);
+                remove_temporaries(&after);
+                let after = open(&after);
+                assert_eq!(after.anomalies(), [], "{}", told("damage"));
+                for number in 0..if captured.is_ok() { 300 } else { 100 } {
+                    let read = after.get(PackKind::Chunks, &id(&after, number), &mut Batch::default());
+                    assert_eq!(read.unwrap(), number.to_le_bytes(), "{}", told("wrong bytes"));
+                }
+            }
+        }
     }
 }
