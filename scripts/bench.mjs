@@ -6,6 +6,7 @@
  *     npm run bench:collect -- ARGS     bench/collect/main.ts
  *     npm run bench:instructions -- ARGS     bench/instructions/main.ts
  *     npm run bench:profile -- ARGS     bench/profile/main.ts
+ *     npm run bench:scale -- ARGS       bench/scale/main.ts
  *
  * Node.js 20 runs no TypeScript, so `bench/` is compiled into `.cache/bench`, and the result runs in this process.
  */

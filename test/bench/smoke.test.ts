@@ -1,4 +1,4 @@
-/** The benches run: every micro case at its smallest size, a collection, and a comparison of two contenders. */
+/** The benches run: every micro case and every suite of scale at its smallest size, a collection, two contenders. */
 
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,6 +20,10 @@ import { microTable } from '../../bench/micro/report.js';
 import { sampleOf } from '../../bench/micro/sample.js';
 import { smokeSize } from '../../bench/micro/suite.js';
 import { suites } from '../../bench/micro/suites.js';
+import { scaleTable } from '../../bench/scale/figure.js';
+import { smokeSize as smallScale } from '../../bench/scale/size.js';
+import { runStep } from '../../bench/scale/steps.js';
+import { runSuite, suites as scaleSuites } from '../../bench/scale/suites.js';
 import { spreadOf } from '../../bench/spread.js';
 
 describe('a micro bench', () => {
@@ -29,6 +33,17 @@ describe('a micro bench', () => {
     expect(figures.length).toBeGreaterThan(0);
     for (const figure of figures) expect(figure.medianMicroseconds, figure.case).toBeGreaterThan(0);
     expect(microTable(figures).split('\n')).toHaveLength(figures.length + 1);
+  });
+});
+
+describe('a store of terabytes, made small,', () => {
+  it.each(scaleSuites)('gives figures: $name', async (suite) => {
+    const context = { size: smallScale, say: () => undefined, alone: runStep };
+    const figures = await runSuite(suite, tmpdir(), context);
+
+    expect(figures.length).toBeGreaterThan(0);
+    for (const figure of figures) expect(Number.isFinite(figure.value), figure.what).toBe(true);
+    expect(scaleTable(figures).split('\n')).toHaveLength(figures.length + 1);
   });
 });
 

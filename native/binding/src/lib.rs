@@ -15,6 +15,7 @@ mod failure;
 mod operation;
 mod probe_handle;
 mod records;
+mod scale_probe_handle;
 mod scan_handle;
 mod statistics;
 mod tables;

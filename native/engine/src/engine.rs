@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `create` | directories, `lock`; then `config` under its final name: the store exists |
 //! | `open` for writing | whatever names a killed process left, before anything is built on them |
-//! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segment; index list |
+//! | `scan` | packs of chunks and nodes (each synced, renamed; their directory synced); index segments; index list |
 //! | `publish` | the manifest (synced, renamed, directory synced): the point exists |
 //! | `remove_point` | the manifest's name is gone, directory synced: the point is gone |
 //! | `collect`, each step | new packs; index with them; `condemned` names the old packs; the old packs' names are gone |
@@ -24,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::block_map::{DiskVersion, MapReader};
 use crate::chunk_store::identity::Identity;
+use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
 use crate::chunk_store::{Anomaly, ChunkStore, Parameters};
@@ -310,6 +311,7 @@ impl Engine {
             level: i32::from(config.level),
             identity: Identity::new(&config.identity_key),
             pack_bytes_target: options.pack_bytes_target,
+            index_limits: IndexLimits::for_packs_of(options.pack_bytes_target),
             reserve: Arc::clone(&reserve),
             follows: options.read_only,
         };
@@ -323,7 +325,7 @@ impl Engine {
             Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes, options.read_only)?;
         Ok(Arc::new(Self {
             directory: directory.to_owned(),
-            maps: Arc::new(MapReader::new(Arc::clone(&store))),
+            maps: Arc::new(MapReader::with_threads(Arc::clone(&store), options.thread_count)),
             parts,
             options,
             config,

@@ -26,6 +26,14 @@ pub const PACK_BYTES_TARGET: u64 = 64 << 20;
 /// No pack is longer. Above the target by the largest frame and the longest trailer of a pack of tiny frames.
 pub const PACK_BYTES_MAX: u64 = 128 << 20;
 
+/// Index entries of a segment, beyond which it is not merged: a merge takes half a second and 6 MiB of memory, and 1 TiB of
+/// unique chunks of 64 KiB is in four to eight segments.
+pub const INDEX_SEGMENT_ENTRIES_MAX: u64 = 4 << 20;
+
+/// Index entries that a writer, or the reading of trailers, holds in memory before it writes a segment of them: 64 MiB
+/// with all that belongs to them.
+pub const INDEX_STAGED_ENTRIES: u64 = 512 << 10;
+
 /// What a store sets aside for deleting and collecting on a full disk, where an eighth of the file system is not less: the
 /// catalog's log and the table made of it (4 MiB each), its dump, and the index of some hundred thousand chunks.
 pub const RESERVE_BYTES_MAX: u64 = 12 << 20;

@@ -6,6 +6,8 @@
 //! What it costs: the sample four times over, and the nodes of the maps (550 MB for 1 TiB at 64 KiB) up to twice.
 //! Who may import it: the binding's probe handle and the engine's own bench alone.
 
+mod scale;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use crate::block_map::{DiskVersion, MapBuilder, MapReader, chunks_below};
 use crate::chunk_store::codec::{Decoder, Encoded, Encoder};
 use crate::chunk_store::identity::Identity;
+use crate::chunk_store::index::IndexLimits;
 use crate::chunk_store::writer::{EncodedFrame, Writer};
 use crate::chunk_store::{Batch, ChunkStore, Parameters};
 use crate::clock::ManualClock;
@@ -28,6 +31,8 @@ use crate::limits::{CHUNK_BYTES_ALLOWED, DIFF_PAGE_EXTENTS_MAX, NODE_FAN_OUT, PA
 use crate::random::Seeded;
 use crate::scan::{ScanRequest, Scanner, SourceRequest};
 use crate::units::{ContentId, Uid, u64_from, usize_from};
+
+pub use scale::ScaleProbe;
 
 const REGION: &str = "/region";
 const IMAGE: &str = "/image";
@@ -88,6 +93,7 @@ impl Probe {
             level,
             identity: Identity::new(&[2; 32]),
             pack_bytes_target: PACK_BYTES_TARGET,
+            index_limits: IndexLimits::default(),
             reserve: Arc::new(Reserve::new(Arc::clone(&io), region.join("reserve"), 0)),
             follows: false,
         };
@@ -232,7 +238,7 @@ impl Probe {
     /// # Errors
     /// What the store gives.
     pub fn build_map(&self, chunk_count: u64) -> Result<()> {
-        black_box(self.build(chunk_count, &mut Writer::new(&self.store))?);
+        black_box(build(&self.store, chunk_count, &mut Writer::new(&self.store))?);
         Ok(())
     }
 
@@ -249,7 +255,7 @@ impl Probe {
             Some((before, _)) if before.size == chunk_count * self.chunk_bytes() => before,
             _ => {
                 let mut writer = Writer::new(&self.store);
-                let root = self.build(chunk_count, &mut writer)?;
+                let root = build(&self.store, chunk_count, &mut writer)?;
                 writer.commit()?;
                 DiskVersion { root, size: chunk_count * self.chunk_bytes() }
             }
@@ -271,16 +277,7 @@ impl Probe {
     /// `ARGUMENT_INVALID` before [`Probe::make_maps`]; what the store gives.
     pub fn diff(&self) -> Result<u64> {
         let (before, after) = self.pair.ok_or_else(|| invalid("there are no maps to compare yet"))?;
-        let maps = Arc::new(MapReader::new(Arc::clone(&self.store)));
-        let mut cursor = DiffCursor::new(maps, before, after, None);
-        let mut extent_count = 0;
-        loop {
-            let page = cursor.next_page(DIFF_PAGE_EXTENTS_MAX, &Control::default())?;
-            if page.is_empty() {
-                return Ok(extent_count);
-            }
-            extent_count += u64_from(page.len());
-        }
+        count_extents(&Arc::new(MapReader::new(Arc::clone(&self.store))), before, after)
     }
 
     /// The store, for what has no call here.
@@ -307,22 +304,37 @@ impl Probe {
             None => Err(Error::new(Code::Internal, "one disk was scanned and none came back")),
         }
     }
+}
 
-    fn build(&self, chunk_count: u64, writer: &mut Writer<'_>) -> Result<Root> {
-        let height = Root::height_for(chunk_count * self.chunk_bytes(), self.buffer.len() as u32);
-        let mut builder = MapBuilder::new(self.identity(), height);
-        let mut random = Seeded::new(SEED);
-        let mut left = usize_from(chunk_count);
-        let mut span = Vec::with_capacity(NODE_FAN_OUT);
-        let mut add_node = |id, plain: &[u8]| writer.add_node(id, plain).map(drop);
-        while left > 0 {
-            span.clear();
-            span.extend((0..left.min(NODE_FAN_OUT)).map(|_| Entry::Id(random_id(&mut random))));
-            left -= span.len();
-            builder.push_span(&span, &mut add_node)?;
+/// Reads a diff to its end and counts its extents.
+fn count_extents(maps: &Arc<MapReader>, before: DiskVersion, after: DiskVersion) -> Result<u64> {
+    let mut cursor = DiffCursor::new(Arc::clone(maps), before, after, None);
+    let mut extent_count = 0;
+    loop {
+        let page = cursor.next_page(DIFF_PAGE_EXTENTS_MAX, &Control::default())?;
+        if page.is_empty() {
+            return Ok(extent_count);
         }
-        builder.finish(&mut add_node)
+        extent_count += u64_from(page.len());
     }
+}
+
+/// A map of so many chunks, all different.
+fn build(store: &ChunkStore, chunk_count: u64, writer: &mut Writer<'_>) -> Result<Root> {
+    let Parameters { chunk_bytes, identity, .. } = store.parameters();
+    let height = Root::height_for(chunk_count * u64::from(*chunk_bytes), *chunk_bytes);
+    let mut builder = MapBuilder::new(identity, height);
+    let mut random = Seeded::new(SEED);
+    let mut left = usize_from(chunk_count);
+    let mut span = Vec::with_capacity(NODE_FAN_OUT);
+    let mut add_node = |id, plain: &[u8]| writer.add_node(id, plain).map(drop);
+    while left > 0 {
+        span.clear();
+        span.extend((0..left.min(NODE_FAN_OUT)).map(|_| Entry::Id(random_id(&mut random))));
+        left -= span.len();
+        builder.push_span(&span, &mut add_node)?;
+    }
+    builder.finish(&mut add_node)
 }
 
 /// The entry in place of one that has `changed` chunks below it: nodes above them are made anew, all others shared.

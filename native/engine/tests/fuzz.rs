@@ -24,12 +24,13 @@ use stillpoint_engine::format::config::{BLOCK_BYTES, Config};
 use stillpoint_engine::format::frame::FrameHeader;
 use stillpoint_engine::format::index_list::{IndexList, ListedSegment};
 use stillpoint_engine::format::index_segment::{
-    self, SegmentEntry, SegmentHeader, decode_page, decode_tables, encode_page, encode_tables, search_page,
+    self, PAGE_BYTES, SegmentEntry, SegmentHeader, check_page, decode_page_into, decode_tables, encode_page_into,
+    encode_tables, search_page,
 };
 use stillpoint_engine::format::manifest::{Manifest, ManifestDisk};
 use stillpoint_engine::format::node::{Entry, Node, Root};
 use stillpoint_engine::format::pack::{self, PackEntry, PackFooter, PackHeader, encode_trailer};
-use stillpoint_engine::format::{Codec, PackKind, checksum};
+use stillpoint_engine::format::{Codec, Defect, PackKind, checksum};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::ContentId;
@@ -308,17 +309,37 @@ fn page(random: &mut Seeded) -> Vec<u8> {
     };
     let mut entries: Vec<_> = (0..1 + random.below(77)).map(|_| entry(random)).collect();
     entries.sort_by_key(|entry| entry.id);
-    encode_page(&entries)
+    page_of(&entries)
+}
+
+fn page_of(entries: &[SegmentEntry]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_page_into(entries, &mut bytes);
+    bytes
+}
+
+fn found_in(page: &[u8; PAGE_BYTES], id: &ContentId) -> Result<Vec<SegmentEntry>, Defect> {
+    let mut found = Vec::new();
+    check_page(page)?;
+    search_page(page, id, |entry| {
+        found.push(entry);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn accepts_page(bytes: &[u8]) -> bool {
-    let Ok(entries) = decode_page(bytes) else {
-        let _ = search_page(bytes, &ContentId([7; 32])); // accepts more: it looks at few entries
+    let page: Result<&[u8; PAGE_BYTES], _> = bytes.try_into();
+    let mut entries = Vec::new();
+    if decode_page_into(bytes, &mut entries).is_err() {
+        // It accepts more, since it looks at few entries; and what was not checked does no harm either.
+        let _ =
+            page.map(|page| (found_in(page, &ContentId([7; 32])), search_page(page, &ContentId([7; 32]), |_| Ok(()))));
         return false;
-    };
-    assert_eq!(encode_page(&entries), bytes);
+    }
+    assert_eq!(page_of(&entries), bytes);
     for entry in &entries {
-        assert!(search_page(bytes, &entry.id).unwrap().contains(entry), "a search misses what a page holds");
+        assert!(found_in(page.unwrap(), &entry.id).unwrap().contains(entry), "a search misses what a page holds");
     }
     true
 }

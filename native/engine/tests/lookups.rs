@@ -180,3 +180,29 @@ fn a_diff_that_failed_can_be_asked_again_and_misses_nothing() {
     let extents = engine.diff_page(&mut diff, 1_000, &Control::default()).unwrap();
     simulation::laws::check_diff(&older, &newer, &extents, 4096, false).unwrap();
 }
+
+#[test]
+fn a_damaged_node_hides_nothing_that_differs_before_it() {
+    let (memory, _) = store();
+    let engine = Engine::open(memory_parts(&memory, 3), Path::new(STORE), OPEN).unwrap();
+    let before: Vec<PathBuf> = files_in(&memory, "packs");
+    let image = memory.open(&image_path(0), OpenMode::ReadWrite).unwrap();
+    // The first of four leaves differs, and the third: both are opened together.
+    for chunk in [0, 10, 150] {
+        image.write_at(&random_bytes(chunk, 100), chunk * CHUNK as u64).unwrap();
+    }
+    capture(&engine, uid(2), &[0], Some(uid(1))).unwrap();
+    let is_new = |path: &PathBuf| !before.contains(path) && path.extension().is_some_and(|ending| ending == "nodes");
+    let nodes = files_in(&memory, "packs").into_iter().find(is_new).unwrap();
+    let leaf_bytes = 72 + 8 + 64 + 64 * 32; // frame header, node header, tags, ids
+    memory.flip_bit(&nodes, 64 + leaf_bytes + 100, 1).unwrap();
+    let mut diff = engine.diff(&version(uid(1), 0), &version(uid(2), 0), None).unwrap();
+    let found = engine.diff_page(&mut diff, 1, &Control::default()).unwrap();
+    assert_eq!((found[0].offset, found[0].length), (0, CHUNK as u64));
+    for _ in 0..2 {
+        assert_eq!(engine.diff_page(&mut diff, 1, &Control::default()).unwrap_err().code(), Code::NodeDamaged);
+    }
+    memory.flip_bit(&nodes, 64 + leaf_bytes + 100, 1).unwrap();
+    let rest = engine.diff_page(&mut diff, 10, &Control::default()).unwrap();
+    assert_eq!(rest.iter().map(|extent| extent.offset / CHUNK as u64).collect::<Vec<_>>(), [10, 150]);
+}

@@ -15,6 +15,7 @@ use simulation::store::{
 use simulation::{seeds, sized};
 use stillpoint_engine::block_map::{MapReader, Reached};
 use stillpoint_engine::chunk_store::identity::Identity;
+use stillpoint_engine::chunk_store::index::IndexLimits;
 use stillpoint_engine::chunk_store::{ChunkStore, Parameters};
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::{Engine, Statistics};
@@ -115,6 +116,7 @@ fn maps_of(memory: &MemoryIo) -> (Arc<MapReader>, Vec<Arc<Manifest>>) {
         level: i32::from(config.level),
         identity: Identity::new(&config.identity_key),
         pack_bytes_target: 64 << 10,
+        index_limits: IndexLimits::default(),
         reserve: Arc::new(Reserve::new(Arc::clone(&io), Path::new(STORE).join("reserve"), 0)),
         follows: true,
     };

@@ -14,6 +14,7 @@ module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeLoan = addon.NativeLoan;
 module.exports.NativeOperation = addon.NativeOperation;
 module.exports.NativeProbe = addon.NativeProbe;
+module.exports.NativeScaleProbe = addon.NativeScaleProbe;
 module.exports.NativeScan = addon.NativeScan;
 module.exports.NativeWorld = addon.NativeWorld;
 module.exports.createStore = addon.createStore;

@@ -228,6 +228,99 @@ export declare class NativeProbe {
   diff(): number
 }
 
+/**
+ * For benches only: no part of the library uses it, and it may change at any time. Each method is described in the
+ * engine's module `probe::scale`.
+ */
+export declare class NativeScaleProbe {
+  /**
+   * The store in a directory, closed; an empty one when the directory does not exist. `added` chunks are in it.
+   *
+   * # Errors
+   * The directory cannot be made.
+   */
+  constructor(directory: string, threads: number, added: number)
+  /**
+   * Opens the store, as a new process would.
+   *
+   * # Errors
+   * What reading gives.
+   */
+  open(): void
+  /** Gives up what the store holds in memory. */
+  close(): void
+  /**
+   * Stores so many new chunks and commits them.
+   *
+   * # Errors
+   * What writing gives.
+   */
+  add(count: number): void
+  /**
+   * Removes the index of the closed store.
+   *
+   * # Errors
+   * What removing gives.
+   */
+  removeIndex(): void
+  /**
+   * Chooses the ids to look up: of chunks that were added, or of none.
+   *
+   * # Errors
+   * The store is empty or closed.
+   */
+  choose(count: number, known: boolean, seed: number): void
+  /**
+   * Looks them up one by one; returns how many there are.
+   *
+   * # Errors
+   * What reading gives.
+   */
+  lookUp(): number
+  /**
+   * Looks them up so many at a time; returns how many there are.
+   *
+   * # Errors
+   * What reading gives.
+   */
+  lookUpBatched(batchCount: number): number
+  /**
+   * Reads and proves them one by one; returns their bytes.
+   *
+   * # Errors
+   * What reading gives.
+   */
+  read(): number
+  /**
+   * Makes the two maps of `diff`; the first is kept when only the changes differ.
+   *
+   * # Errors
+   * The counts contradict each other.
+   */
+  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void
+  /**
+   * Extents in which the two maps differ.
+   *
+   * # Errors
+   * There are no maps yet.
+   */
+  diff(): number
+  /**
+   * Bytes of the index.
+   *
+   * # Errors
+   * The store is closed.
+   */
+  indexBytes(): number
+  /**
+   * Segments of the index.
+   *
+   * # Errors
+   * The store is closed.
+   */
+  segmentCount(): number
+}
+
 /** A finished scan. One of `publish` and `abandon` ends it. */
 export declare class NativeScan {
   /** The disks. May be called once: the records move out. */

@@ -123,3 +123,47 @@ impl<'a> MapBuilder<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::random::Seeded;
+
+    /// Root and nodes of a map: so many spans of holes, then one span of data, and so on.
+    fn built(height: u8, runs: &[u64], at_once: bool) -> (Root, BTreeSet<ContentId>) {
+        let identity = Identity::new(&[7; 32]);
+        let mut builder = MapBuilder::new(&identity, height);
+        let mut nodes = BTreeSet::new();
+        let mut add_node = |id, _: &[u8]| {
+            nodes.insert(id);
+            Ok(())
+        };
+        for (number, run) in runs.iter().enumerate() {
+            if at_once {
+                builder.push_hole_spans(*run, &mut add_node).unwrap();
+            } else {
+                for _ in 0..*run {
+                    builder.push_span(&[Entry::Hole; NODE_FAN_OUT], &mut add_node).unwrap();
+                }
+            }
+            let data = Entry::Id(ContentId([number as u8; 32]));
+            builder.push_span(&[data; NODE_FAN_OUT], &mut add_node).unwrap();
+        }
+        let root = builder.finish(&mut add_node).unwrap();
+        (root, nodes)
+    }
+
+    #[test]
+    fn holes_pushed_at_once_make_the_map_that_holes_pushed_one_by_one_make() {
+        let mut random = Seeded::new(1);
+        for runs in [vec![0], vec![63, 0, 64], vec![4095, 4096, 1], vec![100, 9_000, 64 * 64 - 1, 0, 1]] {
+            assert_eq!(built(4, &runs, true), built(4, &runs, false), "{runs:?}");
+        }
+        for _ in 0..20 {
+            let runs: Vec<u64> = (0..random.below(6) + 1).map(|_| random.below(6_000)).collect();
+            assert_eq!(built(4, &runs, true), built(4, &runs, false), "{runs:?}");
+        }
+    }
+}

@@ -14,6 +14,9 @@ use crate::units::ContentId;
 /// Nodes kept in each of the cache's two generations: about 9 MiB both together.
 const GENERATION_NODES: usize = 2048;
 
+/// A thread reads at least so many: they take longer than to start it.
+const THREAD_NODES_MIN: usize = 128;
+
 /// Two generations: what is used moves to the young one; when that is full the old one is dropped. Close to
 /// least-recently-used, without a list to keep.
 #[derive(Default)]
@@ -43,6 +46,7 @@ impl Cache {
 /// Reads nodes of a store.
 pub struct MapReader {
     store: Arc<ChunkStore>,
+    thread_count: usize,
     cache: Mutex<Cache>,
 }
 
@@ -80,10 +84,17 @@ impl SpanEntries {
 }
 
 impl MapReader {
-    /// A reader of this store's nodes.
+    /// A reader of this store's nodes, on the caller's thread.
     #[must_use]
     pub fn new(store: Arc<ChunkStore>) -> Self {
-        Self { store, cache: Mutex::default() }
+        Self::with_threads(store, 1)
+    }
+
+    /// A reader of this store's nodes that uses so many threads where it reads many.
+    #[must_use]
+    pub fn with_threads(store: Arc<ChunkStore>, thread_count: usize) -> Self {
+        assert!(thread_count > 0);
+        Self { store, thread_count, cache: Mutex::default() }
     }
 
     /// The store that it reads.
@@ -104,6 +115,59 @@ impl MapReader {
         let node = Arc::new(self.node_uncached(id, level, &mut Batch::default())?);
         self.cache().put(*id, Arc::clone(&node));
         Ok(node)
+    }
+
+    /// Nodes, each proven to be of the level beside its id. Those that are not in the cache are looked up together and
+    /// read in the order in which they lie, neighbours with one call, on all threads when there are many.
+    ///
+    /// # Errors
+    /// As [`MapReader::node`], of any of them.
+    pub fn nodes(&self, wanted: &[(ContentId, u8)]) -> Result<Vec<Arc<Node>>> {
+        let mut cached: Vec<Option<Arc<Node>>> = {
+            let mut cache = self.cache();
+            wanted.iter().map(|(id, _)| cache.get(id)).collect()
+        };
+        let missing: Vec<usize> = (0..wanted.len()).filter(|index| cached[*index].is_none()).collect();
+        if !missing.is_empty() {
+            let read = self.read_nodes(&missing.iter().map(|index| wanted[*index].0).collect::<Vec<_>>())?;
+            let mut cache = self.cache();
+            for (index, node) in missing.into_iter().zip(read) {
+                cache.put(wanted[index].0, Arc::clone(&node));
+                cached[index] = Some(node);
+            }
+        }
+        let mut nodes = Vec::with_capacity(wanted.len());
+        for ((id, level), node) in wanted.iter().zip(cached.into_iter().flatten()) {
+            check_level(node.level(), *level, id)?;
+            nodes.push(node);
+        }
+        assert_eq!(nodes.len(), wanted.len(), "every node was cached or read");
+        Ok(nodes)
+    }
+
+    /// Reads nodes past the cache.
+    fn read_nodes(&self, ids: &[ContentId]) -> Result<Vec<Arc<Node>>> {
+        let part = ids.len().div_ceil(self.thread_count).max(THREAD_NODES_MIN);
+        let mut parts = ids.chunks(part);
+        let own = parts.next().unwrap_or_default();
+        std::thread::scope(|scope| {
+            let others: Vec<_> = parts.map(|part| scope.spawn(|| self.read_part(part))).collect();
+            let mut nodes = self.read_part(own)?;
+            for other in others {
+                nodes.extend(other.join().unwrap_or_else(|_| Err(panicked()))?);
+            }
+            Ok(nodes)
+        })
+    }
+
+    fn read_part(&self, ids: &[ContentId]) -> Result<Vec<Arc<Node>>> {
+        let mut nodes: Vec<Option<Arc<Node>>> = vec![None; ids.len()];
+        self.store.read_nodes(ids, &mut Batch::default(), |at, plain| {
+            let node = Node::decode(plain).map_err(|defect| damaged(&ids[at], &defect.to_string()))?;
+            nodes[at] = Some(Arc::new(node));
+            Ok(())
+        })?;
+        Ok(nodes.into_iter().flatten().collect())
     }
 
     /// A node, read and proven anew.
@@ -165,6 +229,10 @@ fn check_level(found: u8, level: u8, id: &ContentId) -> Result<()> {
         return Ok(());
     }
     Err(damaged(id, "it has another level than its place in the map"))
+}
+
+fn panicked() -> Error {
+    Error::new(Code::Internal, "a thread that reads block map nodes panicked")
 }
 
 fn damaged(id: &ContentId, what: &str) -> Error {

@@ -66,13 +66,15 @@ pub struct PackWriter {
     open: Option<OpenPack>,
     full: Option<OpenPack>, // complete, not yet synced
     sealed: Vec<SealedPack>,
+    sealed_entry_count: u64,
+    is_named: bool, // a name that is not durable
 }
 
 impl PackWriter {
     /// A writer that has no file yet.
     #[must_use]
     pub fn new(target: PackTarget, kind: PackKind) -> Self {
-        Self { target, kind, open: None, full: None, sealed: Vec::new() }
+        Self { target, kind, open: None, full: None, sealed: Vec::new(), sealed_entry_count: 0, is_named: false }
     }
 
     /// Appends an encoded frame; `entry.offset` is filled in here.
@@ -107,15 +109,23 @@ impl PackWriter {
     pub fn finish(&mut self) -> Result<()> {
         self.close_open()?;
         self.seal_full()?;
-        if !self.sealed.is_empty() {
+        if self.is_named {
             self.target.io.sync_directory(&self.target.directory)?;
+            self.is_named = false;
         }
         Ok(())
     }
 
-    /// The packs that [`PackWriter::finish`] made durable.
+    /// The packs that are complete. Their bytes are durable; their names are after the next [`PackWriter::finish`].
     pub fn take_sealed(&mut self) -> Vec<SealedPack> {
+        self.sealed_entry_count = 0;
         std::mem::take(&mut self.sealed)
+    }
+
+    /// Frames of the packs that [`PackWriter::take_sealed`] would give.
+    #[must_use]
+    pub const fn sealed_entry_count(&self) -> u64 {
+        self.sealed_entry_count
     }
 
     /// Removes whatever was written. Errors are not of interest: what stays is garbage for the collector, or a
@@ -162,7 +172,9 @@ impl PackWriter {
         full.file.sync()?;
         let pack = Pack { id: full.id, kind: self.kind, bytes: full.written };
         self.target.io.rename_new(&full.path, &self.target.directory.join(pack.file_name()))?;
+        self.is_named = true;
         let entries = self.full.take().map(|full| full.entries).unwrap_or_default();
+        self.sealed_entry_count += u64_from(entries.len());
         self.sealed.push(SealedPack { pack, entries });
         Ok(())
     }

@@ -25,7 +25,7 @@ const COALESCE_GAP_BYTES: u64 = 32 << 10;
 /// One coalesced read is at most this long: a leaf's worth of chunks.
 const COALESCE_BYTES_MAX: u64 = 4 << 20;
 
-/// A chunk to read, with the frames that hold it.
+/// A chunk or node to read, with the frames that hold it.
 #[derive(Clone, Debug)]
 pub struct Located {
     at: usize,
@@ -169,6 +169,49 @@ impl ChunkStore {
         });
         batch.bases = bases;
         read
+    }
+
+    /// Reads many nodes, looked up together, in the order in which they lie, and hands each to `take` as (place in `ids`,
+    /// plain bytes).
+    ///
+    /// # Errors
+    /// As [`ChunkStore::get`]; what `take` gives.
+    pub fn read_nodes(
+        &self,
+        ids: &[ContentId],
+        batch: &mut Batch,
+        mut take: impl FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let kind = PackKind::Nodes;
+        let (mut wanted, mut alone) = (Vec::with_capacity(ids.len()), Vec::new());
+        for (at, locations) in self.locate_each(ids)?.into_iter().enumerate() {
+            if locations.is_empty() {
+                alone.push(at);
+            } else {
+                wanted.push(Located { at, place_bytes: 0, id: ids[at], locations });
+            }
+        }
+        let mut plain = vec![0; plain_bytes_max(kind, self.parameters().chunk_bytes) as usize];
+        self.read_runs(&mut wanted, batch, &mut |located, frame, decoder| match self.open_frame(
+            kind,
+            &located.id,
+            located.first(),
+            frame,
+            |_| None,
+            decoder,
+            &mut plain,
+        ) {
+            Ok(length) => take(located.at, &plain[..length]),
+            Err(_) => {
+                alone.push(located.at);
+                Ok(())
+            }
+        })?;
+        // Damaged there, or moved or made by somebody else meanwhile: wherever it is by now.
+        for at in alone {
+            take(at, &self.get(kind, &ids[at], batch)?)?;
+        }
+        Ok(())
     }
 
     /// The bytes of those of these chunks that can be read from full frames, proven, for others to stand on.

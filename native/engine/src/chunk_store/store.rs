@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::condemned::{Condemned, read_condemned};
 use super::identity::Identity;
-use super::index::{Index, IndexDamage, Location, Lookup, Segment};
+use super::index::{Changes, Index, IndexDamage, IndexLimits, Location, Lookup, Segment, Staged};
 use super::pack_reader::{PackReader, expected_header};
 use super::pack_set::{Pack, PackHandle, PackSet};
 use super::pack_writer::{PackTarget, SealedPack};
@@ -17,7 +17,7 @@ use crate::format::{Codec, PackKind};
 use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io};
 use crate::random::Random;
-use crate::units::{ContentId, Uid};
+use crate::units::{ContentId, Uid, u64_from};
 
 mod retiring;
 
@@ -44,6 +44,8 @@ pub struct Parameters {
     pub identity: Identity,
     /// When packs are closed.
     pub pack_bytes_target: u64,
+    /// How much of the index is in one piece.
+    pub index_limits: IndexLimits,
     /// Space that is not for those who only add.
     pub reserve: Arc<Reserve>,
     /// Open for reading only: another process may write meanwhile, and is followed (`follow.rs`).
@@ -97,7 +99,8 @@ impl ChunkStore {
                 packs.add(pack);
             }
         }
-        let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), parameters.store_id, &packs)?;
+        let Parameters { store_id, index_limits, .. } = parameters;
+        let (index, damage) = Index::open(Arc::clone(&io), directory.join(INDEX), store_id, index_limits, &packs)?;
         let store = Self {
             io,
             random,
@@ -204,13 +207,15 @@ impl ChunkStore {
     /// # Errors
     /// What reading the index gives.
     pub fn contains(&self, id: &ContentId) -> Result<bool> {
-        for location in self.locate(id)? {
-            let counts = self.counts(&location);
-            if counts && (location.codec != Codec::ZstdDelta || self.may_be_base(&location.base)?) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.any_counts(&self.locate(id)?)
+    }
+
+    /// As [`ChunkStore::contains`], for many contents. Cheaper than one by one.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn contains_each(&self, ids: &[ContentId]) -> Result<Vec<bool>> {
+        self.locate_each(ids)?.iter().map(|locations| self.any_counts(locations)).collect()
     }
 
     /// A chunk that a writer may build on and that is the given one, or is what the given one stands on itself: deltas
@@ -235,22 +240,61 @@ impl ChunkStore {
     /// # Errors
     /// What reading the index gives.
     pub fn locate(&self, id: &ContentId) -> Result<Vec<Location>> {
+        self.looked_up(|| self.index.lookup(id), |locations| self.retain_present(locations))
+    }
+
+    /// Where each of these contents lies. Cheaper than one by one.
+    ///
+    /// # Errors
+    /// What reading the index gives.
+    pub fn locate_each(&self, ids: &[ContentId]) -> Result<Vec<Vec<Location>>> {
+        let retain_present = |found: &mut Vec<Vec<Location>>| {
+            for locations in &mut *found {
+                self.retain_present(locations);
+            }
+            found.iter().all(|locations| !locations.is_empty())
+        };
+        self.looked_up(|| self.index.lookup_each(ids), retain_present)
+    }
+
+    /// Looks up, going around damaged segments. `retain_present` leaves out what lies in packs that are gone, and says
+    /// whether every content is left.
+    fn looked_up<T>(
+        &self,
+        look_up: impl Fn() -> Result<Lookup<T>>,
+        retain_present: impl Fn(&mut T) -> bool,
+    ) -> Result<T> {
         loop {
             let removed_before = self.packs.removed_count();
-            match self.index.lookup(id)? {
-                Lookup::Found(mut locations) => {
+            match look_up()? {
+                Lookup::Found(mut found) => {
                     // The index may name packs that are gone. If they went since it was asked, it knows better now.
-                    locations.retain(|location| self.packs.get(location.pack).is_some());
-                    if !locations.is_empty() || self.packs.removed_count() == removed_before {
-                        return Ok(locations);
+                    if retain_present(&mut found) || self.packs.removed_count() == removed_before {
+                        return Ok(found);
                     }
                 }
                 Lookup::Damaged(segment, damage) => {
                     let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.go_around(&segment, &damage, &[])?;
+                    self.go_around(&segment, &damage, &HashSet::new())?;
                 }
             }
         }
+    }
+
+    /// Leaves out what lies in packs that are gone; whether something is left.
+    fn retain_present(&self, locations: &mut Vec<Location>) -> bool {
+        locations.retain(|location| self.packs.get(location.pack).is_some());
+        !locations.is_empty()
+    }
+
+    fn any_counts(&self, locations: &[Location]) -> Result<bool> {
+        for location in locations {
+            let counts = self.counts(location);
+            if counts && (location.codec != Codec::ZstdDelta || self.may_be_base(&location.base)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The index as it is on the disk now: segments whose tables are sound, and what is wrong with the rest.
@@ -263,13 +307,13 @@ impl ChunkStore {
         self.index.reread(&self.packs)
     }
 
-    /// Takes over packs that a writer made durable: they are indexed, and from now on found by everyone. Returns by how
-    /// many bytes the index grew.
+    /// Takes over packs that a writer made durable, and those of its staged segments: they are indexed, and from now on
+    /// found by everyone. Returns by how many bytes the index grew.
     ///
     /// # Errors
     /// What writing the index gives. The packs are then still the writer's, and nobody else has heard of them.
-    pub fn adopt(&self, sealed: &[SealedPack]) -> Result<i64> {
-        self.commit_packs(sealed, None)
+    pub fn adopt(&self, sealed: &[SealedPack], staged: &[Arc<Staged>]) -> Result<i64> {
+        self.commit_packs(sealed, staged, None)
     }
 
     /// Removes packs that were not adopted. Errors are not of interest: what stays is garbage for the collector.
@@ -325,14 +369,22 @@ impl ChunkStore {
         expected_header(pack, self.parameters.store_id, self.parameters.chunk_bytes)
     }
 
-    fn commit_packs(&self, added: &[SealedPack], retired: Option<&HashSet<PackHandle>>) -> Result<i64> {
+    fn commit_packs(
+        &self,
+        added: &[SealedPack],
+        staged: &[Arc<Staged>],
+        retired: Option<&HashSet<PackHandle>>,
+    ) -> Result<i64> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.guarded(|| {
             let bytes_before = self.index.bytes();
             let added: Vec<(PackHandle, &[PackEntry])> =
                 added.iter().map(|sealed| (self.packs.add(sealed.pack), sealed.entries.as_slice())).collect();
-            if let Err(error) = self.commit_index(&added, retired) {
-                for (handle, _) in added {
+            let in_staged = staged.iter().flat_map(|staged| staged.packs());
+            let mut new: HashSet<PackHandle> = in_staged.map(|pack| self.packs.add(*pack)).collect();
+            new.extend(added.iter().map(|(handle, _)| *handle));
+            if let Err(error) = self.commit_index(&Changes { added: &added, staged, retired }, &new) {
+                for handle in new {
                     self.packs.remove(handle);
                 }
                 return Err(error);
@@ -341,21 +393,16 @@ impl ChunkStore {
         })
     }
 
-    fn commit_index(&self, added: &[(PackHandle, &[PackEntry])], retired: Option<&HashSet<PackHandle>>) -> Result<()> {
-        while let Err((segment, damage)) = self.index.commit(&self.packs, added, retired)? {
-            self.go_around(&segment, &damage, added)?;
+    fn commit_index(&self, changes: &Changes<'_>, new: &HashSet<PackHandle>) -> Result<()> {
+        while let Err((segment, damage)) = self.index.commit(&self.packs, changes)? {
+            self.go_around(&segment, &damage, new)?;
         }
         Ok(())
     }
 
-    /// Puts the frames of its packs in the place of a damaged segment. The caller holds `commit`, so a segment is
-    /// replaced once, and never while another one is made of it.
-    fn go_around(
-        &self,
-        segment: &Arc<Segment>,
-        damage: &IndexDamage,
-        added: &[(PackHandle, &[PackEntry])],
-    ) -> Result<()> {
+    /// Puts the frames of its packs in the place of a damaged segment; `new` packs are not yet anybody's. The caller
+    /// holds `commit`, so a segment is replaced once, and never while another one is made of it.
+    fn go_around(&self, segment: &Arc<Segment>, damage: &IndexDamage, new: &HashSet<PackHandle>) -> Result<()> {
         if !self.index.holds(segment) {
             return Ok(()); // another thread has done it
         }
@@ -363,7 +410,7 @@ impl ChunkStore {
         let elsewhere: HashSet<PackHandle> = self.index.covered_packs(Some(segment)).into_iter().collect();
         let mut found = Vec::new();
         for (handle, _) in self.packs.all() {
-            if !elsewhere.contains(&handle) && added.iter().all(|(added, _)| *added != handle) {
+            if !elsewhere.contains(&handle) && !new.contains(&handle) {
                 found.push((handle, self.pack_entries(handle)?));
             }
         }
@@ -371,18 +418,69 @@ impl ChunkStore {
         self.cover_deltas(found.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
     }
 
-    /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers.
+    /// Reads the trailers of all packs that neither a segment nor the table of recent frames covers. Few are kept in
+    /// memory for the next commit; many, as when the index is lost, go into segments of their own as they come, so
+    /// that memory stays bounded and the next open finds them. A store that may not write, or has no room to, keeps all
+    /// of them in memory.
     pub(super) fn cover_packs(&self) -> Result<()> {
+        if self.parameters.follows {
+            return self.cover_packs_staging(u64::MAX);
+        }
+        match self.cover_packs_staging(self.index.limits().staged_entries) {
+            Err(error) if error.code() == Code::NoSpace && !error.leaves_unknown() => {
+                self.cover_packs_staging(u64::MAX)
+            }
+            covered => covered,
+        }
+    }
+
+    /// As [`ChunkStore::cover_packs`], with so many entries in memory before a segment is made of them.
+    fn cover_packs_staging(&self, staged_entries: u64) -> Result<()> {
+        let mut staged = Vec::new();
+        let read = self.read_uncovered(staged_entries, &mut staged).and_then(|searched| {
+            if !staged.is_empty() {
+                self.commit_index(&Changes { staged: &staged, ..Changes::default() }, &HashSet::new())?;
+            }
+            Ok(searched)
+        });
+        let searched = read.inspect_err(|_| staged.iter().for_each(|staged| self.index.discard(staged)))?;
+        // Not before that commit: a segment covers a pack for good, and their deltas are not all found yet.
+        for (handle, entries) in &searched {
+            self.index.add_recent(*handle, entries);
+        }
+        self.cover_deltas(searched.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
+    }
+
+    /// Reads the packs that are not covered: into `staged`, and the rest into the table of recent frames. Returns those
+    /// without a sound trailer, with the frames that were found in them.
+    fn read_uncovered(
+        &self,
+        staged_entries: u64,
+        staged: &mut Vec<Arc<Staged>>,
+    ) -> Result<Vec<(PackHandle, Vec<PackEntry>)>> {
         let covered: HashSet<PackHandle> = self.index.covered_packs(None).into_iter().collect();
-        let mut found = Vec::new();
-        for (handle, _) in self.packs.all() {
-            if !covered.contains(&handle) {
-                let entries = self.pack_entries(handle)?;
-                self.index.add_recent(handle, &entries);
-                found.push((handle, entries));
+        let (mut waiting, mut searched, mut entry_count) = (Vec::new(), Vec::new(), 0);
+        for (handle, pack) in self.packs.all() {
+            if covered.contains(&handle) {
+                continue;
+            }
+            let Some((entries, is_certain)) = self.pack_content(handle)? else { continue };
+            if !is_certain {
+                searched.push((handle, entries));
+                continue;
+            }
+            entry_count += u64_from(entries.len());
+            waiting.push((handle, SealedPack { pack, entries }));
+            if entry_count > 0 && entry_count >= staged_entries {
+                let sealed: Vec<_> = std::mem::take(&mut waiting).into_iter().map(|(_, sealed)| sealed).collect();
+                staged.push(Arc::new(self.index.stage(&self.packs, &sealed)?));
+                entry_count = 0;
             }
         }
-        self.cover_deltas(found.iter().map(|(handle, entries)| (*handle, entries.as_slice())))
+        for (handle, sealed) in &waiting {
+            self.index.add_recent(*handle, &sealed.entries);
+        }
+        Ok(searched)
     }
 
     /// Adds the deltas of packs without a sound trailer whose bases were not known yet when their frames were searched

@@ -4,12 +4,16 @@
 //! is dropped before [`Writer::commit`] removes what it wrote, so a failed or cancelled call leaves the store as it
 //! was; after a crash the next open removes unfinished packs, and finished ones are garbage for the collector (or are
 //! found again when the scan is repeated).
+//!
+//! What it costs: the entries of a bounded number of frames in memory. Those of packs that are complete go into
+//! staged segments of the index, from time to time.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::codec::Encoded;
-use super::pack_writer::PackWriter;
+use super::index::Staged;
+use super::pack_writer::{PackWriter, SealedPack};
 use super::store::ChunkStore;
 use crate::error::Result;
 use crate::format::frame::FrameHeader;
@@ -29,19 +33,6 @@ impl EncodedFrame {
     #[must_use]
     pub fn new(kind: PackKind, id: ContentId, plain_bytes: u32, encoded: Encoded<'_>) -> Self {
         let Encoded { codec, base, stored } = encoded;
-        let stored_bytes = stored.len() as u32;
-        let header =
-            FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
-        let mut bytes = Vec::with_capacity(FrameHeader::header_bytes(codec) + stored.len());
-        header.encode_into(&mut bytes);
-        bytes.extend_from_slice(stored);
-        Self { entry: PackEntry { id, offset: 0, stored_bytes, plain_bytes, codec, base }, bytes }
-    }
-
-    /// Makes a frame of a chunk that is a delta on `base`.
-    #[must_use]
-    pub fn delta(id: ContentId, plain_bytes: u32, base: ContentId, stored: &[u8]) -> Self {
-        let (kind, codec, base) = (PackKind::Chunks, Codec::ZstdDelta, Some(base));
         let stored_bytes = stored.len() as u32;
         let header =
             FrameHeader { kind, codec, id, plain_bytes, stored_bytes, stored_checksum: checksum(stored), base };
@@ -81,18 +72,41 @@ impl EncodedFrame {
 /// What a writer added so far. The threads that make its frames ask here, while another one appends.
 #[derive(Clone, Default)]
 pub struct Added {
-    ids: Arc<Mutex<HashSet<ContentId>>>,
+    ids: Arc<Mutex<HashSet<ContentId>>>, // but for what is staged
+    staged: Arc<RwLock<Vec<Arc<Staged>>>>,
 }
 
 impl Added {
     /// Whether the writer added the content already.
     #[must_use]
     pub fn contains(&self, id: &ContentId) -> bool {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+        // In this order: what is staged leaves the ids only once it is found in the staged segment.
+        self.ids().contains(id) || self.staged().iter().any(|staged| staged.holds(id))
     }
 
     fn insert(&self, id: ContentId) -> bool {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+        self.ids().insert(id)
+    }
+
+    /// Takes over a staged segment, and forgets the ids that it holds.
+    fn stage(&self, staged: Staged, sealed: &[SealedPack]) {
+        self.staged.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(staged));
+        let mut ids = self.ids();
+        for entry in sealed.iter().flat_map(|sealed| &sealed.entries) {
+            ids.remove(&entry.id);
+        }
+    }
+
+    fn ids(&self) -> MutexGuard<'_, HashSet<ContentId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staged(&self) -> RwLockReadGuard<'_, Vec<Arc<Staged>>> {
+        self.staged.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_staged(&self) -> Vec<Arc<Staged>> {
+        std::mem::take(&mut *self.staged.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -127,10 +141,12 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives.
     pub fn add_chunk(&mut self, frame: &EncodedFrame) -> Result<bool> {
-        if !self.added.insert(*frame.id()) {
+        if self.added.contains(frame.id()) {
             return Ok(false);
         }
+        self.added.insert(*frame.id());
         self.store.adding(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        self.stage_when_many()?;
         Ok(true)
     }
 
@@ -147,6 +163,7 @@ impl<'a> Writer<'a> {
         let encoded = Encoded { codec: Codec::None, base: None, stored: plain };
         let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, encoded);
         self.store.adding(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        self.stage_when_many()?;
         Ok(frame.frame_bytes())
     }
 
@@ -161,7 +178,23 @@ impl<'a> Writer<'a> {
         })?;
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        self.store.adopt(&sealed).map(drop).inspect_err(|_| self.store.discard(&sealed))
+        let staged = self.added.staged().clone();
+        self.store.adopt(&sealed, &staged).inspect_err(|_| self.store.discard(&sealed))?;
+        self.added.take_staged(); // they are the index's now, and not to be removed
+        Ok(())
+    }
+
+    /// Moves the entries of complete packs into a staged segment once there are many.
+    fn stage_when_many(&mut self) -> Result<()> {
+        let entry_count = self.chunks.sealed_entry_count() + self.nodes.sealed_entry_count();
+        if entry_count == 0 || entry_count < self.store.index().limits().staged_entries {
+            return Ok(());
+        }
+        let mut sealed = self.chunks.take_sealed();
+        sealed.extend(self.nodes.take_sealed());
+        let staged = self.store.adding(|| self.store.index().stage(self.store.packs(), &sealed));
+        self.added.stage(staged.inspect_err(|_| self.store.discard(&sealed))?, &sealed);
+        Ok(())
     }
 }
 
@@ -169,5 +202,11 @@ impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.chunks.discard();
         self.nodes.discard();
+        for staged in self.added.take_staged() {
+            self.store.index().discard(&staged);
+            for pack in staged.packs() {
+                let _ = self.store.io().remove_file(&self.store.packs().path(pack)); // else garbage for the collector
+            }
+        }
     }
 }

@@ -269,7 +269,7 @@ impl Collection {
         let keeps = |entry: &crate::format::pack::PackEntry| kept_bases.contains(&entry.id.prefix());
         let batch = &self.plan.batches[index];
         let moved = moving::move_batch(store, &self.plan, batch, &keeps, &mut pace)?;
-        self.bytes_grown += store.adopt(&moved.sealed).inspect_err(|_| store.discard(&moved.sealed))?;
+        self.bytes_grown += store.adopt(&moved.sealed, &[]).inspect_err(|_| store.discard(&moved.sealed))?;
         let done: Vec<PackHandle> = moved.done.iter().map(|(handle, _)| *handle).collect();
         store.retire(&done)?;
         let bytes = |packs: &mut dyn Iterator<Item = u64>| packs.sum::<u64>().cast_signed();
@@ -338,7 +338,7 @@ pub fn reencode(store: &ChunkStore, id: &ContentId, base: Option<&ContentId>) ->
         return Err(error);
     }
     let sealed = writer.take_sealed();
-    store.adopt(&sealed).inspect_err(|_| store.discard(&sealed))?;
+    store.adopt(&sealed, &[]).inspect_err(|_| store.discard(&sealed))?;
     Ok(true)
 }
 

@@ -1,10 +1,16 @@
 //! Two block maps side by side, down to the ranges whose entries differ.
 
+use std::sync::Arc;
+
 use super::{Extent, ExtentKind};
 use crate::block_map::{DiskVersion, Geometry, MapReader, chunks_below};
 use crate::error::Result;
-use crate::format::node::Entry;
+use crate::format::node::{Entry, Node};
 use crate::limits::NODE_FAN_OUT;
+use crate::units::ContentId;
+
+/// Steps whose nodes are read together: two nodes each, 2 MiB in all. A level below has up to 64 times as many steps.
+const WINDOW_STEPS: usize = 512;
 
 /// A place in one of the maps. Its own level may be below the level of the walk where the other map is higher: then
 /// it stands in the first child's place, and what follows it is hole.
@@ -48,22 +54,55 @@ impl Walk {
         while let Some(step) = self.steps.last().copied() {
             if step.chunk >= self.geometry.chunk_count() || equal(&step) {
                 self.steps.pop();
-                continue;
-            }
-            if step.level == 0 || (whole(&step.before, step.level) && whole(&step.after, step.level)) {
+            } else if decides(&step) {
                 self.steps.pop();
                 return Ok(Some(self.differing(&step)));
-            }
-            let level = step.level - 1;
-            let before = children(maps, step.before, step.level)?;
-            let after = children(maps, step.after, step.level)?;
-            self.steps.pop(); // only now: after an error the place is met again
-            for index in (0..NODE_FAN_OUT).rev() {
-                let chunk = step.chunk + index as u64 * chunks_below(level);
-                self.steps.push(Step { before: before(index), after: after(index), level, chunk });
+            } else {
+                self.expand(maps)?;
             }
         }
         Ok(None)
+    }
+
+    /// Puts their children in the places of the next steps, which are many so that their nodes are read together.
+    fn expand(&mut self, maps: &MapReader) -> Result<()> {
+        let last = self.steps.len() - 1;
+        let first = self.steps.len().saturating_sub(WINDOW_STEPS);
+        match self.expand_from(first, maps) {
+            // Damage further on must not hide what comes before it.
+            Err(_) if first < last => self.expand_from(last, maps),
+            expanded => expanded,
+        }
+    }
+
+    fn expand_from(&mut self, first: usize, maps: &MapReader) -> Result<()> {
+        let mut wanted = Vec::new();
+        for step in self.steps[first..].iter().rev().filter(|step| !decides(step)) {
+            wanted.extend(
+                [step.before, step.after].iter().filter_map(|place| Some((node_of(place, step.level)?, step.level))),
+            );
+        }
+        let mut nodes = maps.nodes(&wanted)?; // after an error the places are met again
+        for step in self.steps.split_off(first) {
+            if decides(&step) {
+                self.steps.push(step);
+                continue;
+            }
+            // From the end, and so in the reverse of the order in which they were wanted.
+            let mut children_of =
+                |place: Place| children(place, step.level, node_of(&place, step.level).and_then(|_| nodes.pop()));
+            let after = children_of(step.after);
+            let before = children_of(step.before);
+            let level = step.level - 1;
+            for index in (0..NODE_FAN_OUT).rev() {
+                let chunk = step.chunk + index as u64 * chunks_below(level);
+                let child = Step { before: before(index), after: after(index), level, chunk };
+                if chunk < self.geometry.chunk_count() && !equal(&child) {
+                    self.steps.push(child);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn differing(&self, step: &Step) -> Differing {
@@ -97,16 +136,25 @@ fn equal(step: &Step) -> bool {
     before.entry == after.entry && before.level == after.level
 }
 
-/// The places below one, by index.
-fn children(maps: &MapReader, place: Place, level: u8) -> Result<impl Fn(usize) -> Place + use<>> {
-    let node = match place.entry {
-        Entry::Id(id) if place.level == level => Some(maps.node(&id, level)?),
+/// Whether the entries say all: below them nothing is looked for.
+fn decides(step: &Step) -> bool {
+    equal(step) || step.level == 0 || (whole(&step.before, step.level) && whole(&step.after, step.level))
+}
+
+/// The node that has to be read for what is below a place.
+fn node_of(place: &Place, level: u8) -> Option<ContentId> {
+    match place.entry {
+        Entry::Id(id) if place.level == level => Some(id),
         _ => None,
-    };
-    Ok(move |index| match &node {
+    }
+}
+
+/// The places below one, by index.
+fn children(place: Place, level: u8, node: Option<Arc<Node>>) -> impl Fn(usize) -> Place {
+    move |index| match &node {
         Some(node) => Place { entry: node.entry(index), level: level - 1 },
         None if place.level == level => Place { entry: place.entry, level: level - 1 },
         None if index == 0 => place,
         None => Place { entry: Entry::Hole, level: level - 1 },
-    })
+    }
 }

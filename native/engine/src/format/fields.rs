@@ -8,6 +8,31 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh64::xxh64(bytes, 0)
 }
 
+/// [`checksum`] of bytes that come in pieces.
+#[derive(Clone)]
+pub struct RunningChecksum {
+    state: xxhash_rust::xxh64::Xxh64,
+}
+
+impl Default for RunningChecksum {
+    fn default() -> Self {
+        Self { state: xxhash_rust::xxh64::Xxh64::new(0) }
+    }
+}
+
+impl RunningChecksum {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+    }
+
+    /// The checksum of all pieces so far.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.state.digest()
+    }
+}
+
 /// Why bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {

@@ -173,24 +173,32 @@ pub fn decode_tables(header: &SegmentHeader, bytes: &[u8]) -> Result<(Vec<(Uid, 
     Ok((packs, bases))
 }
 
-/// A page's bytes; at most [`PAGE_ENTRIES`] entries.
-#[must_use]
-pub fn encode_page(entries: &[SegmentEntry]) -> Vec<u8> {
+/// Appends a page; at most [`PAGE_ENTRIES`] entries.
+pub fn encode_page_into(entries: &[SegmentEntry], bytes: &mut Vec<u8>) {
     assert!((1..=PAGE_ENTRIES).contains(&entries.len()));
-    let mut fields = FieldsMut::with_capacity(PAGE_BYTES);
+    let start = bytes.len();
     for entry in entries {
-        fields.slice(&entry.id.0).u32(entry.pack).u32(entry.offset).u32(entry.stored_bytes);
-        fields.u32(entry.base.unwrap_or(NO_BASE)).u8(entry.codec.number()).slice(&[0; 3]);
+        let mut encoded = [0; ENTRY_BYTES];
+        encoded[..32].copy_from_slice(&entry.id.0);
+        encoded[32..36].copy_from_slice(&entry.pack.to_le_bytes());
+        encoded[36..40].copy_from_slice(&entry.offset.to_le_bytes());
+        encoded[40..44].copy_from_slice(&entry.stored_bytes.to_le_bytes());
+        encoded[44..48].copy_from_slice(&entry.base.unwrap_or(NO_BASE).to_le_bytes());
+        encoded[48] = entry.codec.number();
+        bytes.extend_from_slice(&encoded);
     }
-    fields.zero_to(COUNT_AT).u32(entries.len() as u32).zero_to(PAGE_BYTES - 8).checksum_from(0);
-    fields.finish()
+    bytes.resize(start + COUNT_AT, 0);
+    bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+    bytes.resize(start + PAGE_BYTES - 8, 0);
+    let sum = checksum(&bytes[start..]);
+    bytes.extend_from_slice(&sum.to_le_bytes());
 }
 
-/// Reads a page.
+/// Reads a page, appending its entries.
 ///
 /// # Errors
 /// It is damaged.
-pub fn decode_page(bytes: &[u8]) -> Result<Vec<SegmentEntry>, Defect> {
+pub fn decode_page_into(bytes: &[u8], entries: &mut Vec<SegmentEntry>) -> Result<(), Defect> {
     let page: &[u8; PAGE_BYTES] = bytes.try_into().map_err(|_| Defect::Wrong("a page is cut off"))?;
     let (body, sum) = page.split_at(PAGE_BYTES - 8);
     if checksum(body) != Fields::new(sum).u64()? {
@@ -203,43 +211,58 @@ pub fn decode_page(bytes: &[u8]) -> Result<Vec<SegmentEntry>, Defect> {
         return Err(Defect::Wrong("a page's number of entries is not allowed"));
     }
     let mut fields = Fields::new(&body[..COUNT_AT]);
-    let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
         entries.push(decode_entry(&mut fields)?);
     }
     fields.zero((PAGE_ENTRIES - count) * ENTRY_BYTES)?;
-    if !entries.is_sorted_by_key(|entry| entry.id) {
+    let first = entries.len() - count;
+    if !entries[first..].is_sorted_by_key(|entry| entry.id) {
         return Err(Defect::Wrong("a page's entries are not in order")); // a search would miss some of them
     }
-    Ok(entries)
+    Ok(())
 }
 
-/// The entries of a page that have this id, without decoding the others.
+/// Checks a page as a whole, before [`search_page`].
 ///
 /// # Errors
 /// The page is damaged.
-pub fn search_page(bytes: &[u8], id: &ContentId) -> Result<Vec<SegmentEntry>, Defect> {
-    let page: &[u8; PAGE_BYTES] = bytes.try_into().map_err(|_| Defect::Wrong("a page is cut off"))?;
+pub fn check_page(page: &[u8; PAGE_BYTES]) -> Result<(), Defect> {
     let (body, sum) = page.split_at(PAGE_BYTES - 8);
     if checksum(body) != Fields::new(sum).u64()? {
         return Err(Defect::Wrong("a page's checksum does not hold"));
     }
-    let count = Fields::new(&body[COUNT_AT..]).u32()? as usize;
-    if !(1..=PAGE_ENTRIES).contains(&count) {
-        return Err(Defect::Wrong("a page's number of entries is not allowed"));
-    }
-    let entry_id = |index: usize| &body[index * ENTRY_BYTES..][..32];
+    page_count(page).map(drop)
+}
+
+/// Hands over the entries of a checked page that have this id, without decoding the others.
+///
+/// # Errors
+/// Such an entry is damaged; what `take` gives.
+pub fn search_page(
+    page: &[u8; PAGE_BYTES],
+    id: &ContentId,
+    mut take: impl FnMut(SegmentEntry) -> Result<(), Defect>,
+) -> Result<(), Defect> {
+    let entry_id = |index: usize| &page[index * ENTRY_BYTES..][..32];
+    let count = page_count(page)?;
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = usize::midpoint(low, high);
         if entry_id(middle) < id.0.as_slice() { low = middle + 1 } else { high = middle }
     }
-    let mut found = Vec::new();
     while low < count && entry_id(low) == id.0 {
-        found.push(decode_entry(&mut Fields::new(&body[low * ENTRY_BYTES..][..ENTRY_BYTES]))?);
+        take(decode_entry(&mut Fields::new(&page[low * ENTRY_BYTES..][..ENTRY_BYTES]))?)?;
         low += 1;
     }
-    Ok(found)
+    Ok(())
+}
+
+fn page_count(page: &[u8; PAGE_BYTES]) -> Result<usize, Defect> {
+    let count = Fields::new(&page[COUNT_AT..]).u32()? as usize;
+    if !(1..=PAGE_ENTRIES).contains(&count) {
+        return Err(Defect::Wrong("a page's number of entries is not allowed"));
+    }
+    Ok(count)
 }
 
 fn decode_entry(fields: &mut Fields<'_>) -> Result<SegmentEntry, Defect> {
@@ -262,12 +285,12 @@ pub fn encode_footer(fences_and_filter_checksum: u64, file_bytes: u64) -> Vec<u8
     fields.finish()
 }
 
-/// Checks the footer against fences and filter.
+/// Checks the footer against the checksum of fences and filter as they are.
 ///
 /// # Errors
 /// One of them is damaged.
-pub fn check_footer(footer: &[u8], fences_and_filter: &[u8], file_bytes: u64) -> Result<(), Defect> {
-    if footer != encode_footer(checksum(fences_and_filter), file_bytes) {
+pub fn check_footer(footer: &[u8], fences_and_filter_checksum: u64, file_bytes: u64) -> Result<(), Defect> {
+    if footer != encode_footer(fences_and_filter_checksum, file_bytes) {
         return Err(Defect::Wrong("the checksum of the segment's fences and filter does not hold"));
     }
     Ok(())

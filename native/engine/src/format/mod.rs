@@ -15,7 +15,7 @@ pub mod pack;
 
 mod fields;
 
-pub use fields::{Defect, Fields, FieldsMut, checksum};
+pub use fields::{Defect, Fields, FieldsMut, RunningChecksum, checksum};
 
 /// The format version that this code writes, and the highest it reads.
 pub const VERSION: u16 = 1;

@@ -126,7 +126,7 @@ impl Settings {
             sector_bytes: if random.one_in(4) { 4096 } else { 512 },
             codec: [Codec::None, Codec::Zstd, Codec::Zstd, Codec::Lz4][random.below(4) as usize],
             thread_count: if random.one_in(3) { 3 } else { 1 },
-            pack_bytes_target: [24 << 10, 64 << 10, 64 << 10, 1 << 20][random.below(4) as usize],
+            pack_bytes_target: [1 << 10, 24 << 10, 64 << 10, 1 << 20][random.below(4) as usize],
             disk_count: 1 + random.below(3) as usize,
             // Above 1 MiB a map of 16 KiB chunks has two levels.
             disk_bytes_max: if random.one_in(3) { 5 << 19 } else { 300 << 10 },

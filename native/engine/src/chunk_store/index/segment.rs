@@ -8,17 +8,20 @@ use std::sync::Arc;
 use super::Location;
 use crate::chunk_store::pack_set::{PackHandle, PackSet};
 use crate::error::Result;
-use crate::format::Defect;
 use crate::format::index_list::ListedSegment;
 use crate::format::index_segment::{
-    FOOTER_BYTES, HEADER_BYTES, Layout, PAGE_BYTES, SegmentEntry, SegmentHeader, check_footer, decode_page,
-    decode_tables, filter_may_hold, search_page,
+    FOOTER_BYTES, HEADER_BYTES, Layout, PAGE_BYTES, SegmentEntry, SegmentHeader, check_footer, check_page,
+    decode_page_into, decode_tables, filter_may_hold, search_page,
 };
+use crate::format::{Defect, RunningChecksum};
 use crate::io::{Io, IoFile, OpenMode, read_exact_at};
 use crate::units::{ContentId, Uid, u64_from, usize_from};
 
 /// Pages that streaming reads at once.
 const STREAM_PAGES: u64 = 64;
+
+/// Fences are read in pieces of this size, so that opening needs no more memory than what stays.
+const FENCES_PIECE_BYTES: usize = 256 << 10;
 
 /// A segment in force.
 pub struct Segment {
@@ -33,6 +36,20 @@ pub struct Segment {
 
 /// What a segment gives, or what is wrong with it.
 pub(super) type Checked<T> = Result<std::result::Result<T, Defect>>;
+
+/// The page that was read last: ids that come in order often share it, and then it is read and checked once.
+#[derive(Default)]
+pub(super) struct PageBuffer {
+    bytes: Option<Box<[u8; PAGE_BYTES]>>, // none until a filter lets an id through: most look-ups need no page
+    holds: Option<usize>,
+}
+
+impl PageBuffer {
+    /// Forgets the page, before another segment is asked.
+    pub(super) fn clear(&mut self) {
+        self.holds = None;
+    }
+}
 
 impl Segment {
     /// Opens a segment and checks all of it but the pages.
@@ -50,7 +67,7 @@ impl Segment {
         }
         let mut header = [0; HEADER_BYTES];
         if read_exact_at(file.as_ref(), &mut header, 0)?.is_none() {
-            return Ok(Err(Defect::Wrong("the segment is cut off")));
+            return Ok(Err(CUT_OFF));
         }
         let (header, layout) = match SegmentHeader::decode(&header).and_then(|header| Ok((header, header.layout()?))) {
             Ok(both) => both,
@@ -62,24 +79,28 @@ impl Segment {
         {
             return Ok(Err(Defect::Wrong("the segment is another one than the list says")));
         }
-        let mut tail = vec![0; usize_from(layout.file_bytes - layout.tables_at)];
-        if read_exact_at(file.as_ref(), &mut tail, layout.tables_at)?.is_none() {
-            return Ok(Err(Defect::Wrong("the segment is cut off")));
+        let mut tables = vec![0; usize_from(layout.fences_at - layout.tables_at)];
+        if read_exact_at(file.as_ref(), &mut tables, layout.tables_at)?.is_none() {
+            return Ok(Err(CUT_OFF));
         }
-        let tables_end = usize_from(layout.fences_at - layout.tables_at);
-        let filter_at = usize_from(layout.filter_at - layout.tables_at);
-        let footer_at = tail.len() - FOOTER_BYTES;
-        let checked = decode_tables(&header, &tail[..tables_end]).and_then(|tables| {
-            check_footer(&tail[footer_at..], &tail[tables_end..footer_at], layout.file_bytes)?;
-            Ok(tables)
-        });
-        let (pack_table, bases) = match checked {
+        let (pack_table, bases) = match decode_tables(&header, &tables) {
             Ok(tables) => tables,
             Err(defect) => return Ok(Err(defect)),
         };
-        let fences = tail[tables_end..filter_at].chunks_exact(8).map(big_endian).collect();
+        let mut sum = RunningChecksum::default();
+        let Some(fences) = read_fences(file.as_ref(), &layout, &mut sum)? else { return Ok(Err(CUT_OFF)) };
+        let mut filter = vec![0; usize_from(header.filter_bytes)];
+        let mut footer = [0; FOOTER_BYTES];
+        if read_exact_at(file.as_ref(), &mut filter, layout.filter_at)?.is_none()
+            || read_exact_at(file.as_ref(), &mut footer, layout.footer_at)?.is_none()
+        {
+            return Ok(Err(CUT_OFF));
+        }
+        sum.update(&filter);
+        if let Err(defect) = check_footer(&footer, sum.value(), layout.file_bytes) {
+            return Ok(Err(defect));
+        }
         let handles = pack_table.iter().map(|(id, kind)| packs.find(*id, *kind)).collect();
-        let filter = tail[filter_at..footer_at].to_vec();
         Ok(Ok(Self { listed, file, layout, handles, bases, fences, filter }))
     }
 
@@ -99,32 +120,73 @@ impl Segment {
         self.handles.iter().any(|handle| handle.is_none_or(|handle| packs.get(handle).is_none()))
     }
 
-    /// Appends where the id lies to `found`; packs that are gone don't count.
+    /// Packs by their number in this segment; `None` where one is gone.
+    pub(super) fn handles(&self) -> &[Option<PackHandle>] {
+        &self.handles
+    }
+
+    /// Bases by their number in this segment.
+    pub(super) fn bases(&self) -> &[ContentId] {
+        &self.bases
+    }
+
+    /// Hands over where the id lies; packs that are gone don't count.
     ///
     /// # Errors
     /// What reading gives; inside: what is wrong with a page.
-    pub fn lookup(&self, id: &ContentId, found: &mut Vec<Location>) -> Checked<()> {
+    pub(super) fn lookup(
+        &self,
+        id: &ContentId,
+        buffer: &mut PageBuffer,
+        take: &mut impl FnMut(Location),
+    ) -> Checked<()> {
+        self.search(id, buffer, &mut |entry| {
+            if let Some(location) = self.location(&entry)? {
+                take(location);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the segment has an entry of this id, whatever pack it names.
+    ///
+    /// # Errors
+    /// What reading gives; inside: what is wrong with a page.
+    pub(super) fn has_entry(&self, id: &ContentId) -> Checked<bool> {
+        let mut found = false;
+        let searched = self.search(id, &mut PageBuffer::default(), &mut |_| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(searched.map(|()| found))
+    }
+
+    fn search(
+        &self,
+        id: &ContentId,
+        buffer: &mut PageBuffer,
+        take: &mut impl FnMut(SegmentEntry) -> std::result::Result<(), Defect>,
+    ) -> Checked<()> {
         if !filter_may_hold(&self.filter, id) {
             return Ok(Ok(()));
         }
         let prefix = id.prefix();
         let mut page = self.fences.partition_point(|fence| *fence < prefix).saturating_sub(1);
-        let mut bytes = [0; PAGE_BYTES];
         while page < self.fences.len() && self.fences[page] <= prefix {
-            let at = self.layout.pages_at + u64_from(page * PAGE_BYTES);
-            if read_exact_at(self.file.as_ref(), &mut bytes, at)?.is_none() {
-                return Ok(Err(Defect::Wrong("the segment is cut off")));
-            }
-            match search_page(&bytes, id) {
-                Ok(entries) => {
-                    for entry in entries {
-                        match self.location(&entry) {
-                            Ok(location) => found.extend(location),
-                            Err(defect) => return Ok(Err(defect)),
-                        }
-                    }
+            let bytes = buffer.bytes.get_or_insert_with(|| Box::new([0; PAGE_BYTES]));
+            if buffer.holds != Some(page) {
+                buffer.holds = None;
+                let at = self.layout.pages_at + u64_from(page * PAGE_BYTES);
+                if read_exact_at(self.file.as_ref(), bytes.as_mut_slice(), at)?.is_none() {
+                    return Ok(Err(CUT_OFF));
                 }
-                Err(defect) => return Ok(Err(defect)),
+                if let Err(defect) = check_page(bytes) {
+                    return Ok(Err(defect));
+                }
+                buffer.holds = Some(page);
+            }
+            if let Err(defect) = search_page(bytes, id, &mut *take) {
+                return Ok(Err(defect));
             }
             page += 1;
         }
@@ -134,17 +196,14 @@ impl Segment {
     /// All entries whose packs exist, in order of id.
     #[must_use]
     pub fn stream(&self) -> SegmentStream<'_> {
-        SegmentStream { segment: self, next_page: 0, last: None, buffered: Vec::new().into_iter() }
+        SegmentStream { segment: self, next_page: 0, last: None, bytes: Vec::new(), entries: Vec::new(), next: 0 }
     }
 
     fn location(&self, entry: &SegmentEntry) -> std::result::Result<Option<Location>, Defect> {
-        let handle =
-            self.handles.get(entry.pack as usize).ok_or(Defect::Wrong("an entry names a pack past the table"))?;
+        let handle = self.handles.get(entry.pack as usize).ok_or(PAST_PACKS)?;
         let base = match entry.base {
             None => None,
-            Some(base) => {
-                Some(*self.bases.get(base as usize).ok_or(Defect::Wrong("an entry names a base past the table"))?)
-            }
+            Some(base) => Some(*self.bases.get(base as usize).ok_or(PAST_BASES)?),
         };
         Ok(handle.map(|pack| Location {
             pack,
@@ -161,7 +220,9 @@ pub struct SegmentStream<'a> {
     segment: &'a Segment,
     next_page: u64,
     last: Option<ContentId>, // the id that the pages so far end with
-    buffered: std::vec::IntoIter<(ContentId, Location)>,
+    bytes: Vec<u8>,
+    entries: Vec<SegmentEntry>,
+    next: usize,
 }
 
 impl SegmentStream<'_> {
@@ -172,49 +233,99 @@ impl SegmentStream<'_> {
     #[allow(clippy::should_implement_trait)] // not an Iterator: it fails in two ways
     pub fn next(&mut self) -> Checked<Option<(ContentId, Location)>> {
         loop {
-            if let Some(entry) = self.buffered.next() {
-                return Ok(Ok(Some(entry)));
-            }
-            let layout = &self.segment.layout;
-            let page_count = STREAM_PAGES.min(layout.page_count - self.next_page);
-            if page_count == 0 {
-                return Ok(Ok(None));
-            }
-            let mut bytes = vec![0; usize_from(page_count) * PAGE_BYTES];
-            let at = layout.pages_at + self.next_page * u64_from(PAGE_BYTES);
-            if read_exact_at(self.segment.file.as_ref(), &mut bytes, at)?.is_none() {
-                return Ok(Err(Defect::Wrong("the segment is cut off")));
-            }
-            match self.decode(&bytes) {
-                Ok(entries) => self.buffered = entries.into_iter(),
+            let entry = match self.next_entry()? {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(Ok(None)),
+                Err(defect) => return Ok(Err(defect)),
+            };
+            match self.segment.location(&entry) {
+                Ok(Some(location)) => return Ok(Ok(Some((entry.id, location)))),
+                Ok(None) => {}
                 Err(defect) => return Ok(Err(defect)),
             }
-            self.next_page += page_count;
         }
     }
 
-    fn decode(&mut self, pages: &[u8]) -> std::result::Result<Vec<(ContentId, Location)>, Defect> {
-        let mut entries = Vec::with_capacity(pages.len() / PAGE_BYTES * 77);
-        for (index, page) in pages.chunks_exact(PAGE_BYTES).enumerate() {
-            let decoded = decode_page(page)?;
-            let fence = self.segment.fences[usize_from(self.next_page) + index];
-            if decoded.first().is_some_and(|first| first.id.prefix() != fence) {
-                return Err(Defect::Wrong("a fence contradicts its page"));
-            }
-            if decoded.first().is_some_and(|first| self.last.is_some_and(|last| first.id < last)) {
-                return Err(Defect::Wrong("its pages are not in order")); // merging would mix them up
-            }
-            self.last = decoded.last().map(|entry| entry.id);
-            for entry in decoded {
-                if let Some(location) = self.segment.location(&entry)? {
-                    entries.push((entry.id, location));
-                }
+    /// The next entry as it stands in its page, its pack and base proven to be in the tables; `None` at the end.
+    pub(super) fn next_entry(&mut self) -> Checked<Option<SegmentEntry>> {
+        if self.next == self.entries.len() {
+            match self.fill()? {
+                Ok(()) => {}
+                Err(defect) => return Ok(Err(defect)),
             }
         }
-        Ok(entries)
+        let entry = self.entries.get(self.next).copied();
+        self.next += 1;
+        Ok(Ok(entry))
     }
+
+    fn fill(&mut self) -> Checked<()> {
+        self.entries.clear();
+        self.next = 0;
+        let layout = &self.segment.layout;
+        let page_count = STREAM_PAGES.min(layout.page_count - self.next_page);
+        self.bytes.resize(usize_from(page_count) * PAGE_BYTES, 0);
+        let at = layout.pages_at + self.next_page * u64_from(PAGE_BYTES);
+        if read_exact_at(self.segment.file.as_ref(), &mut self.bytes, at)?.is_none() {
+            return Ok(Err(CUT_OFF));
+        }
+        if let Err(defect) = self.decode() {
+            return Ok(Err(defect));
+        }
+        self.next_page += page_count;
+        Ok(Ok(()))
+    }
+
+    fn decode(&mut self) -> std::result::Result<(), Defect> {
+        for (index, page) in self.bytes.chunks_exact(PAGE_BYTES).enumerate() {
+            let first = self.entries.len();
+            decode_page_into(page, &mut self.entries)?;
+            let fence = self.segment.fences[usize_from(self.next_page) + index];
+            if self.entries.get(first).is_some_and(|first| first.id.prefix() != fence) {
+                return Err(Defect::Wrong("a fence contradicts its page"));
+            }
+            if self.entries.get(first).is_some_and(|first| self.last.is_some_and(|last| first.id < last)) {
+                return Err(Defect::Wrong("its pages are not in order")); // merging would mix them up
+            }
+            self.last = self.entries.last().map(|entry| entry.id);
+        }
+        let (packs, bases) = (self.segment.handles.len(), self.segment.bases.len());
+        for entry in &self.entries {
+            if entry.pack as usize >= packs {
+                return Err(PAST_PACKS);
+            }
+            if entry.base.is_some_and(|base| base as usize >= bases) {
+                return Err(PAST_BASES);
+            }
+        }
+        Ok(())
+    }
+}
+
+const CUT_OFF: Defect = Defect::Wrong("the segment is cut off");
+const PAST_PACKS: Defect = Defect::Wrong("an entry names a pack past the table");
+const PAST_BASES: Defect = Defect::Wrong("an entry names a base past the table");
+
+/// Reads the fences, adding their bytes to `sum`; `None` when the file ends before them.
+fn read_fences(file: &dyn IoFile, layout: &Layout, sum: &mut RunningChecksum) -> Result<Option<Vec<u64>>> {
+    let mut fences = Vec::with_capacity(usize_from(layout.page_count));
+    let mut piece = vec![0; FENCES_PIECE_BYTES.min(usize_from(layout.filter_at - layout.fences_at))];
+    let mut at = layout.fences_at;
+    while at < layout.filter_at {
+        let length = piece.len().min(usize_from(layout.filter_at - at));
+        let bytes = &mut piece[..length];
+        if read_exact_at(file, bytes, at)?.is_none() {
+            return Ok(None);
+        }
+        sum.update(bytes);
+        fences.extend(bytes.chunks_exact(8).map(big_endian));
+        at += u64_from(length);
+    }
+    Ok(Some(fences))
 }
 
 fn big_endian(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
+
+const _: () = assert!(FENCES_PIECE_BYTES.is_multiple_of(8));

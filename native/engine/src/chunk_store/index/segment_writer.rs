@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Location;
-use crate::chunk_store::pack_set::{PackHandle, PackSet};
 use crate::error::Result;
 use crate::format::index_list::ListedSegment;
 use crate::format::index_segment::{
     FILTER_BLOCK_BYTES, HEADER_BYTES, PAGE_BYTES, PAGE_ENTRIES, SegmentEntry, SegmentHeader, encode_footer,
-    encode_page, encode_tables, filter_add,
+    encode_page_into, encode_tables, filter_add,
 };
-use crate::format::{PackKind, checksum};
+use crate::format::{PackKind, RunningChecksum};
 use crate::io::{Io, IoFile, OpenMode};
 use crate::units::{ContentId, Uid, u64_from, usize_from};
 
@@ -23,13 +21,12 @@ const FILTER_BITS_PER_ENTRY: u64 = 12;
 const WRITE_BYTES: usize = 1 << 20;
 
 /// A segment being written.
-pub struct SegmentWriter {
+pub(super) struct SegmentWriter {
     file: Arc<dyn IoFile>,
     buffer: Vec<u8>,
     written: u64,
     page: Vec<SegmentEntry>,
     packs: Vec<(Uid, PackKind)>,
-    pack_numbers: HashMap<PackHandle, u32>,
     bases: Vec<ContentId>,
     base_numbers: HashMap<ContentId, u32>,
     fences: Vec<u8>,
@@ -43,68 +40,46 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// What creating the file gives.
-    pub fn create(
-        io: &dyn Io,
-        path: &Path,
-        packs: &PackSet,
-        covered: &[PackHandle],
-        entry_count_max: u64,
-    ) -> Result<Self> {
-        let mut pack_table = Vec::new();
-        let mut pack_numbers = HashMap::new();
-        for handle in covered {
-            if let Some(pack) = packs.get(*handle) {
-                pack_numbers.insert(*handle, pack_table.len() as u32);
-                pack_table.push((pack.id, pack.kind));
-            }
-        }
+    pub(super) fn create(io: &dyn Io, path: &Path, packs: Vec<(Uid, PackKind)>, entry_count_max: u64) -> Result<Self> {
         let blocks = (entry_count_max * FILTER_BITS_PER_ENTRY).div_ceil(u64_from(FILTER_BLOCK_BYTES) * 8);
-        let filter = vec![0; usize_from(blocks) * FILTER_BLOCK_BYTES];
+        let fences_max = usize_from(entry_count_max.div_ceil(u64_from(PAGE_ENTRIES)) * 8);
         Ok(Self {
             file: io.open(path, OpenMode::CreateNew)?,
             buffer: Vec::new(),
             written: u64_from(HEADER_BYTES), // the header is written last, when the counts are known
             page: Vec::with_capacity(PAGE_ENTRIES),
-            packs: pack_table,
-            pack_numbers,
+            packs,
             bases: Vec::new(),
             base_numbers: HashMap::new(),
-            fences: Vec::new(),
-            filter,
+            fences: Vec::with_capacity(fences_max),
+            filter: vec![0; usize_from(blocks) * FILTER_BLOCK_BYTES],
             entry_count: 0,
             last: None,
         })
     }
 
-    /// Appends an entry. One whose pack is gone is left out.
+    /// Appends an entry. `entry.pack` counts in the packs of this segment; its base is given by id.
     ///
     /// # Errors
     /// What writing gives.
-    pub fn push(&mut self, id: ContentId, location: &Location) -> Result<()> {
-        assert!(self.last.is_none_or(|last| last <= id), "entries come in order of id");
-        let Some(pack) = self.pack_numbers.get(&location.pack).copied() else { return Ok(()) };
-        let base = location.base.map(|base| {
+    pub(super) fn push(&mut self, mut entry: SegmentEntry, base: Option<&ContentId>) -> Result<()> {
+        assert!(self.last.is_none_or(|last| last <= entry.id), "entries come in order of id");
+        assert!((entry.pack as usize) < self.packs.len(), "an entry's pack is covered");
+        entry.base = base.map(|base| {
             let next = self.bases.len() as u32;
-            let number = *self.base_numbers.entry(base).or_insert(next);
+            let number = *self.base_numbers.entry(*base).or_insert(next);
             if number == next {
-                self.bases.push(base);
+                self.bases.push(*base);
             }
             number
         });
         if self.page.is_empty() {
-            self.fences.extend_from_slice(&id.0[..8]);
+            self.fences.extend_from_slice(&entry.id.0[..8]);
         }
-        filter_add(&mut self.filter, &id);
-        self.page.push(SegmentEntry {
-            id,
-            pack,
-            offset: location.offset,
-            stored_bytes: location.stored_bytes,
-            codec: location.codec,
-            base,
-        });
+        filter_add(&mut self.filter, &entry.id);
+        self.page.push(entry);
         self.entry_count += 1;
-        self.last = Some(id);
+        self.last = Some(entry.id);
         if self.page.len() == PAGE_ENTRIES {
             self.close_page()?;
         }
@@ -115,7 +90,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// What writing and syncing give.
-    pub fn finish(mut self, store_id: Uid, number: u64) -> Result<ListedSegment> {
+    pub(super) fn finish(mut self, store_id: Uid, number: u64) -> Result<ListedSegment> {
         self.close_page()?;
         if self.entry_count == 0 {
             self.filter.clear();
@@ -127,13 +102,18 @@ impl SegmentWriter {
             base_count: u64_from(self.bases.len()),
             filter_bytes: u64_from(self.filter.len()),
         };
-        self.buffer.extend_from_slice(&encode_tables(&self.packs, &self.bases));
-        let checked_at = self.buffer.len();
-        self.buffer.extend_from_slice(&self.fences);
-        self.buffer.extend_from_slice(&self.filter);
-        let sum = checksum(&self.buffer[checked_at..]);
         let layout = header.layout().expect("counts of entries in memory are small");
-        self.buffer.extend_from_slice(&encode_footer(sum, layout.file_bytes));
+        let mut sum = RunningChecksum::default();
+        sum.update(&self.fences);
+        sum.update(&self.filter);
+        self.buffer.extend_from_slice(&encode_tables(&self.packs, &self.bases));
+        self.flush()?;
+        // From where they are, not through the buffer: they are what of a segment is in memory.
+        for table in [std::mem::take(&mut self.fences), std::mem::take(&mut self.filter)] {
+            self.file.write_at(&table, self.written)?;
+            self.written += u64_from(table.len());
+        }
+        self.buffer.extend_from_slice(&encode_footer(sum.value(), layout.file_bytes));
         self.flush()?;
         assert_eq!(self.written, layout.file_bytes);
         self.file.write_at(&header.encode(), 0)?;
@@ -145,7 +125,7 @@ impl SegmentWriter {
         if self.page.is_empty() {
             return Ok(());
         }
-        self.buffer.extend_from_slice(&encode_page(&self.page));
+        encode_page_into(&self.page, &mut self.buffer);
         self.page.clear();
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()?;

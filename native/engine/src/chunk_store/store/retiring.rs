@@ -94,7 +94,7 @@ impl ChunkStore {
             return Ok(0);
         }
         let gone = self.index.covered_packs(None).into_iter().filter(|pack| self.packs.get(*pack).is_none());
-        self.commit_packs(&[], Some(&gone.collect())).map(|grown| -grown)
+        self.commit_packs(&[], &[], Some(&gone.collect())).map(|grown| -grown)
     }
 
     /// What is wrong with the file of condemned packs now.
