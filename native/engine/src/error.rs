@@ -76,6 +76,10 @@ codes! {
     IoFailed = "IO_FAILED", Report;
     /// A defect of Stillpoint itself.
     Internal = "INTERNAL", Report;
+    /// A write log is damaged below what it says is durable.
+    LogDamaged = "LOG_DAMAGED", FixData;
+    /// A write or sync of a write log failed earlier; nothing more is written to it.
+    LogFenced = "LOG_FENCED", Reopen;
     /// A manifest fails its checksum or contradicts itself.
     ManifestDamaged = "MANIFEST_DAMAGED", FixData;
     /// A file system is full.

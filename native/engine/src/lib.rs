@@ -25,6 +25,9 @@ pub mod block_map;
 pub mod chunk_store;
 pub mod scan;
 
+// Live: what is written while it is served.
+pub mod write_log;
+
 // Out again.
 pub mod diff;
 pub mod restore;

@@ -60,7 +60,34 @@ pub const THREADS_MAX: usize = 256;
 /// Extents that one page of a diff holds at most: 24 bytes each across the boundary.
 pub const DIFF_PAGE_EXTENTS_MAX: usize = 65_536;
 
+/// Payload of one record of a write log: larger requests are several records.
+pub const RECORD_BYTES_MAX: u32 = 1 << 20;
+
+/// What one checksum of a record's payload covers: reading a sector of a disk from the log reads no more than this.
+pub const RECORD_BLOCK_BYTES: u32 = 4096;
+
+/// A segment of a write log unless the opener says otherwise: small enough that forgetting one frees space soon, large
+/// enough that a rollover, which costs six syncs in the background, comes once in tenths of a second at full speed.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// The shortest segment: room for its header, the largest record and the summary.
+pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+
+/// The longest segment: positions in it are u32.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// A slot of a superblock: hundreds of disks with long names, and a window of 64 cuts over all of them.
+pub const SUPERBLOCK_BYTES_MAX: u64 = 16 << 20;
+
+/// Opaque text of a cut record.
+pub const CUT_DETAIL_BYTES_MAX: usize = 64 << 10;
+
+/// Names in records and superblocks.
+pub const NAME_BYTES_MAX: usize = 1024;
+
 const _: () = {
+    assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+    assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));
     assert!(CHUNK_BYTES_ALLOWED[3] == CHUNK_BYTES_MAX);
     assert!(PACK_BYTES_TARGET + (CHUNK_BYTES_MAX as u64) * 2 < PACK_BYTES_MAX);
     assert!(PACK_BYTES_MAX < u32::MAX as u64); // offsets in a pack are u32

@@ -9,9 +9,12 @@ pub mod config;
 pub mod frame;
 pub mod index_list;
 pub mod index_segment;
+pub mod log_record;
+pub mod log_segment;
 pub mod manifest;
 pub mod node;
 pub mod pack;
+pub mod superblock;
 
 mod fields;
 
