@@ -70,12 +70,16 @@ codes! {
     ChunkDamaged = "CHUNK_DAMAGED", FixData;
     /// A block map names a chunk that no pack holds.
     ChunkMissing = "CHUNK_MISSING", FixData;
+    /// No such disk is attached.
+    DiskNotFound = "DISK_NOT_FOUND", FixCall;
     /// A file of the chunk index is damaged; the packs' trailers are used instead.
     IndexDamaged = "INDEX_DAMAGED", FixData;
     /// The device or file system failed a call.
     IoFailed = "IO_FAILED", Report;
     /// A defect of Stillpoint itself.
     Internal = "INTERNAL", Report;
+    /// A log has as many layers as it may, and none can be merged.
+    LayersFull = "LAYERS_FULL", Retry;
     /// A write log is damaged below what it says is durable.
     LogDamaged = "LOG_DAMAGED", FixData;
     /// A write or sync of a write log failed earlier; nothing more is written to it.

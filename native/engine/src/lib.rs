@@ -26,6 +26,8 @@ pub mod chunk_store;
 pub mod scan;
 
 // Live: what is written while it is served.
+pub mod cut;
+pub mod disk;
 pub mod write_log;
 
 // Out again.

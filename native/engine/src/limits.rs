@@ -85,6 +85,12 @@ pub const CUT_DETAIL_BYTES_MAX: usize = 64 << 10;
 /// Names in records and superblocks.
 pub const NAME_BYTES_MAX: usize = 1024;
 
+/// Sealed layers of one log: a read that nothing covers looks into all of them.
+pub const LAYERS_SEALED_MAX: usize = 8;
+
+/// Where a larger request is split into records the split falls on a multiple of this, so that no such block is torn.
+pub const ATOMIC_BLOCK_BYTES: u64 = 4096;
+
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));
