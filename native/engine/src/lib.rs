@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image file -> scan -> chunk_store + block_map -> points (manifest)
+//! sealed layer -> background_copy -^
 //!                               |
 //!        diff | restore | read <-+         verify, collect: around it
 //! ```
@@ -24,6 +25,9 @@ pub mod units;
 pub mod block_map;
 pub mod chunk_store;
 pub mod scan;
+
+// In: what live disks logged becomes chunks and a map.
+pub mod background_copy;
 
 // Out again.
 pub mod diff;
