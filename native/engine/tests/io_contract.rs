@@ -50,6 +50,7 @@ contract! {
     a_removed_file_can_be_read_through_an_open_handle,
     a_directory_lists_its_entries_by_name,
     a_directory_cannot_be_made_twice,
+    only_an_empty_directory_is_removed,
     syncs_of_files_and_directories_succeed,
     a_lock_is_held_once_and_free_after_its_guard,
     identity_follows_the_file_and_not_the_name,
@@ -240,6 +241,17 @@ mod laws {
         assert_eq!(seen, [("C", file), ("a10", file), ("a2", file), ("b", file), ("folder", folder)]);
         assert_eq!(entries[1].size, 3);
         assert!(io.list_directory(&root.join("b")).is_err());
+    }
+
+    pub fn only_an_empty_directory_is_removed(io: &dyn Io, folder: &Path) {
+        let directory = folder.join("directory");
+        io.create_directory(&directory).unwrap();
+        io.open(&directory.join("file"), OpenMode::CreateNew).unwrap();
+        io.remove_directory(&directory).unwrap_err();
+        io.remove_file(&directory.join("file")).unwrap();
+        io.remove_directory(&directory).unwrap();
+        assert!(io.identify(&directory).unwrap().is_none());
+        assert!(io.remove_directory(&directory).unwrap_err().is_not_found());
     }
 
     pub(super) fn a_directory_cannot_be_made_twice(io: &dyn Io, root: &Path) {

@@ -105,6 +105,9 @@ pub trait Io: Send + Sync {
     /// [`Io::sync_directory`] of the directory above.
     fn create_directory(&self, path: &Path) -> Result<()>;
 
+    /// Removes an empty directory's name. Durable after [`Io::sync_directory`] of the directory above.
+    fn remove_directory(&self, path: &Path) -> Result<()>;
+
     /// The entries of a directory, sorted by name. Names that are not UTF-8 are left out.
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>>;
 

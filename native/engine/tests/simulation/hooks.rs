@@ -92,6 +92,10 @@ impl Io for HookIo {
         self.meet(path).create_directory(path)
     }
 
+    fn remove_directory(&self, path: &Path) -> Result<()> {
+        self.meet(path).remove_directory(path)
+    }
+
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>> {
         self.meet(path).list_directory(path)
     }

@@ -166,6 +166,10 @@ impl Io for FaultIo {
         self.admit(Verb::CreateDirectory, path, Detail::None)?.create_directory(path)
     }
 
+    fn remove_directory(&self, path: &Path) -> Result<()> {
+        self.admit(Verb::RemoveDirectory, path, Detail::None)?.remove_directory(path)
+    }
+
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>> {
         self.admit(Verb::ListDirectory, path, Detail::None)?.list_directory(path)
     }

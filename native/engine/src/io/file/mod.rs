@@ -65,6 +65,10 @@ impl Io for FileIo {
         made.map_err(|cause| Error::from_io(cause, "make the directory", path))
     }
 
+    fn remove_directory(&self, path: &Path) -> Result<()> {
+        std::fs::remove_dir(path).map_err(|cause| Error::from_io(cause, "remove the directory", path))
+    }
+
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>> {
         list_directory(path).map_err(|cause| Error::from_io(cause, "list", path))
     }

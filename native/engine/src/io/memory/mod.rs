@@ -222,6 +222,10 @@ impl Io for MemoryIo {
         self.run("make the directory", path, |state| state.create(path, FileKind::Directory).map(drop))
     }
 
+    fn remove_directory(&self, path: &Path) -> Result<()> {
+        self.run("remove the directory", path, |state| state.remove_directory(path))
+    }
+
     fn list_directory(&self, path: &Path) -> Result<Vec<DirectoryEntry>> {
         self.run("list", path, |state| state.list(path))
     }

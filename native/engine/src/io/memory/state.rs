@@ -169,6 +169,17 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn remove_directory(&mut self, path: &Path) -> Outcome<()> {
+        let inode = self.directory(path)?;
+        if self.tree.visible.children(inode).next().is_some() {
+            return Err(Errno::NOTEMPTY);
+        }
+        let place = self.place(path)?;
+        self.tree.make(Move::new(inode, Some(place), None));
+        self.forget_if_unreachable(inode);
+        Ok(())
+    }
+
     pub(super) fn list(&self, path: &Path) -> Outcome<Vec<DirectoryEntry>> {
         let directory = self.directory(path)?;
         let children = self.tree.visible.children(directory);

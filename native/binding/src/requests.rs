@@ -1,0 +1,164 @@
+//! Requests to live disks: many and small, so without a thread, a promise and a callback of their own.
+//!
+//! A few threads take requests from one queue. What is done is kept until JavaScript fetches it; it is told once that there
+//! is something, not once a request. The bytes of a write are copied before the call returns, so a buffer may be changed
+//! right after it.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use napi::Status;
+use napi::bindgen_prelude::{Function, Uint8Array};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use crate::failure::Failure;
+use crate::task::{Outcome, RunningCall};
+
+/// Threads at most: a flush keeps one busy for milliseconds, and other machines' requests go on meanwhile.
+const THREADS_MAX: usize = 16;
+
+/// Tells JavaScript that something is done.
+pub(crate) type Notify = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// What a request gives.
+pub(crate) enum Answer {
+    /// That it is done.
+    Done,
+    /// Where it is in the log.
+    Logged(u64),
+    /// Bytes read.
+    Bytes(Vec<u8>),
+}
+
+/// A request that is done, as JavaScript sees it.
+#[napi(object)]
+pub struct CompletionRecord {
+    /// The number under which it was made.
+    pub number: f64,
+    /// The LSN of a write's last record.
+    pub lsn: Option<f64>,
+    /// What was read.
+    pub bytes: Option<Uint8Array>,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+}
+
+type Work = Box<dyn FnOnce() -> Outcome<Answer> + Send>;
+
+struct Request {
+    number: f64,
+    work: Work,
+    call: RunningCall,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Request>,
+    idle_threads: usize,
+    threads: usize,
+    is_closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    comes: Condvar,
+    done: Mutex<Vec<CompletionRecord>>,
+    notify: Notify,
+}
+
+/// The queue of one store, its threads, and what they have done.
+pub(crate) struct Requests {
+    shared: Arc<Shared>,
+}
+
+impl Requests {
+    /// An empty queue. `callback` is called when there is something to fetch.
+    pub(crate) fn new(callback: &Function<'_, (), ()>) -> napi::Result<Self> {
+        let notify = callback.build_threadsafe_function().weak::<true>().build()?;
+        let (queue, comes, done) = (Mutex::default(), Condvar::new(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { queue, comes, done, notify }) })
+    }
+
+    /// Adds a request. It is done even when the thread that would have taken it cannot be started.
+    pub(crate) fn add(&self, number: f64, call: RunningCall, work: Work) {
+        let request = Request { number, work, call };
+        let mut queue = self.shared.queue();
+        if queue.idle_threads <= queue.waiting.len() && queue.threads < THREADS_MAX {
+            let shared = Arc::clone(&self.shared);
+            let started =
+                std::thread::Builder::new().name("stillpoint-disk".into()).spawn(move || shared.serve()).is_ok();
+            if started {
+                queue.threads += 1;
+            } else if queue.threads == 0 {
+                drop(queue);
+                return self.shared.run(request); // late, on the caller's thread, and not never
+            }
+        }
+        queue.waiting.push_back(request);
+        drop(queue);
+        self.shared.comes.notify_one();
+    }
+
+    /// What is done since the last call.
+    pub(crate) fn take_done(&self) -> Vec<CompletionRecord> {
+        std::mem::take(&mut *self.shared.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.shared.queue().is_closed = true;
+        self.shared.comes.notify_all();
+    }
+}
+
+impl Shared {
+    /// Takes requests until the queue is closed and empty.
+    fn serve(&self) {
+        let mut queue = self.queue();
+        loop {
+            if let Some(request) = queue.waiting.pop_front() {
+                drop(queue);
+                self.run(request);
+                queue = self.queue();
+            } else if queue.is_closed {
+                queue.threads -= 1;
+                return;
+            } else {
+                queue.idle_threads += 1;
+                queue = self.comes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle_threads -= 1;
+            }
+        }
+    }
+
+    fn run(&self, request: Request) {
+        let Request { number, work, call } = request;
+        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Box::new(Failure::panicked(text.unwrap_or("no message"))))
+        });
+        let mut record = CompletionRecord { number, lsn: None, bytes: None, failure: None };
+        match outcome {
+            Ok(Answer::Done) => {}
+            Ok(Answer::Logged(lsn)) => record.lsn = Some(lsn as f64),
+            Ok(Answer::Bytes(bytes)) => record.bytes = Some(Uint8Array::from(bytes)),
+            Err(failure) => record.failure = Some(*failure),
+        }
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.push(record);
+        let is_first = done.len() == 1;
+        drop(done);
+        drop(call);
+        if is_first {
+            self.notify.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,379 @@
+//! Live disks come, grow, move between logs and go.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::super::{DiskReference, Engine, SourceRequest};
+use super::log::{LiveLog, pin, roots_of};
+use super::{DiskSeat, Live, no_disk};
+use crate::chunk_store::writer::Writer;
+use crate::collect::Purpose;
+use crate::control::Control;
+use crate::cut::Pin;
+use crate::disk::{Group, GroupParts};
+use crate::error::{Code, Error, Result};
+use crate::format::node::Root;
+use crate::format::superblock::{BaseContent, SLOT_NAMES, SuperblockDisk};
+use crate::io::Io;
+use crate::io::parents::directory_above;
+use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED};
+use crate::scan::{ScanRequest, Scanned, Scanner};
+use crate::units::{Lsn, Uid};
+use crate::write_log::{CutBody, LogIdentity, LogParts, Membership, WriteLog};
+
+/// A new disk.
+#[derive(Clone, Debug)]
+pub struct NewDisk {
+    /// Its id.
+    pub disk_id: Uid,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Its sector size.
+    pub sector_bytes: u32,
+}
+
+/// A live disk as its log's superblock says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDisk {
+    /// Its id.
+    pub disk_id: Uid,
+    /// Its machine; none when it is detached.
+    pub machine_id: Option<Uid>,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: String,
+    /// Its size now.
+    pub size: u64,
+    /// Its sector size.
+    pub sector_bytes: u32,
+    /// How often it changed hands.
+    pub generation: u64,
+}
+
+/// What a disk is to stand on.
+pub(super) struct Origin {
+    pub(super) content: BaseContent,
+    pub(super) size: u64,
+    pub(super) pin: Pin,
+}
+
+impl Engine {
+    /// All live disks, by id.
+    #[must_use]
+    pub fn live_disks(&self) -> Vec<LiveDisk> {
+        let Some(live) = &self.live else { return Vec::new() };
+        let mut disks = Vec::new();
+        for log in live.all_logs() {
+            disks.extend(log.group.disks().iter().map(|member| LiveDisk {
+                disk_id: member.disk_id,
+                machine_id: log.machine_id,
+                name: member.name.clone(),
+                role: member.role.clone(),
+                size: member.size(),
+                sector_bytes: member.sector_bytes,
+                generation: member.generation,
+            }));
+        }
+        disks.sort_by_key(|disk| disk.disk_id);
+        disks
+    }
+
+    /// Makes a detached disk: of zeros of this size, or with the content of a point's disk.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID`, `POINT_NOT_FOUND`, `STORE_READ_ONLY`, what writing gives.
+    pub fn create_disk(&self, disk: &NewDisk, size: u64, from: Option<&DiskReference>) -> Result<()> {
+        self.check_writable()?;
+        let origin = match from {
+            Some(from) => self.origin(from)?,
+            None => {
+                let content = BaseContent::Map(Root::empty(size, self.config.chunk_bytes));
+                Origin { content, size, pin: Arc::new(()) }
+            }
+        };
+        self.add_disk(disk, &origin)
+    }
+
+    /// Makes a detached disk with the content of an image.
+    ///
+    /// # Errors
+    /// As [`Engine::scan`] and [`Engine::create_disk`].
+    pub fn import_disk(&self, disk: &NewDisk, source: &SourceRequest, control: &Control) -> Result<Scanned> {
+        self.check_writable()?;
+        let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), Vec::new())))?;
+        let scanner = Scanner {
+            io: &self.parts.io,
+            clock: self.parts.clock.as_ref(),
+            maps: &self.maps,
+            thread_count: self.options.thread_count,
+        };
+        let mut writer = Writer::new(&self.store);
+        let scanned = scanner.scan(&[ScanRequest { source: source.clone(), parent: None }], &mut writer, control)?;
+        writer.commit()?;
+        let Some(scanned) = scanned.first().copied() else { unreachable!("one disk was scanned") };
+        let content = BaseContent::Map(scanned.version.root);
+        self.add_disk(disk, &Origin { content, size: scanned.version.size, pin: Arc::new(()) })?;
+        drop(lease);
+        Ok(scanned)
+    }
+
+    /// Makes an empty log for a machine.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` when it has one, `STORE_READ_ONLY`, what writing gives.
+    pub fn create_machine_log(&self, machine_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        let live = self.live();
+        let _alone = live.moving();
+        if live.log(machine_id).is_ok() {
+            let message = format!("the machine {machine_id} has a write log already");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("machine", machine_id.to_string()));
+        }
+        let log = self.new_log(machine_id, Some(*machine_id), Vec::new())?;
+        live.logs_mut().insert(*machine_id, log);
+        Ok(())
+    }
+
+    /// Removes a machine's log, which has neither disks nor cuts. None to remove is no error.
+    ///
+    /// # Errors
+    /// `STORE_BUSY` while it has any, `STORE_READ_ONLY`, what removing gives.
+    pub fn delete_machine_log(&self, machine_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        let live = self.live();
+        let _alone = live.moving();
+        let Ok(log) = live.log(machine_id) else { return Ok(()) };
+        if !log.group.disks().is_empty() || has_cuts(live, &log) {
+            let message = format!("the write log of the machine {machine_id} still has disks, or points that are not copied");
+            return Err(Error::new(Code::StoreBusy, message).with("machine", machine_id.to_string()));
+        }
+        live.logs_mut().remove(machine_id);
+        self.remove_log(&log)
+    }
+
+    /// Moves a detached disk into a machine's log. Requests wait meanwhile.
+    ///
+    /// # Errors
+    /// `DISK_NOT_FOUND`, `ARGUMENT_INVALID` when it is attached; what folding and writing give. It is then where it was.
+    pub fn attach_disk(&self, disk_id: &Uid, machine_id: &Uid, role: &str) -> Result<()> {
+        self.check_writable()?;
+        let live = self.live();
+        let _alone = live.moving();
+        let to = live.log(machine_id)?;
+        let seat = live.seat(disk_id)?;
+        let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
+        let from = place.clone().ok_or_else(|| no_disk(disk_id))?;
+        if from.machine_id.is_some() {
+            let message = format!("disk {disk_id} is attached already");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
+        }
+        let membership = self.leave(&from, disk_id, Some(role))?;
+        self.join(&to, membership)?;
+        *place = Some(to);
+        drop(place);
+        live.logs_mut().remove(&from.log_id);
+        self.remove_log(&from)
+    }
+
+    /// Moves a disk out of its machine, into a log of its own. Requests wait meanwhile.
+    ///
+    /// # Errors
+    /// `DISK_NOT_FOUND`, `ARGUMENT_INVALID` when it is detached, `STORE_BUSY` while points of the machine wait for their
+    /// copies; what folding and writing give. It is then where it was.
+    pub fn detach_disk(&self, disk_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        let live = self.live();
+        let _alone = live.moving();
+        let seat = live.seat(disk_id)?;
+        let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
+        let from = place.clone().ok_or_else(|| no_disk(disk_id))?;
+        if from.machine_id.is_none() {
+            let message = format!("disk {disk_id} is not attached");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
+        }
+        let membership = self.leave(&from, disk_id, None)?;
+        let disk = superblock_disk(&membership, Lsn::ZERO);
+        let to = self.new_log(disk_id, None, vec![disk])?; // the commit
+        live.logs_mut().insert(*disk_id, Arc::clone(&to));
+        *place = Some(to);
+        drop(place);
+        from.change_superblock(&self.leases, |superblock| superblock.disks.retain(|disk| disk.disk_id != *disk_id))
+    }
+
+    /// Removes a detached disk with its log. None to remove is no error.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` when it is attached, `STORE_READ_ONLY`, what removing gives.
+    pub fn delete_disk(&self, disk_id: &Uid) -> Result<()> {
+        self.check_writable()?;
+        let live = self.live();
+        let _alone = live.moving();
+        let Ok(seat) = live.seat(disk_id) else { return Ok(()) };
+        let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = place.clone() else { return Ok(()) };
+        if log.machine_id.is_some() {
+            let message = format!("disk {disk_id} is attached; detach it first");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
+        }
+        *place = None;
+        drop(place);
+        live.seats_mut().remove(disk_id);
+        live.logs_mut().remove(&log.log_id);
+        self.remove_log(&log)
+    }
+
+    /// What a disk of a point is to be stood on: its map, or the point's id while its copy runs.
+    pub(super) fn origin(&self, from: &DiskReference) -> Result<Origin> {
+        let DiskReference { point_id, disk_id } = from;
+        let published = || {
+            let (version, lease) = self.leases.open(Purpose::Read, || {
+                let version = self.version(from)?;
+                Ok((version, vec![version.root]))
+            })?;
+            Ok(Origin { content: BaseContent::Map(version.root), size: version.size, pin: Arc::new(lease) })
+        };
+        match (published(), self.live().cuts.get(point_id)) {
+            (Ok(origin), _) => Ok(origin),
+            (Err(_), Some(cut)) => {
+                let size = cut.disk(disk_id)?.size;
+                let content = BaseContent::Point { point_id: *point_id, disk_id: *disk_id };
+                Ok(Origin { content, size, pin: cut })
+            }
+            (Err(_), None) => published(), // it was released in between, or is none
+        }
+    }
+
+    fn add_disk(&self, disk: &NewDisk, origin: &Origin) -> Result<()> {
+        let sector = u64::from(disk.sector_bytes);
+        let fits = SECTOR_BYTES_ALLOWED.contains(&disk.sector_bytes) && origin.size.is_multiple_of(sector);
+        if !fits || !(1..=DISK_BYTES_MAX).contains(&origin.size) {
+            let message = format!(
+                "a disk has 1 to {DISK_BYTES_MAX} bytes in sectors of {SECTOR_BYTES_ALLOWED:?}, not {} in sectors of {}",
+                origin.size, disk.sector_bytes
+            );
+            let error = Error::new(Code::ArgumentInvalid, message).with("sizeBytes", origin.size);
+            return Err(error.with("sectorBytes", sector));
+        }
+        let live = self.live();
+        let _alone = live.moving();
+        if live.seat(&disk.disk_id).is_ok() || live.log(&disk.disk_id).is_ok() {
+            let message = format!("there is a disk {} already", disk.disk_id);
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk.disk_id.to_string()));
+        }
+        let listed = SuperblockDisk {
+            disk_id: disk.disk_id,
+            generation: 1,
+            name: disk.name.clone(),
+            role: disk.role.clone(),
+            sector_bytes: disk.sector_bytes,
+            size: origin.size,
+            base: origin.content,
+            base_lsn: Lsn::ZERO,
+        };
+        let log = self.new_log(&disk.disk_id, None, vec![listed])?;
+        live.logs_mut().insert(disk.disk_id, Arc::clone(&log));
+        live.seats_mut().insert(disk.disk_id, Arc::new(DiskSeat { log: RwLock::new(Some(log)) }));
+        Ok(())
+    }
+
+    /// Makes a log, durably.
+    fn new_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
+        let live = self.live();
+        let identity = LogIdentity {
+            store_id: self.config.store_id,
+            log_id: *log_id,
+            machine_id: machine_id.unwrap_or_default(),
+        };
+        let directory = live.directory.join(log_id.to_string());
+        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.options.log, disks)?;
+        let pinned = pin(&self.leases, roots_of(&created.superblock()));
+        let group = Group::new(self.group_parts(created))?;
+        Ok(Arc::new(LiveLog::new(machine_id, *log_id, directory, group, pinned)))
+    }
+
+    /// Folds all that a log holds of a disk and lets the disk leave, durably. The caller has its seat.
+    fn leave(&self, from: &Arc<LiveLog>, disk_id: &Uid, role: Option<&str>) -> Result<Membership> {
+        let live = self.live();
+        if has_cuts(live, from) {
+            let message = "points of the machine wait for their copies; the disk can be moved after that";
+            return Err(Error::new(Code::StoreBusy, message).with("disk", disk_id.to_string()));
+        }
+        let control = Control::default();
+        from.group.cut(CutBody::internal(from.machine_id.unwrap_or_default()))?;
+        self.settle_origins(from, Lsn(u64::MAX), &control)?;
+        let alone = from.folding();
+        while let Some(layer) = from.group.oldest_sealed() {
+            self.fold_away(from, &layer, &control)?;
+        }
+        drop(alone);
+        let superblock = from.log().superblock();
+        let disk = superblock.disks.iter().find(|disk| disk.disk_id == *disk_id).ok_or_else(|| no_disk(disk_id))?;
+        let generation = live.next_generation(disk_id, disk.generation);
+        let membership = Membership {
+            disk_id: *disk_id,
+            generation,
+            name: disk.name.clone(),
+            role: role.unwrap_or(&disk.role).to_owned(),
+            sector_bytes: disk.sector_bytes,
+            size: disk.size,
+            base: disk.base,
+        };
+        let mut submission = from.group.submit_leave(&membership)?;
+        from.group.append(&mut submission, &[])?;
+        from.group.flush()?;
+        Ok(membership)
+    }
+
+    /// Lets a disk join a log: the superblock that lists it is the commit.
+    fn join(&self, to: &LiveLog, membership: Membership) -> Result<()> {
+        let mut submission = to.group.submit_join(&membership)?;
+        to.group.append(&mut submission, &[])?;
+        to.group.flush()?;
+        let listed = superblock_disk(&membership, submission.lsn());
+        to.change_superblock(&self.leases, |superblock| superblock.disks.push(listed.clone()))
+    }
+
+    fn remove_log(&self, log: &LiveLog) -> Result<()> {
+        remove_log_files(self.parts.io.as_ref(), &log.directory)
+    }
+
+    pub(super) fn log_parts(&self) -> LogParts {
+        let super::super::Parts { io, clock, random } = self.parts.clone();
+        LogParts { io, clock, random }
+    }
+
+    pub(super) fn group_parts(&self, log: Arc<WriteLog>) -> GroupParts {
+        let live = self.live();
+        GroupParts {
+            log,
+            bases: Arc::clone(&live.bases),
+            gate: Arc::clone(&live.space) as Arc<_>,
+            chunk_bytes: u64::from(self.config.chunk_bytes),
+        }
+    }
+}
+
+fn has_cuts(live: &Live, log: &LiveLog) -> bool {
+    live.cuts.all().iter().any(|cut| cut.log.log_id == log.log_id)
+}
+
+pub(super) fn superblock_disk(membership: &Membership, base_lsn: Lsn) -> SuperblockDisk {
+    let Membership { disk_id, generation, name, role, sector_bytes, size, base } = membership.clone();
+    SuperblockDisk { disk_id, generation, name, role, sector_bytes, size, base, base_lsn }
+}
+
+/// Removes a log's directory. Without its superblock it is nobody's log, so that goes first, durably.
+pub(super) fn remove_log_files(io: &dyn Io, directory: &Path) -> Result<()> {
+    let is_slot = |name: &str| SLOT_NAMES.contains(&name);
+    for removes_slots in [true, false] {
+        for entry in io.list_directory(directory)?.iter().filter(|entry| is_slot(&entry.name) == removes_slots) {
+            io.remove_file(&directory.join(&entry.name))?;
+        }
+        io.sync_directory(directory)?;
+    }
+    io.remove_directory(directory)?;
+    io.sync_directory(&directory_above(directory))
+}

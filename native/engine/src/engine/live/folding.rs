@@ -1,0 +1,201 @@
+//! Layers to maps: the background copy of one layer, and the base that moves on after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::Engine;
+use super::cuts::{FoldedCut, TakenCut, ViewSource};
+use super::log::LiveLog;
+use crate::background_copy::{Fold, Pace};
+use crate::chunk_store::writer::Writer;
+use crate::collect::Purpose;
+use crate::control::Control;
+use crate::cut::{Base, Layer};
+use crate::error::{Code, Error, Result};
+use crate::format::superblock::{BaseContent, Resolution};
+use crate::units::{Lsn, Uid};
+
+impl Engine {
+    /// Folds a cut's layer, after the older ones. The caller holds the log's folding lock.
+    ///
+    /// # Errors
+    /// `STORE_BUSY` while an older point waits for its copy; else as [`Engine::fold_layer`].
+    pub(super) fn fold_cut(&self, cut: &TakenCut, control: &Control) -> Result<Arc<FoldedCut>> {
+        if let Some(folded) = cut.folded() {
+            return Ok(folded);
+        }
+        let layer = loop {
+            let Some(oldest) = cut.log.group.oldest_sealed() else { return Err(gone(cut)) };
+            match oldest.sealed() {
+                Some(sealed) if sealed.cut == cut.lsn => break oldest,
+                Some(sealed) if sealed.cut > cut.lsn => return Err(gone(cut)),
+                Some(sealed) if sealed.has_point() => {
+                    let message = "an older restore point of the machine waits for its copy";
+                    return Err(Error::new(Code::StoreBusy, message).with("point", sealed.body.point_id.to_string()));
+                }
+                _ => self.fold_away(&cut.log, &oldest, control)?,
+            }
+        };
+        let folded = Arc::new(self.fold_layer(&cut.log, &layer, control)?);
+        cut.set_folded(&folded);
+        Ok(folded)
+    }
+
+    /// Folds the oldest layer, which no point needs, into the bases. The caller holds the log's folding lock.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_layer`] and [`Engine::install`].
+    pub(super) fn fold_away(&self, log: &LiveLog, layer: &Arc<Layer>, control: &Control) -> Result<()> {
+        let folded = self.fold_layer(log, layer, control)?;
+        self.install(log, layer, &folded)
+    }
+
+    /// Makes maps of a layer's disks, durably.
+    ///
+    /// # Errors
+    /// `CANCELLED`, `NO_SPACE`, `LOG_FENCED`, what reading and writing give.
+    fn fold_layer(&self, log: &LiveLog, layer: &Arc<Layer>, control: &Control) -> Result<FoldedCut> {
+        let Some(sealed) = layer.sealed() else { unreachable!("only sealed layers are folded") };
+        log.log().flush(sealed.cut)?; // no point may hold what a power cut can take back
+        let mut views = Vec::with_capacity(sealed.members.len());
+        for disk_id in sealed.members.keys() {
+            if let Some(view) = log.group.view_at(layer, disk_id) {
+                let (version, maps) = self.live().cuts.base_version(&view, &self.maps, control)?;
+                if !Arc::ptr_eq(&maps, &self.maps) {
+                    // What it stands on has no stored map yet (`settle_origins` sees to that).
+                    return Err(Error::new(Code::StoreBusy, "a disk stands on a restore point whose copy still runs"));
+                }
+                views.push((*disk_id, view, version));
+            }
+        }
+        let roots = views.iter().map(|(_, _, version)| version.root).collect();
+        // Before the first look-up, and until the superblock names what comes of it.
+        let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), roots)))?;
+        let mut writer = Writer::new(&self.store);
+        let mut pace = Pace::new(self.parts.clock.as_ref(), control);
+        let (mut changed, mut versions) = (BTreeMap::new(), BTreeMap::new());
+        for (disk_id, view, base) in views {
+            let size = view.size();
+            if layer.disk(&disk_id).is_none() {
+                versions.insert(disk_id, base);
+                continue;
+            }
+            let source = Arc::new(ViewSource::new(Arc::clone(&log.group), view, size));
+            let mut fold = Fold::new(Arc::clone(&self.maps), base, size, source, None)?;
+            control.add_total(fold.progress().total_bytes);
+            while fold.run(u64::MAX, &mut writer, &mut pace)? {}
+            let folded = fold.finish(&mut writer)?;
+            versions.insert(disk_id, folded.version);
+            changed.insert(disk_id, folded);
+        }
+        writer.commit()?;
+        Ok(FoldedCut { changed, versions, _lease: lease })
+    }
+
+    /// Lets the log's disks stand on what was folded, durably, and gives up its records. The caller holds the folding lock.
+    ///
+    /// # Errors
+    /// What writing the superblock and removing segments give.
+    pub(super) fn install(&self, log: &LiveLog, layer: &Arc<Layer>, folded: &FoldedCut) -> Result<()> {
+        let Some(sealed) = layer.sealed() else { unreachable!("only sealed layers are folded") };
+        let cut = sealed.cut;
+        log.change_superblock(&self.leases, |superblock| {
+            for disk in superblock.disks.iter_mut().filter(|disk| disk.base_lsn < cut) {
+                if let Some(version) = folded.versions.get(&disk.disk_id) {
+                    (disk.base, disk.size) = (BaseContent::Map(version.root), version.size);
+                    disk.base_lsn = cut;
+                }
+            }
+            superblock.cursors.retain(|cursor| cursor.cut > cut);
+        })?;
+        let mut bases = BTreeMap::new();
+        for (disk_id, version) in &folded.versions {
+            let content = BaseContent::Map(version.root);
+            let pin = Arc::new(super::log::pin(&self.leases, vec![version.root]));
+            bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin });
+        }
+        log.group.replace_base(layer, bases);
+        log.log().release(cut)?;
+        Ok(())
+    }
+
+    /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably.
+    ///
+    /// # Errors
+    /// What writing superblocks gives.
+    pub(super) fn resolve_point(&self, cut: &TakenCut, folded: &FoldedCut) -> Result<()> {
+        let point_id = cut.body.point_id;
+        let maps: BTreeMap<Uid, BaseContent> =
+            folded.versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
+        for log in self.live().all_logs() {
+            if !points_named(&log, Lsn(u64::MAX)).contains(&point_id) {
+                continue;
+            }
+            log.change_superblock(&self.leases, |superblock| {
+                for disk in &mut superblock.disks {
+                    if let BaseContent::Point { point_id: named, disk_id } = disk.base
+                        && named == point_id
+                        && let Some(map) = maps.get(&disk_id)
+                    {
+                        disk.base = *map;
+                    }
+                }
+                superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
+                superblock.resolutions.extend(folded.versions.iter().map(|(disk_id, version)| Resolution {
+                    point_id,
+                    disk_id: *disk_id,
+                    root: version.root,
+                    size: version.size,
+                }));
+            })?;
+            log.group.resolve_point(&point_id, &maps)?;
+        }
+        Ok(())
+    }
+
+    /// Gives stored maps to all points on which a log's disks stood by their ids before `before`. Nobody's folding lock is
+    /// held: each point only stands on older ones, in whatever logs they are.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_cut`].
+    pub(super) fn settle_origins(&self, log: &LiveLog, before: Lsn, control: &Control) -> Result<()> {
+        for point_id in points_named(log, before) {
+            let Some(origin) = self.live().cuts.get(&point_id) else { continue };
+            self.settle_origins(&origin.log, origin.lsn, control)?;
+            let _alone = origin.log.folding();
+            let folded = self.fold_cut(&origin, control)?;
+            self.resolve_point(&origin, &folded)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a disk of any log stands on a point by its id.
+    pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
+        self.live().all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+    }
+}
+
+/// The points that a log's disks stand on by their ids, as far as that began before an LSN.
+fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
+    let stack = log.group.stack();
+    let mut named = BTreeSet::new();
+    let mut note = |base: Option<Arc<Base>>| {
+        let content = base.filter(|base| base.lsn < before).map(|base| base.content);
+        if let Some(BaseContent::Point { point_id, .. }) = content {
+            named.insert(point_id);
+        }
+    };
+    for layer in stack.newest_first() {
+        for disk_id in layer.disk_ids() {
+            note(layer.disk(&disk_id).and_then(|disk| disk.bottom()));
+        }
+    }
+    for disk in &log.log().superblock().disks {
+        note(stack.base(&disk.disk_id).cloned());
+    }
+    named
+}
+
+fn gone(cut: &TakenCut) -> Error {
+    Error::new(Code::Internal, format!("the layer of restore point {} is gone", cut.body.point_id))
+}

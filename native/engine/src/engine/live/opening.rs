@@ -1,0 +1,231 @@
+//! Opening the logs of a store: which there are, which disk is whose, which cuts wait.
+//!
+//! A disk that two superblocks list is where its generation is the highest; the other log lets go of it, durably, before
+//! anything is served. A directory without a superblock is what a creation or deletion left that was cut off.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::super::Engine;
+use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
+use super::disks::remove_log_files;
+use super::log::{LiveLog, pin, roots_of};
+use super::{DiskSeat, LIVE, Live};
+use crate::block_map::VersionReader;
+use crate::chunk_store::chunk_cache::ChunkCache;
+use crate::disk::Group;
+use crate::engine::space::Space;
+use crate::error::{Code, Error, Result};
+use crate::format::superblock::{SLOT_NAMES, Superblock};
+use crate::io::FileKind;
+use crate::limits::CHUNK_CACHE_BYTES;
+use crate::units::{Lsn, Uid};
+use crate::verify::Finding;
+use crate::write_log::{LogIdentity, Membership, RecordKind, Replay, WriteLog};
+
+/// A log that was not closed: what opening it dropped, because a power cut could have taken it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UncleanLog {
+    /// The log.
+    pub log_id: Uid,
+    /// Its machine; none for a detached disk's.
+    pub machine_id: Option<Uid>,
+    /// The last LSN that is left.
+    pub durable: Lsn,
+    /// Records at least.
+    pub dropped_records: u64,
+    /// Bytes of payload at least.
+    pub dropped_bytes: u64,
+    /// Time of the last of them that can be told, milliseconds since 1970-01-01 UTC.
+    pub last_time_ms: u64,
+}
+
+/// A log on the way to be served.
+struct Opened {
+    log_id: Uid,
+    directory: PathBuf,
+    log: Arc<WriteLog>,
+    replay: Replay,
+}
+
+impl Engine {
+    /// Opens all logs. The engine serves nothing before this returned.
+    ///
+    /// # Errors
+    /// What reading and writing give. A damaged log is no error: it is open for reading only, and a finding.
+    pub(in crate::engine) fn open_live(self: &mut Arc<Self>) -> Result<()> {
+        let live = self.new_live();
+        let io = self.parts.io.as_ref();
+        let Some(engine) = Arc::get_mut(self) else { unreachable!("nobody has the engine yet") };
+        engine.live = Some(live);
+        let engine = &*self;
+        let directory = engine.live().directory.clone();
+        let io = { let _ = io; engine.parts.io.as_ref() };
+        if io.identify(&directory)?.is_none() {
+            return Ok(());
+        }
+        let mut opened = Vec::new();
+        for entry in io.list_directory(&directory)? {
+            let Some(log_id) = Uid::parse(&entry.name).filter(|_| entry.kind == FileKind::Directory) else { continue };
+            if let Some(log) = engine.open_log(log_id, directory.join(&entry.name))? {
+                opened.push(log);
+            }
+        }
+        engine.serve(opened)
+    }
+
+    fn new_live(&self) -> Live {
+        let cuts = Arc::new(Cuts::default());
+        let cache = Arc::new(ChunkCache::new(CHUNK_CACHE_BYTES));
+        let bases = Bases {
+            reader: VersionReader::new(Arc::clone(&self.maps), cache),
+            leases: Arc::clone(&self.leases),
+            points: Arc::clone(&self.points),
+            cuts: Arc::clone(&cuts),
+        };
+        Live {
+            directory: self.directory.join(LIVE),
+            logs: RwLock::default(),
+            seats: RwLock::default(),
+            cuts,
+            bases: Arc::new(bases),
+            space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone())),
+            moving: Mutex::default(),
+            generations: Mutex::default(),
+            unclean: Mutex::default(),
+            findings: Mutex::default(),
+        }
+    }
+
+    /// Opens one log; `None` when what is there is left over.
+    fn open_log(&self, log_id: Uid, directory: PathBuf) -> Result<Option<Opened>> {
+        let io = self.parts.io.as_ref();
+        let names = io.list_directory(&directory)?;
+        let slot_count = names.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
+        let identity = LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() };
+        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.options.log) {
+            Ok((log, replay)) => Ok(Some(Opened { log_id, directory, log, replay })),
+            // A creation that was cut off has written one slot at most, and none of the log was ever used.
+            Err(error) if error.code() == Code::LogDamaged && slot_count < SLOT_NAMES.len() => {
+                remove_log_files(io, &directory)?;
+                Ok(None)
+            }
+            Err(error) if error.code() == Code::LogDamaged => {
+                self.live().note_damage(log_id, &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn serve(&self, opened: Vec<Opened>) -> Result<()> {
+        let live = self.live();
+        let mut highest: BTreeMap<Uid, u64> = BTreeMap::new();
+        for disk in opened.iter().flat_map(|opened| &opened.replay.superblock.disks) {
+            let generation = highest.entry(disk.disk_id).or_default();
+            *generation = disk.generation.max(*generation);
+        }
+        // Pinned before anything is, so that nothing that a superblock names can be collected meanwhile.
+        for Opened { log_id, directory, log, replay } in opened {
+            if let Some(damage) = &replay.damage {
+                live.note_damage(log_id, damage);
+            }
+            live.note_generations(&replay)?;
+            let mut superblock = replay.superblock;
+            let is_stale =
+                |superblock: &Superblock| superblock.disks.iter().any(|disk| highest[&disk.disk_id] > disk.generation);
+            let machine_id = Some(superblock.machine_id).filter(|id| *id != Uid::default());
+            if is_stale(&superblock) && replay.damage.is_none() {
+                if machine_id.is_none() {
+                    drop(log);
+                    remove_log_files(self.parts.io.as_ref(), &directory)?; // the disk has moved, and this was its log
+                    continue;
+                }
+                log.change_superblock(|superblock| {
+                    superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+                })?;
+                superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+            }
+            let pinned = pin(&self.leases, roots_of(&superblock));
+            let leave_counts =
+                |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
+            let parts = self.group_parts(log);
+            let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
+            let served = Arc::new(LiveLog::new(machine_id, log_id, directory, group, pinned));
+            if let Some(dropped) = replay.dropped {
+                live.note_unclean(UncleanLog {
+                    log_id,
+                    machine_id,
+                    durable: dropped.durable,
+                    dropped_records: dropped.records,
+                    dropped_bytes: dropped.bytes,
+                    last_time_ms: dropped.last_time_ms,
+                });
+            }
+            let cut_times = replay.records.iter().filter(|record| record.kind == RecordKind::Cut);
+            let cut_times: BTreeMap<Lsn, u64> = cut_times.map(|record| (record.lsn, record.time_ms)).collect();
+            self.find_cuts(&served, &cut_times);
+            for disk in served.group.disks() {
+                let seat = DiskSeat { log: RwLock::new(Some(Arc::clone(&served))) };
+                live.seats_mut().insert(disk.disk_id, Arc::new(seat));
+            }
+            live.logs_mut().insert(log_id, served);
+        }
+        Ok(())
+    }
+
+    /// Takes the cuts with a point into the registry.
+    fn find_cuts(&self, log: &Arc<LiveLog>, cut_times: &BTreeMap<Lsn, u64>) {
+        let stack = log.group.stack();
+        for layer in stack.sealed() {
+            let Some(sealed) = layer.sealed().filter(|sealed| sealed.has_point()) else { continue };
+            let mut disks = BTreeMap::new();
+            for (disk_id, member) in sealed.members.iter() {
+                if let Some(view) = stack.view_at(layer, disk_id) {
+                    disks.insert(*disk_id, CutDisk { size: view.size(), view, sector_bytes: member.sector_bytes });
+                }
+            }
+            let time_ms = cut_times.get(&sealed.cut).copied().unwrap_or_default();
+            let when = (sealed.cut, time_ms);
+            self.live().cuts.insert(TakenCut::new(Arc::clone(log), when, sealed.body.clone(), Arc::clone(layer), disks));
+        }
+    }
+}
+
+impl Live {
+    /// The generation for the next move of a disk: above its own, and above those that a move left which never counted.
+    pub(super) fn next_generation(&self, disk_id: &Uid, generation: u64) -> u64 {
+        let mut seen = self.generations();
+        let highest = seen.entry(*disk_id).or_default();
+        *highest = (*highest).max(generation) + 1;
+        *highest
+    }
+
+    fn note_generations(&self, replay: &Replay) -> Result<()> {
+        let mut seen = self.generations();
+        let mut note = |disk_id: Uid, generation: u64| {
+            let highest = seen.entry(disk_id).or_default();
+            *highest = generation.max(*highest);
+        };
+        for record in &replay.records {
+            if let (RecordKind::Join | RecordKind::Leave, Some(body)) = (record.kind, &record.body) {
+                let membership = Membership::decode(body).map_err(|defect| {
+                    Error::new(Code::LogDamaged, format!("the record with LSN {} is damaged: {defect}", record.lsn))
+                })?;
+                note(membership.disk_id, membership.generation);
+            }
+        }
+        for disk in &replay.superblock.disks {
+            note(disk.disk_id, disk.generation);
+        }
+        Ok(())
+    }
+
+    fn note_damage(&self, log_id: Uid, error: &Error) {
+        let file = format!("{LIVE}/{log_id}");
+        let finding =
+            Finding { file, place: None, code: Code::LogDamaged, message: error.message().to_owned(), hits: Vec::new() };
+        self.findings().push(finding);
+    }
+}

@@ -1,0 +1,91 @@
+//! What the logs need when nobody asks: segments ready, layers that no point needs folded, writers kept inside the limits.
+
+use std::sync::Arc;
+
+use super::super::Engine;
+use super::log::LiveLog;
+use crate::control::Control;
+use crate::error::{Code, Error, Result};
+use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
+use crate::units::Lsn;
+use crate::write_log::CutBody;
+
+impl Engine {
+    /// Does what the logs need now; returns whether something was done, so that there may be more. For a thread that calls
+    /// it whenever it did something, or after a moment; a simulation calls it as a step.
+    ///
+    /// # Errors
+    /// `NO_SPACE`, `STORE_BUSY`, `CANCELLED`, what reading and writing give: to be tried again after a while. A fenced log
+    /// is left alone.
+    pub fn upkeep(&self, control: &Control) -> Result<bool> {
+        let Some(live) = self.live.as_ref().filter(|_| !self.options.read_only) else { return Ok(false) };
+        let (mut did_something, mut failed) = (false, None);
+        for log in live.all_logs() {
+            match self.upkeep_of(&log, control) {
+                Ok(did) => did_something |= did,
+                Err(error) => failed = Some(error), // one machine's failed log touches no other
+            }
+        }
+        match failed {
+            Some(error) if !did_something => Err(error),
+            _ => Ok(did_something),
+        }
+    }
+
+    fn upkeep_of(&self, log: &Arc<LiveLog>, control: &Control) -> Result<bool> {
+        if log.log().is_fenced().is_some() {
+            return Ok(false);
+        }
+        log.log().prepare()?;
+        let stack = log.group.stack();
+        if stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty() {
+            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+        }
+        let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
+        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else { return Ok(false) };
+        self.settle_origins(log, sealed.cut, control)?;
+        let _alone = log.folding();
+        let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
+        if is_oldest {
+            self.fold_away(log, &oldest, control)?;
+        }
+        Ok(is_oldest)
+    }
+
+    /// Lets a writer wait while the log is longer than it may be.
+    ///
+    /// # Errors
+    /// `LAYERS_FULL` when nothing shortens it for long.
+    pub(super) fn pace(&self, log: &LiveLog) -> Result<()> {
+        let mut waits = 0;
+        while log.log().retained_bytes() > LOG_BYTES_MAX {
+            if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
+                let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
+                return Err(Error::new(Code::LayersFull, message));
+            }
+            waits += 1;
+            self.wake_upkeep();
+            self.parts.clock.wait_ns(PACE_WAIT_NS);
+        }
+        Ok(())
+    }
+
+    /// Folds everything that every log holds and no point waits for. For a clean close, and for tests.
+    ///
+    /// # Errors
+    /// As [`Engine::upkeep`].
+    pub fn settle_logs(&self, control: &Control) -> Result<()> {
+        let Some(live) = self.live.as_ref() else { return Ok(()) };
+        for log in live.all_logs() {
+            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+            self.settle_origins(&log, Lsn(u64::MAX), control)?;
+            let _alone = log.folding();
+            while let Some(oldest) = log.group.oldest_sealed().filter(|oldest| {
+                oldest.sealed().is_some_and(|sealed| !sealed.has_point())
+            }) {
+                self.fold_away(&log, &oldest, control)?;
+            }
+        }
+        Ok(())
+    }
+}
