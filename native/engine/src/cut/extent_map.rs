@@ -284,7 +284,10 @@ impl ExtentMap {
     #[must_use]
     pub fn next(&self, offset: u64) -> Option<(Range<u64>, ExtentContent)> {
         let after = self.leaves.range(self.first_leaf(offset)..).flat_map(|(_, leaf)| leaf);
-        after.into_iter().find(|extent| extent.end() > offset).map(|extent| (extent.start..extent.end(), extent.content()))
+        after
+            .into_iter()
+            .find(|extent| extent.end() > offset)
+            .map(|extent| (extent.start..extent.end(), extent.content()))
     }
 }
 
@@ -407,8 +410,9 @@ mod tests {
             let mut random = Seeded::new(seed);
             let largest = if random.one_in(10) { 3_000 } else { 200 };
             let size = 1 + random.below(largest);
-            let mut inserts: Vec<Insert> =
-                (1..=1 + random.below(if size > 200 { 1_000 } else { 60 })).map(|lsn| insert_of(&mut random, lsn, size)).collect();
+            let mut inserts: Vec<Insert> = (1..=1 + random.below(if size > 200 { 1_000 } else { 60 }))
+                .map(|lsn| insert_of(&mut random, lsn, size))
+                .collect();
             let mut model: Vec<Shown> = vec![None; size as usize];
             for Insert { range, lsn, content } in &inserts {
                 for byte in range.clone() {

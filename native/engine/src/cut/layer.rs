@@ -200,7 +200,13 @@ impl Layer {
     ///
     /// # Errors
     /// What `charge` gives.
-    pub fn touch(&self, disk_id: &Uid, range: &Range<u64>, touch: Touch, charge: impl FnOnce(u64) -> Result<()>) -> Result<()> {
+    pub fn touch(
+        &self,
+        disk_id: &Uid,
+        range: &Range<u64>,
+        touch: Touch,
+        charge: impl FnOnce(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut debt = self.debt();
         if debt.is_settled {
             return Ok(()); // another layer is the active one by now

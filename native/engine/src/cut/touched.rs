@@ -47,7 +47,7 @@ impl Newly {
 /// What was touched of one disk.
 #[derive(Clone, Debug, Default)]
 pub struct Touched {
-    leaves: BTreeMap<u64, u64>,    // node of level 1 -> its chunks that may have to be stored
+    leaves: BTreeMap<u64, u64>, // node of level 1 -> its chunks that may have to be stored
     above: BTreeSet<(u8, u64)>, // nodes of higher levels
 }
 

@@ -106,7 +106,9 @@ impl<'a> Replaying<'a> {
         let (disk_id, range) = (record.disk_id, record.offset..record.offset.saturating_add(record.length));
         match record.kind {
             RecordKind::Write | RecordKind::Zero | RecordKind::Trim => {
-                let Some(member) = self.member_at(&disk_id, lsn).filter(|member| member.takes(&range)) else { return Ok(()) };
+                let Some(member) = self.member_at(&disk_id, lsn).filter(|member| member.takes(&range)) else {
+                    return Ok(());
+                };
                 let (content, touch) = match record.kind {
                     RecordKind::Write => (ExtentContent::Data { place: record.place, skip: 0 }, Touch::Writes),
                     RecordKind::Zero => (ExtentContent::Zero, Touch::Empties),

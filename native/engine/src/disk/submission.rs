@@ -22,7 +22,8 @@ pub struct Submission {
 }
 
 struct Part {
-    ticket: Option<Ticket>,
+    lsn: Lsn,
+    ticket: Option<Ticket>, // until it is appended
     layer: Arc<Layer>,
     /// What of the caller's bytes it logs.
     data: Range<usize>,
@@ -50,6 +51,11 @@ impl Submission {
         self.lsn
     }
 
+    /// Its records: their LSNs, and which of the submitted bytes each logs.
+    pub fn records(&self) -> impl Iterator<Item = (Lsn, Range<usize>)> + '_ {
+        self.parts.iter().map(|part| (part.lsn, part.data.clone()))
+    }
+
     /// Whether every record of it was appended.
     #[must_use]
     pub fn is_appended(&self) -> bool {
@@ -62,7 +68,7 @@ impl Submission {
 
     fn one(ticket: Ticket, layer: Arc<Layer>, effect: Effect) -> Self {
         let lsn = ticket.lsn();
-        let part = Part { ticket: Some(ticket), layer, data: 0..0, effect };
+        let part = Part { lsn, ticket: Some(ticket), layer, data: 0..0, effect };
         Self { parts: vec![part], next: 0, lsn, refused: None }
     }
 
@@ -98,7 +104,9 @@ impl Group {
             let end = split(at, range.end, record_bytes_max, u64::from(disk.sector_bytes));
             let part = usize_from(at - range.start)..usize_from(end - range.start);
             let record = Record::write(*disk_id, at, &data[part.clone()]);
-            if let Err(error) = self.sequence_extent(&mut submission, &disk, &charged, record, (at..end, part, Shown::Data)) {
+            if let Err(error) =
+                self.sequence_extent(&mut submission, &disk, &charged, record, (at..end, part, Shown::Data))
+            {
                 if submission.parts.is_empty() {
                     return Err(error);
                 }
@@ -363,11 +371,13 @@ impl Group {
         } else {
             submission.refused = Some(match disk.has_left() {
                 true => not_found(&disk.disk_id),
-                false => disk.range(range.start, range.end - range.start).err().unwrap_or_else(|| not_found(&disk.disk_id)),
+                false => {
+                    disk.range(range.start, range.end - range.start).err().unwrap_or_else(|| not_found(&disk.disk_id))
+                }
             });
             Effect::None
         };
-        submission.parts.push(Part { ticket: Some(ticket), layer, data, effect });
+        submission.parts.push(Part { lsn: submission.lsn, ticket: Some(ticket), layer, data, effect });
         Ok(())
     }
 
@@ -411,9 +421,12 @@ mod tests {
 
     #[test]
     fn a_large_request_is_split_at_block_boundaries_only() {
-        for (start, length, record_max, sector) in
-            [(512, 1 << 21, 1 << 20, 512), (0, 100_000, 12_000, 512), (4096, 1 << 20, 8192, 4096), (512, 9000, 1024, 512)]
-        {
+        for (start, length, record_max, sector) in [
+            (512, 1 << 21, 1 << 20, 512),
+            (0, 100_000, 12_000, 512),
+            (4096, 1 << 20, 8192, 4096),
+            (512, 9000, 1024, 512),
+        ] {
             let end = start + length;
             let mut at = start;
             while at < end {

@@ -20,6 +20,9 @@ pub const ENTRY_BYTES: usize = 64;
 /// Bytes of the footer.
 pub const FOOTER_BYTES: usize = 48;
 
+/// LSNs given anew begin below: each opening takes 2^32 of them, so no log comes near it, and one more is a number.
+pub const LSN_LIMIT: u64 = 1 << 63;
+
 const HEADER_MAGIC: &[u8; 8] = b"STILLLOG";
 const FOOTER_MAGIC: u32 = u32::from_le_bytes(*b"SPLE");
 
@@ -65,35 +68,57 @@ pub struct Incarnation {
     pub predecessor_lsn: Lsn,
     /// The header checksum of that record; 0 before the first.
     pub predecessor_sum: u64,
-    /// Records after the predecessor up to here were written anew, under the LSNs that they had.
-    pub carried: Lsn,
-    /// The first LSN that was given anew. Between `carried` and this there is no record.
+    /// The first of the records that were written anew under the LSNs that they had; `lowest` if there are none.
+    pub carried_first: Lsn,
+    /// The last of them; `predecessor_lsn` if there are none.
+    pub carried_last: Lsn,
+    /// The first LSN that was given anew.
     pub lowest: Lsn,
 }
 
 /// Bytes of an incarnation in files.
-pub(super) const INCARNATION_BYTES: usize = 56;
+pub(super) const INCARNATION_BYTES: usize = 64;
 
 impl Incarnation {
     /// The LSN that comes after `lsn`.
     #[must_use]
     pub fn after(&self, lsn: Lsn) -> Lsn {
-        if lsn < self.carried || lsn >= self.lowest { lsn.next() } else { self.lowest }
+        if lsn < self.carried_first {
+            self.carried_first
+        } else if lsn < self.carried_last || lsn >= self.lowest {
+            lsn.next()
+        } else {
+            self.lowest
+        }
+    }
+
+    /// The LSN that comes before `lsn`, which is one of the incarnation's.
+    #[must_use]
+    pub fn before(&self, lsn: Lsn) -> Lsn {
+        if lsn == self.lowest {
+            self.carried_last
+        } else if lsn == self.carried_first {
+            self.predecessor_lsn
+        } else {
+            Lsn(lsn.0.saturating_sub(1))
+        }
     }
 
     pub(super) fn encode_into(&self, fields: &mut FieldsMut) {
         fields.u64(self.counter).slice(&self.salt).u64(self.predecessor_lsn.0).u64(self.predecessor_sum);
-        fields.u64(self.carried.0).u64(self.lowest.0);
+        fields.u64(self.carried_first.0).u64(self.carried_last.0).u64(self.lowest.0);
     }
 
     pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Self, Defect> {
         let (counter, salt) = (fields.u64()?, fields.array()?);
         let (predecessor_lsn, predecessor_sum) = (Lsn(fields.u64()?), fields.u64()?);
-        let (carried, lowest) = (Lsn(fields.u64()?), Lsn(fields.u64()?));
-        if predecessor_lsn > carried || carried >= lowest {
+        let (carried_first, carried_last, lowest) = (Lsn(fields.u64()?), Lsn(fields.u64()?), Lsn(fields.u64()?));
+        let carries_none = carried_first == lowest && carried_last == predecessor_lsn;
+        let carries = carried_first <= carried_last && carried_last < lowest;
+        if predecessor_lsn >= carried_first || lowest.0 >= LSN_LIMIT || !(carries_none || carries) {
             return Err(Defect::Wrong("an incarnation's LSNs contradict each other"));
         }
-        Ok(Self { counter, salt, predecessor_lsn, predecessor_sum, carried, lowest })
+        Ok(Self { counter, salt, predecessor_lsn, predecessor_sum, carried_first, carried_last, lowest })
     }
 }
 

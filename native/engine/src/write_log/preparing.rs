@@ -1,0 +1,136 @@
+//! The next segment is made ready before the active one is full.
+//!
+//! Order: the full segments get their summaries and are synced (so at most two segments are unsynced at any time), the new
+//! file is allocated, its header synced, its name synced, both slots list it; only then may a record be put there. So every
+//! record that was ever acknowledged lies in a segment that is listed and allocated (I-21).
+
+use std::sync::{Arc, PoisonError};
+
+use super::WriteLog;
+use super::carrying::make_segment;
+use super::sequencer::Filling;
+use crate::error::{Error, Result};
+use crate::format::log_segment::{Footer, encode_summary, file_name};
+use crate::format::superblock::{ListedLogSegment, Superblock};
+use crate::format::{checksum, log_segment::FOOTER_BYTES};
+use crate::units::u64_from;
+
+impl WriteLog {
+    /// Makes the next segment ready unless one is. Called in the background after a rollover; `sequence` waits for it
+    /// otherwise.
+    ///
+    /// # Errors
+    /// `NO_SPACE`: nothing has changed. `LOG_FENCED`, `LOG_DAMAGED`; what files give, which fences the log.
+    pub fn prepare(&self) -> Result<()> {
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fence.check()?;
+        if self.sequencer().prepared.is_some() {
+            return Ok(());
+        }
+        self.finish_full()?;
+        let mut slots = self.slots();
+        let incarnation = slots.current.incarnations.last().map(|listed| listed.incarnation);
+        let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock
+        let number = self.next_number(&slots.current);
+        let bytes = self.parameters.segment_bytes;
+        let made = make_segment(&self.parts, &self.directory, self.identity, bytes, number, incarnation).and_then(|made| {
+            self.parts.io.sync_directory(&self.directory)?;
+            Ok(made)
+        });
+        let segment = match made {
+            Ok(segment) => segment,
+            Err(error) => return Err(self.gave_up(number, error)),
+        };
+        let mut next = self.refreshed(&slots.current);
+        next.segments.push(ListedLogSegment { number, incarnation: incarnation.counter, first: None });
+        if let Err(error) = slots.make_room(&next) {
+            return Err(self.gave_up(number, error));
+        }
+        self.fencing(slots.write(next))?;
+        drop(slots);
+        self.segments.insert(Arc::clone(&segment));
+        self.sequencer().prepared = Some(Filling::new(segment));
+        Ok(())
+    }
+
+    /// A number that no file has or had in this incarnation: also not one that was given up.
+    fn next_number(&self, superblock: &Superblock) -> u64 {
+        let listed = superblock.segments.last().map_or(0, |segment| segment.number);
+        listed + 1
+    }
+
+    /// What failed concerned a file that nothing leads to. A device that fails ends all writing all the same.
+    fn gave_up(&self, number: u64, error: Error) -> Error {
+        if error.leaves_unknown() {
+            self.fence_with(&error);
+        } else if let Err(left) = self.parts.io.remove_file(&self.directory.join(file_name(number)))
+            && !left.is_not_found()
+        {
+            self.fence_with(&left); // its number could not be used again
+        }
+        error
+    }
+
+    /// Summaries of the segments that are full, then their sync.
+    fn finish_full(&self) -> Result<()> {
+        let full = std::mem::take(&mut self.sequencer().full);
+        for filling in &full {
+            self.fencing(write_summary(filling))?;
+        }
+        let last = self.segments.pick(|segment| segment.last.get().is_some() && segment.is_dirty());
+        match last.last().and_then(|segment| segment.last.get().copied()) {
+            Some(last) => self.sync_full(last),
+            None => Ok(()),
+        }
+    }
+
+    /// The superblock with what is known better by now.
+    pub(super) fn refreshed(&self, current: &Superblock) -> Superblock {
+        let mut next = current.clone();
+        next.sequence += 1;
+        next.durable = self.durable();
+        for listed in &mut next.segments {
+            if let Some(segment) = self.segments.get(listed.number) {
+                listed.first = segment.first.get().copied().or(listed.first);
+            }
+        }
+        next
+    }
+
+    /// Changes what others keep in the superblock: disks, window, resolutions, cursors. Durable in both slots when it
+    /// returns. What the log keeps itself stays as it is whatever `change` does to it.
+    ///
+    /// # Errors
+    /// `NO_SPACE`: nothing has changed. `LOG_FENCED`, `LOG_DAMAGED`; what files give, which fences the log.
+    pub fn change_superblock(&self, change: impl FnOnce(&mut Superblock)) -> Result<()> {
+        let mut slots = self.slots();
+        self.fence.check()?;
+        let kept = self.refreshed(&slots.current);
+        let mut changed = kept.clone();
+        change(&mut changed);
+        let Superblock { disks, window, resolutions, cursors, .. } = changed;
+        let next = Superblock { disks, window, resolutions, cursors, ..kept };
+        slots.make_room(&next).inspect_err(|error| {
+            if error.leaves_unknown() {
+                self.fence_with(error);
+            }
+        })?;
+        self.fencing(slots.write(next))
+    }
+}
+
+/// Lists a full segment's records at its end.
+pub(super) fn write_summary(filling: &Filling) -> Result<()> {
+    let (segment, position) = (&filling.segment, filling.position);
+    let Some(first) = segment.first.get() else { return Ok(()) };
+    let summary = encode_summary(&filling.entries);
+    let footer = Footer {
+        position: position as u32, // segments are at most 1 GiB long
+        count: filling.entries.len() as u32,
+        summary_sum: checksum(&summary),
+        predecessor: first.predecessor,
+        last: filling.last,
+    };
+    segment.write(&summary, position)?;
+    segment.write(&footer.encode(&segment.salt), segment.segment_bytes - u64_from(FOOTER_BYTES))
+}
