@@ -79,13 +79,8 @@ impl Fold {
         let next_offset = next.saturating_mul(u64::from(parameters.chunk_bytes)).min(size);
         let total_bytes = source.touched_bytes(0)?;
         let done_bytes = total_bytes - if next == 0 { total_bytes } else { source.touched_bytes(next_offset)? };
-        let counts = Folded {
-            version: base,
-            bytes_read: 0,
-            bytes_new: 0,
-            bytes_stored: 0,
-            chunks: ChunkCounts::default(),
-        };
+        let counts =
+            Folded { version: base, bytes_read: 0, bytes_new: 0, bytes_stored: 0, chunks: ChunkCounts::default() };
         Ok(Self {
             editor: MapEditor::new(&maps, base, size),
             encoder: ChangedEncoder::new(parameters),

@@ -66,10 +66,6 @@ impl<'a> Pace<'a> {
         self.control.check()
     }
 
-    pub(super) fn add_total(&self, bytes: u64) {
-        self.control.add_total(bytes);
-    }
-
     pub(super) fn add_done(&self, bytes: u64) {
         self.control.add_done(bytes);
     }

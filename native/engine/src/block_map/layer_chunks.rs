@@ -74,13 +74,7 @@ pub struct LayerChunks {
 impl LayerChunks {
     /// In front of chunk `next`, of a disk that stood on `base` and is `size` bytes now.
     #[must_use]
-    pub fn new(
-        maps: Arc<MapReader>,
-        base: DiskVersion,
-        size: u64,
-        source: Arc<dyn LayerSource>,
-        next: u64,
-    ) -> Self {
+    pub fn new(maps: Arc<MapReader>, base: DiskVersion, size: u64, source: Arc<dyn LayerSource>, next: u64) -> Self {
         assert!(base.size <= size, "a smaller disk stands on another base");
         let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
         let geometry = Geometry { size, chunk_bytes };
@@ -189,7 +183,8 @@ impl LayerChunks {
             let size = self.geometry.size;
             let page = self.source.ranges(at, PAGE_RANGES)?;
             let on_disk = page.iter().filter(|range| range.offset < size);
-            self.ranges.extend(on_disk.map(|range| LayerRange { length: range.end().min(size) - range.offset, ..*range }));
+            self.ranges
+                .extend(on_disk.map(|range| LayerRange { length: range.end().min(size) - range.offset, ..*range }));
             if self.ranges.is_empty() {
                 return Ok(None);
             }
@@ -198,7 +193,8 @@ impl LayerChunks {
 
     /// Reads what stood there where it shows, and lays the ranges over it.
     fn put_together(&mut self, planned: &[Planned]) -> Result<Lot> {
-        let singles: Vec<u64> = planned.iter().filter(|planned| !planned.is_run()).map(|planned| planned.first).collect();
+        let singles: Vec<u64> =
+            planned.iter().filter(|planned| !planned.is_run()).map(|planned| planned.first).collect();
         let mut before = self.maps.entries(&self.base, &singles)?.into_iter();
         let mut lot = Lot::default();
         let (mut wanted, mut filled) = (Vec::new(), 0);

@@ -16,7 +16,7 @@ use crate::chunk_store::WantedChunk;
 use crate::control::Control;
 use crate::error::{Code, Error, Kind, Result};
 use crate::format::node::{Entry, Node};
-use crate::units::ContentId;
+use crate::units::{ContentId, usize_from};
 
 /// Bytes of chunks that are in hand at once.
 const LOT_BYTES: u64 = 4 << 20;
@@ -83,22 +83,15 @@ impl Overlay {
         self.nodes.get(id).cloned()
     }
 
-    /// A chunk; `None` when this overlay does not know it, or cannot make it any more.
-    pub(super) fn chunk(&self, id: &ContentId) -> Result<Option<Vec<u8>>> {
-        let Some(place) = self.places.get(id) else { return Ok(None) };
-        let mut found = None;
-        self.make(&[*place], |made, bytes| {
-            if made == *id {
-                found = Some(bytes.to_vec());
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// Reads the chunks that it knows into their places; returns the others.
-    pub(super) fn read_chunks(&self, wanted: Vec<WantedChunk>, out: &mut [u8]) -> Result<Vec<WantedChunk>> {
+    /// Reads the chunks that it knows into their places. Left over are those that it does not know; and those that it
+    /// cannot make any more, with the reason, which the store may have by now.
+    pub(super) fn read_chunks(
+        &self,
+        wanted: Vec<WantedChunk>,
+        out: &mut [u8],
+    ) -> Result<(Vec<WantedChunk>, Option<Error>)> {
         let mut by_place: Vec<(u64, WantedChunk)> = Vec::new();
-        let mut others = Vec::new();
+        let (mut others, mut failure) = (Vec::new(), None);
         for wanted in wanted {
             match self.places.get(&wanted.id) {
                 Some(place) => by_place.push((*place, wanted)),
@@ -106,12 +99,12 @@ impl Overlay {
             }
         }
         by_place.sort_by_key(|(place, _)| *place);
-        let lot_chunks = (LOT_BYTES / u64::from(self.base_maps.store().parameters().chunk_bytes)).max(1) as usize;
-        for group in by_place.chunks(lot_chunks) {
+        let lot_chunks = (LOT_BYTES / u64::from(self.base_maps.store().parameters().chunk_bytes)).max(1);
+        for group in by_place.chunks(usize_from(lot_chunks)) {
             let mut places: Vec<u64> = group.iter().map(|(place, _)| *place).collect();
             places.dedup();
             let mut is_read = vec![false; group.len()];
-            self.make(&places, |id, bytes| {
+            let damage = self.make(&places, |id, bytes| {
                 for ((_, wanted), is_read) in group.iter().zip(&mut is_read) {
                     if wanted.id == id && bytes.len() <= wanted.place_bytes {
                         let place = &mut out[wanted.at..wanted.at + wanted.place_bytes];
@@ -121,17 +114,31 @@ impl Overlay {
                     }
                 }
             })?;
-            others.extend(group.iter().zip(is_read).filter(|(_, is_read)| !is_read).map(|((_, wanted), _)| *wanted));
+            for ((_, wanted), _) in group.iter().zip(is_read).filter(|(_, is_read)| !is_read) {
+                failure = failure.or_else(|| Some(other_bytes(&wanted.id)));
+                others.push(*wanted);
+            }
+            failure = damage.or(failure);
         }
-        Ok(others)
+        Ok((others, failure))
     }
 
-    /// Makes the chunks at these places and hands them out by the ids that their bytes have. What is damaged is left out:
-    /// the store may have it by now.
-    fn make(&self, places: &[u64], mut take: impl FnMut(ContentId, &[u8])) -> Result<()> {
+    /// The bytes of one chunk; `None` when it is not known here, or cannot be made any more.
+    pub(super) fn chunk(&self, id: &ContentId) -> Result<(Option<Vec<u8>>, Option<Error>)> {
+        let Some(place) = self.places.get(id) else { return Ok((None, None)) };
+        let mut found = None;
+        let failure = self.make(&[*place], |made, bytes| found = (made == *id).then(|| bytes.to_vec()))?;
+        let failure = if found.is_some() { None } else { failure.or_else(|| Some(other_bytes(id))) };
+        Ok((found, failure))
+    }
+
+    /// Makes the chunks at these places and hands them out by the ids that their bytes have. What is damaged is left out;
+    /// returns what is wrong with the last of that.
+    fn make(&self, places: &[u64], mut take: impl FnMut(ContentId, &[u8])) -> Result<Option<Error>> {
         let mut chunks = self.idle().pop().unwrap_or_else(|| {
             LayerChunks::new(Arc::clone(&self.base_maps), self.base, self.version.size, Arc::clone(&self.source), 0)
         });
+        let mut failure = None;
         let mut rest = vec![places];
         while let Some(places) = rest.pop() {
             match chunks.read(places) {
@@ -144,7 +151,7 @@ impl Overlay {
                 }
                 // Each by itself, so that one takes no other with it.
                 Err(error) if error.kind() == Kind::FixData && places.len() > 1 => rest.extend(places.chunks(1)),
-                Err(error) if error.kind() == Kind::FixData => {}
+                Err(error) if error.kind() == Kind::FixData => failure = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -152,7 +159,7 @@ impl Overlay {
         if idle.len() < IDLE_MAX {
             idle.push(chunks);
         }
-        Ok(())
+        Ok(failure)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<LayerChunks>> {
@@ -162,4 +169,9 @@ impl Overlay {
 
 fn made_wrong(id: &ContentId, what: &str) -> Error {
     Error::new(Code::Internal, format!("block map node {id} was made wrong: {what}"))
+}
+
+fn other_bytes(id: &ContentId) -> Error {
+    let message = format!("the layer that chunk {id} is made of has other bytes than when its map was made");
+    Error::new(Code::ChunkDamaged, message).with("id", id.to_string())
 }

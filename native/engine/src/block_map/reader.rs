@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{DiskVersion, Overlay, SPAN_CHUNKS, chunks_below};
 use crate::chunk_store::{Batch, ChunkStore, WantedChunk};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Kind, Result};
 use crate::format::PackKind;
 use crate::format::node::{Entry, Node, Root};
 use crate::limits::NODE_FAN_OUT;
@@ -105,7 +105,12 @@ impl MapReader {
     #[must_use]
     pub fn with_overlay(&self, overlay: Arc<Overlay>) -> Self {
         let overlays = self.overlays.iter().cloned().chain([overlay]).collect();
-        Self { store: Arc::clone(&self.store), thread_count: self.thread_count, overlays, cache: Arc::clone(&self.cache) }
+        Self {
+            store: Arc::clone(&self.store),
+            thread_count: self.thread_count,
+            overlays,
+            cache: Arc::clone(&self.cache),
+        }
     }
 
     /// The store that it reads.
@@ -281,12 +286,14 @@ impl MapReader {
     /// # Errors
     /// `CHUNK_MISSING`, `CHUNK_DAMAGED`, and what reading gives.
     pub fn chunk(&self, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
+        let mut failure = None;
         for overlay in &self.overlays {
-            if let Some(bytes) = overlay.chunk(id)? {
-                return Ok(bytes);
+            match overlay.chunk(id)? {
+                (Some(bytes), _) => return Ok(bytes),
+                (None, damage) => failure = damage.or(failure),
             }
         }
-        self.store.get(PackKind::Chunks, id, batch)
+        self.store.get(PackKind::Chunks, id, batch).map_err(|error| or_damage(error, failure))
     }
 
     /// Reads chunks into their places in `out`, looked up together and in the order in which they lie.
@@ -297,11 +304,13 @@ impl MapReader {
         if self.overlays.is_empty() {
             return self.store.read_chunks(wanted, batch, out);
         }
-        let mut rest = wanted.to_vec();
+        let (mut rest, mut failure) = (wanted.to_vec(), None);
         for overlay in &self.overlays {
-            rest = overlay.read_chunks(rest, out)?;
+            let damage;
+            (rest, damage) = overlay.read_chunks(rest, out)?;
+            failure = damage.or(failure);
         }
-        self.store.read_chunks(&rest, batch, out)
+        self.store.read_chunks(&rest, batch, out).map_err(|error| or_damage(error, failure))
     }
 
     /// A node that only an overlay may know.
@@ -319,6 +328,14 @@ fn check_level(found: u8, level: u8, id: &ContentId) -> Result<()> {
         return Ok(());
     }
     Err(damaged(id, "it has another level than its place in the map"))
+}
+
+/// Why a chunk that an overlay should have made cannot be read: the store has good reason not to have it.
+fn or_damage(error: Error, damage: Option<Error>) -> Error {
+    match damage {
+        Some(damage) if error.kind() == Kind::FixData => damage,
+        _ => error,
+    }
 }
 
 fn panicked() -> Error {

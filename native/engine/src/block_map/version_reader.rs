@@ -111,7 +111,11 @@ impl VersionReader {
     /// Whole chunks. A short one is filled up with zeros, so that it serves a disk that has grown.
     fn load(&self, ids: &[ContentId], batch: &mut Batch) -> Result<Vec<CachedChunk>> {
         let chunk_bytes = self.maps.store().parameters().chunk_bytes as usize;
-        let place = |(index, id): (usize, &ContentId)| WantedChunk { id: *id, at: index * chunk_bytes, place_bytes: chunk_bytes };
+        let place = |(index, id): (usize, &ContentId)| WantedChunk {
+            id: *id,
+            at: index * chunk_bytes,
+            place_bytes: chunk_bytes,
+        };
         let wanted: Vec<WantedChunk> = ids.iter().enumerate().map(place).collect();
         let mut bytes = vec![0; ids.len() * chunk_bytes];
         self.maps.read_chunks(&wanted, batch, &mut bytes)?;

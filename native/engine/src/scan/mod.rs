@@ -11,9 +11,9 @@ mod pipeline;
 mod source;
 mod span;
 
-pub use source::{Source, SourceRequest};
 pub use crate::block_map::ChunkCounts;
 pub use crate::chunk_store::fill_value;
+pub use source::{Source, SourceRequest};
 
 use std::sync::Arc;
 
