@@ -15,6 +15,8 @@
 //! `scan` holds a lease until its value is published or dropped, readers hold one while they read: `collect` runs beside
 //! all of them (`collect/leases.rs`).
 
+mod live;
+mod space;
 mod statistics;
 mod usage;
 
@@ -31,6 +33,7 @@ use crate::chunk_store::{Anomaly, ChunkStore, Parameters};
 use crate::clock::Clock;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::control::Control;
+use crate::cut::Pin;
 use crate::diff::DiffCursor;
 use crate::error::{Code, Error, Result};
 use crate::format::Defect;
@@ -48,6 +51,7 @@ use crate::restore::{Restorer, read_range};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
+use crate::write_log::LogParameters;
 
 mod collecting;
 
@@ -63,6 +67,9 @@ pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::SourceRequest;
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
+pub use live::{
+    CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UncleanLog,
+};
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;
 
@@ -110,6 +117,8 @@ pub struct OpenOptions {
     pub pack_bytes_target: u64,
     /// What is set aside for deleting and collecting on a full disk; tests make it small.
     pub reserve_bytes_max: u64,
+    /// How write logs are laid out; tests make segments small.
+    pub log: LogParameters,
 }
 
 impl Default for OpenOptions {
@@ -119,6 +128,7 @@ impl Default for OpenOptions {
             thread_count: 1,
             pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
             reserve_bytes_max: RESERVE_BYTES_MAX,
+            log: LogParameters::default(),
         }
     }
 }
@@ -219,12 +229,13 @@ pub struct Engine {
     config: Config,
     store: Arc<ChunkStore>,
     maps: Arc<MapReader>,
-    points: Points,
+    points: Arc<Points>,
     reserve: Arc<Reserve>,
     damaged_manifests: Vec<DamagedManifest>,
     config_damage: Option<Defect>,
     leases: Arc<Leases>,
     collecting: Arc<AtomicBool>,
+    live: Option<live::Live>, // made when everything below it is open
     _lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -323,21 +334,24 @@ impl Engine {
         }
         let (points, damaged_manifests) =
             Points::open(Arc::clone(io), home, config.store_id, config.chunk_bytes, options.read_only)?;
-        Ok(Arc::new(Self {
+        let mut engine = Arc::new(Self {
             directory: directory.to_owned(),
             maps: Arc::new(MapReader::with_threads(Arc::clone(&store), options.thread_count)),
             parts,
             options,
             config,
             store,
-            points,
+            points: Arc::new(points),
             reserve,
             damaged_manifests,
             config_damage,
             leases: Arc::default(),
             collecting: Arc::default(),
+            live: None,
             _lock: lock,
-        }))
+        });
+        engine.open_live()?;
+        Ok(engine)
     }
 
     /// The store's parameters.
@@ -358,6 +372,7 @@ impl Engine {
         let mut findings: Vec<Finding> = self.config_damage.iter().map(config_finding).collect();
         findings.extend(self.damaged_manifests.iter().map(manifest_finding));
         findings.extend(self.store.anomalies().into_iter().map(anomaly_finding));
+        findings.extend(self.live.iter().flat_map(|live| live.findings().clone()));
         findings
     }
 
@@ -435,7 +450,8 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `ARGUMENT_INVALID` past the end or over the limit, missing or damaged content.
     pub fn read(&self, disk: &DiskReference, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let (version, _pin) = self.pinned(disk)?;
+        let pinned = self.pinned(disk, &Control::default())?;
+        let version = &pinned.version;
         if length > READ_BYTES_MAX || offset.checked_add(length).is_none_or(|end| end > version.size) {
             let message = format!(
                 "{length} bytes at {offset} asked for; the disk is {} bytes long, and one call reads {READ_BYTES_MAX} at most",
@@ -443,7 +459,7 @@ impl Engine {
             );
             return Err(Error::new(Code::ArgumentInvalid, message).with("sizeBytes", version.size));
         }
-        read_range(&self.maps, &version, offset, length)
+        read_range(&pinned.maps, version, offset, length)
     }
 
     /// A cursor over the ranges in which two disk versions differ, with both sizes.
@@ -456,10 +472,11 @@ impl Engine {
             let message = format!("a granularity is a power of two from 512 to {chunk_bytes} bytes");
             return Err(Error::new(Code::ArgumentInvalid, message));
         }
-        let (before, before_pin) = self.pinned(before)?;
-        let (after, after_pin) = self.pinned(after)?;
-        let cursor = DiffCursor::new(Arc::clone(&self.maps), before, after, granularity);
-        Ok(Diff { size_before: before.size, size_after: after.size, cursor, _pins: [before_pin, after_pin] })
+        let before = self.pinned(before, &Control::default())?;
+        let after = self.pinned_by(&before.maps, after, &Control::default())?;
+        let cursor = DiffCursor::new(Arc::clone(&after.maps), before.version, after.version, granularity);
+        let (size_before, size_after) = (before.version.size, after.version.size);
+        Ok(Diff { size_before, size_after, cursor, _pins: [before.pin, after.pin] })
     }
 
     /// The next extents of a diff; none at the end.
@@ -475,11 +492,11 @@ impl Engine {
     /// # Errors
     /// `POINT_NOT_FOUND`, `TARGET_*`, `CANCELLED`, missing or damaged content, what writing gives.
     pub fn restore(&self, disk: &DiskReference, target: &TargetRequest, control: &Control) -> Result<Restored> {
-        let (version, _pin) = self.pinned(disk)?;
+        let Pinned { version, maps, pin: _pin } = self.pinned(disk, control)?;
         let restorer = Restorer {
             io: &self.parts.io,
             random: self.parts.random.as_ref(),
-            maps: &self.maps,
+            maps: &maps,
             thread_count: self.options.thread_count,
         };
         restorer.restore(version, target, control)
@@ -531,12 +548,27 @@ impl Engine {
         self.reserve.borrow()
     }
 
-    /// A disk of a point, held until the lease is dropped, whatever becomes of the point.
-    fn pinned(&self, disk: &DiskReference) -> Result<(DiskVersion, Lease)> {
-        self.leases.open(Purpose::Read, || {
-            let version = self.version(disk)?;
-            Ok((version, vec![version.root]))
-        })
+    /// A disk of a point, held until the pin is dropped, whatever becomes of the point.
+    fn pinned(&self, disk: &DiskReference, control: &Control) -> Result<Pinned> {
+        self.pinned_by(&self.maps, disk, control)
+    }
+
+    /// As [`Engine::pinned`], for who reads by these maps already.
+    fn pinned_by(&self, maps: &Arc<MapReader>, disk: &DiskReference, control: &Control) -> Result<Pinned> {
+        let published = || {
+            let (version, lease) = self.leases.open(Purpose::Read, || {
+                let version = self.version(disk)?;
+                Ok((version, vec![version.root]))
+            })?;
+            Ok(Pinned { version, maps: Arc::clone(maps), pin: Arc::new(lease) })
+        };
+        let cut = match (published(), self.live.as_ref().and_then(|live| live.cut(&disk.point_id))) {
+            (Err(_), Some(cut)) => cut,
+            (Err(_), None) => return published(), // it became a point in between, or is none
+            (found, _) => return found,
+        };
+        let (version, maps) = self.cut_version(&cut, &disk.disk_id, maps, control)?;
+        Ok(Pinned { version, maps, pin: cut })
     }
 
     fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {
@@ -561,6 +593,13 @@ impl Engine {
     }
 }
 
+/// A disk of a point, and who reads it.
+struct Pinned {
+    version: DiskVersion,
+    maps: Arc<MapReader>,
+    pin: Pin,
+}
+
 /// A diff under way.
 pub struct Diff {
     /// Size of the older version.
@@ -568,7 +607,7 @@ pub struct Diff {
     /// Size of the newer version.
     pub size_after: u64,
     cursor: DiffCursor,
-    _pins: [Lease; 2],
+    _pins: [Pin; 2],
 }
 
 fn check_create_options(options: &CreateOptions) -> Result<()> {

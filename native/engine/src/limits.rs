@@ -91,6 +91,22 @@ pub const LAYERS_SEALED_MAX: usize = 8;
 /// Where a larger request is split into records the split falls on a multiple of this, so that no such block is torn.
 pub const ATOMIC_BLOCK_BYTES: u64 = 4096;
 
+/// Decoded chunks that all readers of an open store keep together.
+pub const CHUNK_CACHE_BYTES: u64 = 64 << 20;
+
+/// Payload of a layer beyond which it is sealed and folded without a point, so that a machine that nobody captures keeps a
+/// short log, and opening it takes no longer than reading so much.
+pub const LAYER_LOGGED_BYTES_MAX: u64 = 256 << 20;
+
+/// Beyond this length of its log a machine's writers wait for the copy.
+pub const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// How long a writer waits before it looks again.
+pub const PACE_WAIT_NS: u64 = 1_000_000;
+
+/// How often it does before it gives up: for a minute nothing shortened the log.
+pub const PACE_WAITS_MAX: u32 = 60_000;
+
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));

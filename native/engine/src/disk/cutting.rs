@@ -14,6 +14,8 @@ use crate::write_log::{CutBody, Record};
 pub struct Cut {
     /// Everything below it is in the views, nothing above.
     pub lsn: Lsn,
+    /// When its record was made, milliseconds since 1970-01-01 UTC.
+    pub time_ms: u64,
     /// The layer that it sealed.
     pub layer: Arc<Layer>,
     /// The disks there are.
@@ -53,13 +55,13 @@ impl Group {
                 stack.clone()
             })
         })?;
-        let lsn = ticket.lsn();
+        let (lsn, time_ms) = (ticket.lsn(), ticket.time_ms());
         stack.active().keep(log.hold(lsn)); // until here the sealed layer keeps them, which no one else can drop now
         let Some(layer) = stack.sealed().last().cloned() else { unreachable!("the cut sealed one") };
         let members = Arc::clone(stack.members());
         let views = members.keys().filter_map(|disk_id| Some((*disk_id, stack.view_at(&layer, disk_id)?))).collect();
         let submission = Submission::effectless(ticket, Arc::clone(&layer));
-        Ok((submission, Cut { lsn, layer, members, views }))
+        Ok((submission, Cut { lsn, time_ms, layer, members, views }))
     }
 
     /// The view of a disk at the cut that sealed a layer.

@@ -20,23 +20,31 @@ mod folding;
 mod log;
 mod opening;
 mod requests;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::space::Space;
+use super::{Engine, Finding};
+use crate::block_map::{DiskVersion, MapReader};
+use crate::control::Control;
+use crate::disk::BaseReader;
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
-use cuts::Cuts;
+use cuts::{Cuts, TakenCut};
 use log::LiveLog;
+use upkeep::Upkeep;
 
-pub use capturing::{Cut, CutRequest};
+pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
 pub use opening::UncleanLog;
+pub use requests::DiskRequest;
 
 /// The directory of the logs, below the store's.
-pub const LIVE: &str = "live";
+const LIVE: &str = "live";
 
 /// Where a live disk is. Requests hold the reader's side while they run; moving the disk takes the writer's.
 struct DiskSeat {
@@ -49,15 +57,89 @@ pub(super) struct Live {
     logs: RwLock<BTreeMap<Uid, Arc<LiveLog>>>,
     seats: RwLock<BTreeMap<Uid, Arc<DiskSeat>>>,
     cuts: Arc<Cuts>,
+    bases: Arc<dyn BaseReader>,
+    space: Arc<Space>,
     /// Held while logs and disks come, move and go.
     moving: Mutex<()>,
+    /// The highest generation that was ever named of each disk.
+    generations: Mutex<BTreeMap<Uid, u64>>,
+    upkeep: Arc<Upkeep>,
     unclean: Mutex<Vec<UncleanLog>>,
+    findings: Mutex<Vec<Finding>>,
+}
+
+/// How far writers are ahead of the copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// What folding all layers takes at most.
+    pub debt_bytes: u64,
+    /// What writes may still take.
+    pub available_bytes: u64,
+    /// Segments of all logs.
+    pub log_bytes: u64,
+    /// Layers of the log that has most.
+    pub layer_count: usize,
+}
+
+impl Engine {
+    /// What opening the logs dropped.
+    #[must_use]
+    pub fn unclean_logs(&self) -> Vec<UncleanLog> {
+        let Some(live) = &self.live else { return Vec::new() };
+        live.unclean.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How far writers are ahead of the copies.
+    ///
+    /// # Errors
+    /// What asking the file system gives.
+    pub fn pressure(&self) -> Result<Pressure> {
+        let live = self.live();
+        let logs = live.all_logs();
+        Ok(Pressure {
+            debt_bytes: live.space.debt_bytes(),
+            available_bytes: live.space.available_bytes()?,
+            log_bytes: logs.iter().map(|log| log.log().retained_bytes()).sum(),
+            layer_count: logs.iter().map(|log| log.group.layer_count()).max().unwrap_or_default(),
+        })
+    }
+
+    /// A disk of a cut as a map, with who reads it besides what `maps` reads.
+    pub(super) fn cut_version(
+        &self,
+        cut: &TakenCut,
+        disk_id: &Uid,
+        maps: &Arc<MapReader>,
+        control: &Control,
+    ) -> Result<(DiskVersion, Arc<MapReader>)> {
+        self.live().cuts.version(cut, disk_id, maps, control)
+    }
+
+    fn live(&self) -> &Live {
+        match &self.live {
+            Some(live) => live,
+            None => unreachable!("an engine that is open has its live disks"),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.upkeep.end();
+        self.cuts.clear(); // cuts and the bases that stand on them keep each other
+    }
 }
 
 impl Live {
+    /// A cut that waits for its copy or its release.
+    pub(super) fn cut(&self, point_id: &Uid) -> Option<Arc<TakenCut>> {
+        self.cuts.get(point_id)
+    }
+
     fn log(&self, log_id: &Uid) -> Result<Arc<LiveLog>> {
         self.logs().get(log_id).cloned().ok_or_else(|| {
-            Error::new(Code::LogNotFound, format!("the store has no write log {log_id}")).with("log", log_id.to_string())
+            let message = format!("the machine {log_id} has no managed disks");
+            Error::new(Code::ArgumentInvalid, message).with("machine", log_id.to_string())
         })
     }
 
@@ -83,6 +165,18 @@ impl Live {
 
     fn seats_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Uid, Arc<DiskSeat>>> {
         self.seats.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn generations(&self) -> MutexGuard<'_, BTreeMap<Uid, u64>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_unclean(&self, unclean: UncleanLog) {
+        self.unclean.lock().unwrap_or_else(PoisonError::into_inner).push(unclean);
+    }
+
+    pub(super) fn findings(&self) -> MutexGuard<'_, Vec<Finding>> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn moving(&self) -> MutexGuard<'_, ()> {

@@ -438,6 +438,13 @@ pub struct CutBody {
 }
 
 impl CutBody {
+    /// A cut without a point, to fold what was logged.
+    #[must_use]
+    pub fn internal(machine_id: Uid) -> Self {
+        let (collection, point) = (String::new(), String::new());
+        Self { point_id: Uid([0; 16]), machine_id, collection, point, detail: Vec::new() }
+    }
+
     /// The payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -40,7 +40,7 @@ pub(super) struct FoldedCut {
 }
 
 /// A cut with a point.
-pub(super) struct TakenCut {
+pub(in crate::engine) struct TakenCut {
     pub(super) log: Arc<LiveLog>,
     pub(super) lsn: Lsn,
     pub(super) time_ms: u64,

@@ -287,6 +287,12 @@ impl Engine {
             log_id: *log_id,
             machine_id: machine_id.unwrap_or_default(),
         };
+        let io = self.parts.io.as_ref();
+        match io.create_directory(&live.directory) {
+            Ok(()) => io.sync_directory(&self.directory)?,
+            Err(error) if error.is_already_exists() => {}
+            Err(error) => return Err(error),
+        }
         let directory = live.directory.join(log_id.to_string());
         let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.options.log, disks)?;
         let pinned = pin(&self.leases, roots_of(&created.superblock()));

@@ -56,13 +56,12 @@ impl Engine {
     /// What reading and writing give. A damaged log is no error: it is open for reading only, and a finding.
     pub(in crate::engine) fn open_live(self: &mut Arc<Self>) -> Result<()> {
         let live = self.new_live();
-        let io = self.parts.io.as_ref();
+        let directory = live.directory.clone();
         let Some(engine) = Arc::get_mut(self) else { unreachable!("nobody has the engine yet") };
         engine.live = Some(live);
         let engine = &*self;
-        let directory = engine.live().directory.clone();
-        let io = { let _ = io; engine.parts.io.as_ref() };
-        if io.identify(&directory)?.is_none() {
+        let io = engine.parts.io.as_ref();
+        if engine.options.read_only || io.identify(&directory)?.is_none() {
             return Ok(());
         }
         let mut opened = Vec::new();
@@ -93,6 +92,7 @@ impl Engine {
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone())),
             moving: Mutex::default(),
             generations: Mutex::default(),
+            upkeep: Arc::default(),
             unclean: Mutex::default(),
             findings: Mutex::default(),
         }

@@ -1,6 +1,7 @@
 //! What the logs need when nobody asks: segments ready, layers that no point needs folded, writers kept inside the limits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::super::Engine;
 use super::log::LiveLog;
@@ -10,7 +11,86 @@ use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WA
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
+/// How long the thread sleeps when nobody wakes it.
+const REST: Duration = Duration::from_millis(20);
+
+/// After a failure it sleeps longer: a full disk stays full for a while.
+const REST_AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// The thread that looks after the logs.
+#[derive(Default)]
+pub(super) struct Upkeep {
+    state: Mutex<UpkeepState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct UpkeepState {
+    is_running: bool,
+    is_wanted: bool,
+    is_ending: bool,
+}
+
+impl Upkeep {
+    /// Has the thread look at once; whether there is one.
+    fn wake(&self) -> bool {
+        let mut state = self.state();
+        state.is_wanted = true;
+        self.changed.notify_all();
+        state.is_running
+    }
+
+    /// Rests until it is woken; returns whether to go on.
+    fn rest(&self, rest: Duration) -> bool {
+        let mut state = self.state();
+        if !state.is_wanted && !state.is_ending {
+            (state, _) = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_wanted = false;
+        !state.is_ending
+    }
+
+    /// The thread ends after its step.
+    pub(super) fn end(&self) {
+        self.state().is_ending = true;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, UpkeepState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Engine {
+    /// Starts a thread that does the upkeep for as long as the engine is open.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start_upkeep(self: &Arc<Self>) -> Result<()> {
+        let Some(live) = self.live.as_ref().filter(|_| !self.options.read_only) else { return Ok(()) };
+        let (upkeep, engine) = (Arc::clone(&live.upkeep), Arc::downgrade(self));
+        let work = move || {
+            let mut rest = REST;
+            while upkeep.rest(rest) {
+                let Some(engine) = engine.upgrade() else { return };
+                rest = match engine.upkeep(&Control::default()) {
+                    Ok(true) => Duration::ZERO,
+                    Ok(false) => REST,
+                    Err(_) => REST_AFTER_FAILURE, // whoever writes or flushes is told what is wrong
+                };
+            }
+        };
+        live.upkeep.state().is_running = true;
+        let started = std::thread::Builder::new().name("stillpoint-upkeep".into()).spawn(work);
+        match started {
+            Ok(_) => Ok(()),
+            Err(cause) => {
+                live.upkeep.state().is_running = false;
+                Err(Error::new(Code::Internal, format!("cannot start a thread: {cause}")))
+            }
+        }
+    }
+
     /// Does what the logs need now; returns whether something was done, so that there may be more. For a thread that calls
     /// it whenever it did something, or after a moment; a simulation calls it as a step.
     ///
@@ -56,7 +136,7 @@ impl Engine {
     ///
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
-    pub(super) fn pace(&self, log: &LiveLog) -> Result<()> {
+    pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
         let mut waits = 0;
         while log.log().retained_bytes() > LOG_BYTES_MAX {
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
@@ -64,8 +144,11 @@ impl Engine {
                 return Err(Error::new(Code::LayersFull, message));
             }
             waits += 1;
-            self.wake_upkeep();
-            self.parts.clock.wait_ns(PACE_WAIT_NS);
+            if self.live().upkeep.wake() {
+                self.parts.clock.wait_ns(PACE_WAIT_NS);
+            } else if !self.upkeep_of(log, &Control::default())? {
+                self.parts.clock.wait_ns(PACE_WAIT_NS);
+            }
         }
         Ok(())
     }
