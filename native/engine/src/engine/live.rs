@@ -30,10 +30,9 @@ use super::space::Space;
 use super::{Engine, Finding};
 use crate::block_map::{DiskVersion, MapReader};
 use crate::control::Control;
-use crate::disk::BaseReader;
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
-use cuts::{Cuts, TakenCut};
+use cuts::{Bases, Cuts, TakenCut};
 use log::LiveLog;
 use upkeep::Upkeep;
 
@@ -57,7 +56,7 @@ pub(super) struct Live {
     logs: RwLock<BTreeMap<Uid, Arc<LiveLog>>>,
     seats: RwLock<BTreeMap<Uid, Arc<DiskSeat>>>,
     cuts: Arc<Cuts>,
-    bases: Arc<dyn BaseReader>,
+    bases: Arc<Bases>,
     space: Arc<Space>,
     /// Held while logs and disks come, move and go.
     moving: Mutex<()>,

@@ -69,6 +69,10 @@ impl Engine {
             let message = format!("a new point needs an id of its own, not {point_id}");
             return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
         }
+        if log.group.disks().is_empty() {
+            let message = format!("the machine {machine_id} has no disks to capture");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("machine", machine_id.to_string()));
+        }
         let body = CutBody { point_id, machine_id, collection, point: name, detail };
         let cut = log.group.cut(body.clone())?;
         log.log().wait_until_logged(cut.lsn)?;
@@ -111,6 +115,10 @@ impl Engine {
         let Some(cut) = self.live().cuts.get(&request.point_id) else {
             return self.points.get(&request.point_id).map(|_| Vec::new());
         };
+        if cut.disks.keys().all(|disk_id| request.excluded.contains(disk_id)) {
+            let message = format!("all disks of restore point {} are left out", request.point_id);
+            return Err(Error::new(Code::ArgumentInvalid, message));
+        }
         self.settle_origins(&cut.log, cut.lsn, control)?;
         let _alone = cut.log.folding();
         let folded = self.fold_cut(&cut, control)?;
@@ -118,7 +126,7 @@ impl Engine {
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
         }
-        self.resolve_point(&cut, &folded)?;
+        self.resolve_point(cut.body.point_id, &folded.versions)?;
         let copied = |(disk_id, disk): (&Uid, &CutDisk)| CopiedDisk {
             disk_id: *disk_id,
             size: disk.size,
@@ -138,7 +146,7 @@ impl Engine {
         self.settle_origins(&cut.log, cut.lsn, &control)?;
         let _alone = cut.log.folding();
         let folded = self.fold_cut(&cut, &control)?;
-        self.resolve_point(&cut, &folded)?;
+        self.resolve_point(cut.body.point_id, &folded.versions)?;
         if let Some(oldest) = cut.log.group.oldest_sealed()
             && oldest.sealed().is_some_and(|sealed| sealed.cut == cut.lsn)
         {
@@ -159,7 +167,7 @@ impl Engine {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
             let folded = self.fold_cut(&cut, control)?;
-            self.resolve_point(&cut, &folded)?;
+            self.resolve_point(cut.body.point_id, &folded.versions)?;
         }
         self.forget_cut(&cut);
         cut.log.group.merge_layers(true);

@@ -4,6 +4,7 @@
 //! time it can be read, compared, restored and cloned: through the layers that it pins, or by its maps once it is folded.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::log::{LiveLog, pin};
@@ -257,6 +258,8 @@ pub(super) struct Bases {
     pub(super) leases: Arc<Leases>,
     pub(super) points: Arc<Points>,
     pub(super) cuts: Arc<Cuts>,
+    /// While logs are opened a point may be named before its cut is found. Nothing is collected then.
+    pub(super) is_opening: AtomicBool,
 }
 
 impl BaseReader for Bases {
@@ -279,8 +282,11 @@ impl BaseReader for Bases {
                 if let Some(cut) = self.cuts.get(point_id) {
                     return Ok(cut);
                 }
-                let version = self.points.disk(point_id, disk_id)?;
-                Ok(Arc::new(pin(&self.leases, vec![version.root])))
+                match self.points.disk(point_id, disk_id) {
+                    Ok(version) => Ok(Arc::new(pin(&self.leases, vec![version.root]))),
+                    Err(_) if self.is_opening.load(Ordering::Acquire) => Ok(Arc::new(())),
+                    Err(error) => Err(error),
+                }
             }
         }
     }

@@ -355,7 +355,7 @@ impl Engine {
         let live = self.live();
         GroupParts {
             log,
-            bases: Arc::clone(&live.bases),
+            bases: Arc::clone(&live.bases) as Arc<_>,
             gate: Arc::clone(&live.space) as Arc<_>,
             chunk_bytes: u64::from(self.config.chunk_bytes),
         }

@@ -7,6 +7,7 @@ use super::super::Engine;
 use super::cuts::{FoldedCut, TakenCut, ViewSource};
 use super::log::LiveLog;
 use crate::background_copy::{Fold, Pace};
+use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
 use crate::collect::Purpose;
 use crate::control::Control;
@@ -123,10 +124,9 @@ impl Engine {
     ///
     /// # Errors
     /// What writing superblocks gives.
-    pub(super) fn resolve_point(&self, cut: &TakenCut, folded: &FoldedCut) -> Result<()> {
-        let point_id = cut.body.point_id;
+    pub(super) fn resolve_point(&self, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
         let maps: BTreeMap<Uid, BaseContent> =
-            folded.versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
+            versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
         for log in self.live().all_logs() {
             if !points_named(&log, Lsn(u64::MAX)).contains(&point_id) {
                 continue;
@@ -141,7 +141,7 @@ impl Engine {
                     }
                 }
                 superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
-                superblock.resolutions.extend(folded.versions.iter().map(|(disk_id, version)| Resolution {
+                superblock.resolutions.extend(versions.iter().map(|(disk_id, version)| Resolution {
                     point_id,
                     disk_id: *disk_id,
                     root: version.root,
@@ -164,7 +164,7 @@ impl Engine {
             self.settle_origins(&origin.log, origin.lsn, control)?;
             let _alone = origin.log.folding();
             let folded = self.fold_cut(&origin, control)?;
-            self.resolve_point(&origin, &folded)?;
+            self.resolve_point(point_id, &folded.versions)?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Engine {
 }
 
 /// The points that a log's disks stand on by their ids, as far as that began before an LSN.
-fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
+pub(super) fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
     let stack = log.group.stack();
     let mut named = BTreeSet::new();
     let mut note = |base: Option<Arc<Base>>| {

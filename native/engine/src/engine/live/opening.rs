@@ -5,18 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::super::Engine;
 use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
 use super::disks::remove_log_files;
+use super::folding::points_named;
 use super::log::{LiveLog, pin, roots_of};
 use super::{DiskSeat, LIVE, Live};
-use crate::block_map::VersionReader;
+use crate::block_map::{DiskVersion, VersionReader};
 use crate::chunk_store::chunk_cache::ChunkCache;
 use crate::disk::Group;
 use crate::engine::space::Space;
 use crate::error::{Code, Error, Result};
+use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{SLOT_NAMES, Superblock};
 use crate::io::FileKind;
 use crate::limits::CHUNK_CACHE_BYTES;
@@ -82,6 +85,7 @@ impl Engine {
             leases: Arc::clone(&self.leases),
             points: Arc::clone(&self.points),
             cuts: Arc::clone(&cuts),
+            is_opening: AtomicBool::new(true),
         };
         Live {
             directory: self.directory.join(LIVE),
@@ -171,6 +175,28 @@ impl Engine {
                 live.seats_mut().insert(disk.disk_id, Arc::new(seat));
             }
             live.logs_mut().insert(log_id, served);
+        }
+        live.bases.is_opening.store(false, Ordering::Release);
+        self.resolve_published()
+    }
+
+    /// What stands by its id on a point that has a manifest by now, and no cut any more, stands on that.
+    fn resolve_published(&self) -> Result<()> {
+        let live = self.live();
+        for log in live.all_logs() {
+            for point_id in points_named(&log, Lsn(u64::MAX)) {
+                if live.cuts.get(&point_id).is_some() {
+                    continue; // its release sees to that
+                }
+                match self.points.get(&point_id) {
+                    Ok(manifest) => {
+                        let version = |disk: &ManifestDisk| DiskVersion { root: disk.root, size: disk.size };
+                        let versions = manifest.disks.iter().map(|disk| (disk.disk_id, version(disk)));
+                        self.resolve_point(point_id, &versions.collect())?;
+                    }
+                    Err(error) => live.note_damage(log.log_id, &error),
+                }
+            }
         }
         Ok(())
     }
