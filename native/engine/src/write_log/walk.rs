@@ -8,9 +8,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::LogIdentity;
 use super::segment::Segment;
 use super::window::Window;
-use super::LogIdentity;
 use crate::error::{Code, Error, Result};
 use crate::format::log_record::{RecordHeader, record_bytes};
 use crate::format::log_segment::{
@@ -273,7 +273,14 @@ impl Walker {
         Ok(())
     }
 
-    fn push(&mut self, segment: &Segment, entry: SummaryEntry, sum: Option<u64>, predecessor: u64, body: Option<Vec<u8>>) {
+    fn push(
+        &mut self,
+        segment: &Segment,
+        entry: SummaryEntry,
+        sum: Option<u64>,
+        predecessor: u64,
+        body: Option<Vec<u8>>,
+    ) {
         segment.first.get_or_init(|| FirstRecord { lsn: entry.lsn, predecessor });
         self.walk.highest = self.walk.highest.max(entry.lsn);
         if let Some(sum) = sum {
