@@ -221,12 +221,7 @@ fn by_segment(walk: &Walk) -> impl Iterator<Item = (&Arc<Segment>, &[Found])> {
     })
 }
 
-fn superblock_after(
-    current: &Superblock,
-    carrier: &Carrier<'_>,
-    kept: &[Arc<Segment>],
-    before: Link,
-) -> Superblock {
+fn superblock_after(current: &Superblock, carrier: &Carrier<'_>, kept: &[Arc<Segment>], before: Link) -> Superblock {
     let incarnation = carrier.incarnation;
     let mut next = current.clone();
     next.sequence += 1;
