@@ -71,6 +71,17 @@ export const errorTable = {
     origin: 'engine',
     action: 'The message has what the operating system said; for a failing device, look at the kernel log.',
   },
+  LOG_DAMAGED: {
+    kind: 'fix-data',
+    origin: 'engine',
+    action:
+      "Copy what can be read of the machine's disks, then restore them from a point; or bring the log's files back from a copy.",
+  },
+  LOG_FENCED: {
+    kind: 'reopen',
+    origin: 'engine',
+    action: 'Close the store and open it again; look at the device if it goes on.',
+  },
   MACHINE_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name.' },
   MACHINE_NOT_EMPTY: { kind: 'fix-call', origin: 'control', action: 'Delete its restore points first.' },
   MACHINE_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the store to see its machines.' },

@@ -223,6 +223,8 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     symlinkSync('round.raw', at('round.raw'));
     return at('round.raw');
   }),
+  LOG_DAMAGED: { because: 'no call of the library opens a write log yet' },
+  LOG_FENCED: { because: 'no call of the library writes to a write log yet' },
   MACHINE_EXISTS: call((open) => open.createVirtualMachine({ name: 'WEB1', disks: [{ role: 'os', external: '/a' }] })),
   MACHINE_NOT_EMPTY: call((open) => open.deleteVirtualMachine('web1')),
   MACHINE_NOT_FOUND: call((open) => open.capture('web2')),

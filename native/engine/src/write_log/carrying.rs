@@ -96,7 +96,10 @@ impl Carrier<'_> {
 
     /// Makes all of it durable.
     pub(super) fn sync(&self) -> Result<()> {
-        self.filled.iter().filter(|filling| filling.segment.is_dirty()).try_for_each(|filling| filling.segment.sync())?;
+        self.filled
+            .iter()
+            .filter(|filling| filling.segment.is_dirty())
+            .try_for_each(|filling| filling.segment.sync())?;
         self.parts.io.sync_directory(self.directory)
     }
 }

@@ -221,12 +221,7 @@ fn by_segment(walk: &Walk) -> impl Iterator<Item = (&Arc<Segment>, &[Found])> {
     })
 }
 
-fn superblock_after(
-    current: &Superblock,
-    carrier: &Carrier<'_>,
-    kept: &[Arc<Segment>],
-    before: Link,
-) -> Superblock {
+fn superblock_after(current: &Superblock, carrier: &Carrier<'_>, kept: &[Arc<Segment>], before: Link) -> Superblock {
     let incarnation = carrier.incarnation;
     let mut next = current.clone();
     next.sequence += 1;
@@ -285,6 +280,8 @@ fn replay(
     dropped: Option<Dropped>,
     damage: Option<Error>,
 ) -> Replay {
+    // D may stand in a gap of LSNs; without damage the record that it means is there.
+    let durable = if damage.is_some() { walk.durable } else { ended_at(&walk).lsn };
     let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
     let oldest = bases.chain(superblock.window.iter().map(|base| base.lsn)).min().unwrap_or(Lsn::ZERO);
     let records = walk.records.into_iter().zip(places).filter(|(found, _)| found.entry.lsn > oldest);
@@ -301,5 +298,5 @@ fn replay(
             body: found.body,
         }
     });
-    Replay { superblock, durable: walk.durable, records: records.collect(), dropped, damage }
+    Replay { superblock, durable, records: records.collect(), dropped, damage }
 }

@@ -33,10 +33,11 @@ impl WriteLog {
         let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock
         let number = self.next_number(&slots.current);
         let bytes = self.parameters.segment_bytes;
-        let made = make_segment(&self.parts, &self.directory, self.identity, bytes, number, incarnation).and_then(|made| {
-            self.parts.io.sync_directory(&self.directory)?;
-            Ok(made)
-        });
+        let made =
+            make_segment(&self.parts, &self.directory, self.identity, bytes, number, incarnation).and_then(|made| {
+                self.parts.io.sync_directory(&self.directory)?;
+                Ok(made)
+            });
         let segment = match made {
             Ok(segment) => segment,
             Err(error) => return Err(self.gave_up(number, error)),

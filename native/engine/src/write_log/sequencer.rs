@@ -88,11 +88,7 @@ impl WriteLog {
     /// # Errors
     /// `NO_SPACE`: no segment could be made ready; no LSN was given, and the log goes on once there is space.
     /// `LOG_FENCED`, `LOG_DAMAGED`. `ARGUMENT_INVALID`: the payload is longer than [`WriteLog::record_bytes_max`].
-    pub fn sequence<T>(
-        self: &Arc<Self>,
-        record: Record<'_>,
-        under_lock: impl FnOnce(Lsn) -> T,
-    ) -> Result<(Ticket, T)> {
+    pub fn sequence<T>(self: &Arc<Self>, record: Record<'_>, under_lock: impl FnOnce(Lsn) -> T) -> Result<(Ticket, T)> {
         if record.payload_bytes() > self.record_bytes_max() {
             let message = format!("a record of this log has at most {} bytes", self.record_bytes_max());
             return Err(Error::new(Code::ArgumentInvalid, message).with("length", u64::from(record.payload_bytes())));

@@ -8,16 +8,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::LogIdentity;
 use super::segment::Segment;
 use super::window::Window;
-use super::LogIdentity;
 use crate::error::{Code, Error, Result};
+use crate::format::Defect;
 use crate::format::log_record::{RecordHeader, record_bytes};
 use crate::format::log_segment::{
     ENTRY_BYTES, FOOTER_BYTES, Footer, HEADER_BYTES, SegmentHeader, SummaryEntry, decode_summary, file_name,
 };
 use crate::format::superblock::{FirstRecord, ListedIncarnation, ListedLogSegment, Superblock};
 use crate::io::{Io, OpenMode};
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::units::{Lsn, u64_from};
 
 /// A record of the chain.
@@ -129,20 +131,25 @@ fn open_segment(
         Err(error) if error.is_not_found() => return unreadable("it is missing"),
         opened => opened?,
     };
+    let Some(ListedIncarnation { incarnation, .. }) = incarnation_of(superblock, &listed).copied() else {
+        return unreadable("its incarnation is not listed"); // decoding refuses such a superblock
+    };
     let mut bytes = vec![0; HEADER_BYTES];
     let length = file.read_at(&mut bytes, 0)?;
     bytes.truncate(length);
-    let header = match SegmentHeader::decode(&bytes) {
-        Ok(header) => header,
-        Err(defect) => return unreadable(&defect.to_string()),
-    };
+    let segment_bytes = file.identity()?.size;
     let LogIdentity { store_id, log_id, .. } = identity;
-    let is_ours = header.store_id == store_id && header.log_id == log_id && header.number == number;
-    let incarnation = incarnation_of(superblock, &listed).map(|listed| listed.incarnation);
-    if !is_ours || incarnation != Some(header.incarnation) {
-        return unreadable("it is another's");
+    match SegmentHeader::decode(&bytes) {
+        Ok(header) => {
+            let whose = (header.store_id, header.log_id, header.number, header.incarnation, header.segment_bytes);
+            if whose != (store_id, log_id, number, incarnation, segment_bytes) {
+                return unreadable("it is another's");
+            }
+        }
+        // The superblock says all that its records are proven with, so they are read all the same.
+        Err(Defect::Wrong(_)) if (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) => {}
+        Err(defect) => return unreadable(&defect.to_string()),
     }
-    let SegmentHeader { segment_bytes, incarnation, .. } = header;
     let segment = Segment::new(number, incarnation.counter, incarnation.salt, segment_bytes, file);
     Ok(Listed { listed, segment: Ok(Arc::new(segment)) })
 }
@@ -273,7 +280,14 @@ impl Walker {
         Ok(())
     }
 
-    fn push(&mut self, segment: &Segment, entry: SummaryEntry, sum: Option<u64>, predecessor: u64, body: Option<Vec<u8>>) {
+    fn push(
+        &mut self,
+        segment: &Segment,
+        entry: SummaryEntry,
+        sum: Option<u64>,
+        predecessor: u64,
+        body: Option<Vec<u8>>,
+    ) {
         segment.first.get_or_init(|| FirstRecord { lsn: entry.lsn, predecessor });
         self.walk.highest = self.walk.highest.max(entry.lsn);
         if let Some(sum) = sum {

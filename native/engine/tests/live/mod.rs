@@ -17,6 +17,7 @@ use stillpoint_engine::error::{Code, Error, Result};
 use stillpoint_engine::format::node::{Entry, Root};
 use stillpoint_engine::format::superblock::{BaseContent, SuperblockDisk};
 use stillpoint_engine::io::Io;
+use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::{ContentId, Lsn, Uid};
@@ -135,6 +136,7 @@ pub(crate) fn uid(number: u64) -> Uid {
 /// A log of live disks and what it stands on.
 pub(crate) struct World {
     pub(crate) memory: MemoryIo,
+    pub(crate) io: FaultIo,
     pub(crate) clock: Arc<ManualClock>,
     random: Arc<Mutex<Seeded>>,
     pub(crate) bases: Arc<Bases>,
@@ -147,19 +149,26 @@ impl World {
         let memory = MemoryIo::new();
         memory.create_directory(Path::new("/live")).unwrap();
         memory.sync_directory(Path::new("/")).unwrap();
-        Self::on(memory, seed)
+        Self::on(memory, seed, FaultPlan::none())
+    }
+
+    /// The same where something goes wrong.
+    pub(crate) fn faulty(seed: u64, plan: FaultPlan) -> Self {
+        let sound = Self::new(seed);
+        Self::on(sound.memory, seed, plan)
     }
 
     /// What a crash left, opened by a new process. Bases are durable elsewhere.
-    pub(crate) fn after(&self, memory: MemoryIo, seed: u64) -> Self {
-        let mut after = Self::on(memory, seed);
+    pub(crate) fn after(&self, memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
+        let mut after = Self::on(memory, seed, plan);
         after.bases = Arc::clone(&self.bases);
         after.segment_bytes = self.segment_bytes;
         after
     }
 
-    fn on(memory: MemoryIo, seed: u64) -> Self {
+    fn on(memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
         Self {
+            io: FaultIo::over_memory(&memory, plan),
             memory,
             clock: Arc::new(ManualClock::new(1_000_000_000)),
             random: Arc::new(Mutex::new(Seeded::new(seed ^ 0x5eed))),
@@ -171,7 +180,7 @@ impl World {
 
     fn log_parts(&self) -> LogParts {
         let random: Arc<Mutex<Seeded>> = Arc::clone(&self.random);
-        LogParts { io: Arc::new(self.memory.clone()), clock: Arc::clone(&self.clock) as _, random }
+        LogParts { io: Arc::new(self.io.clone()), clock: Arc::clone(&self.clock) as _, random }
     }
 
     pub(crate) fn log_directory(&self) -> PathBuf {
@@ -193,10 +202,14 @@ impl World {
 
     /// A new log with these disks.
     pub(crate) fn create(&self, disks: &[(Uid, Vec<u8>)]) -> Arc<Group> {
+        self.try_create(disks).unwrap()
+    }
+
+    /// The same where something may go wrong.
+    pub(crate) fn try_create(&self, disks: &[(Uid, Vec<u8>)]) -> Result<Arc<Group>> {
         let disks = disks.iter().map(|(disk_id, bytes)| self.superblock_disk(*disk_id, bytes, Lsn::ZERO, 1)).collect();
-        let log =
-            WriteLog::create(self.log_parts(), self.log_directory(), identity(), self.parameters(), disks).unwrap();
-        Group::new(self.group_parts(log)).unwrap()
+        let log = WriteLog::create(self.log_parts(), self.log_directory(), identity(), self.parameters(), disks)?;
+        Group::new(self.group_parts(log))
     }
 
     pub(crate) fn superblock_disk(&self, disk_id: Uid, bytes: &[u8], base_lsn: Lsn, generation: u64) -> SuperblockDisk {
@@ -222,15 +235,19 @@ impl World {
     /// What the engine does when a copy ended: new bases in the superblock, then in the group. Each comes from the old base and
     /// the touched extents alone, as a copy makes it. `false` when there is nothing to fold yet.
     pub(crate) fn fold_oldest(&self, group: &Arc<Group>) -> bool {
-        let Some(layer) = group.oldest_sealed() else { return false };
+        self.try_fold_oldest(group).unwrap()
+    }
+
+    pub(crate) fn try_fold_oldest(&self, group: &Arc<Group>) -> Result<bool> {
+        let Some(layer) = group.oldest_sealed() else { return Ok(false) };
         let sealed = Arc::clone(layer.sealed().unwrap());
         if group.log().watermark() < sealed.cut {
-            return false;
+            return Ok(false);
         }
-        group.log().flush(sealed.cut).unwrap();
+        group.log().flush(sealed.cut)?;
         let mut bases = BTreeMap::new();
         for disk_id in sealed.members.keys().filter(|disk_id| layer.disk(disk_id).is_some()) {
-            let bytes = self.folded(group, &layer, disk_id);
+            let bytes = self.folded(group, &layer, disk_id)?;
             let size = bytes.len() as u64;
             let content = self.bases.add(bytes);
             let pin = self.bases.pin(&content).unwrap();
@@ -245,13 +262,13 @@ impl World {
                 (disk.base, disk.size) = (base.content, base.size);
             }
         };
-        group.log().change_superblock(|superblock| superblock.disks.iter_mut().for_each(change)).unwrap();
+        group.log().change_superblock(|superblock| superblock.disks.iter_mut().for_each(change))?;
         assert!(group.replace_base(&layer, bases));
-        group.log().release(sealed.cut).unwrap();
-        true
+        group.log().release(sealed.cut)?;
+        Ok(true)
     }
 
-    fn folded(&self, group: &Arc<Group>, layer: &Arc<Layer>, disk_id: &Uid) -> Vec<u8> {
+    fn folded(&self, group: &Arc<Group>, layer: &Arc<Layer>, disk_id: &Uid) -> Result<Vec<u8>> {
         let view = group.view_at(layer, disk_id).unwrap();
         let size = usize::try_from(view.size()).unwrap();
         let mut bytes = view.bottom().map(|base| self.bases.bytes(&base.content).to_vec()).unwrap_or_default();
@@ -260,13 +277,13 @@ impl World {
         let (disk, mut at) = (layer.disk(disk_id).unwrap(), 0);
         while let Some((range, _)) = disk.next(at) {
             let (from, to) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
-            group.read_view(&view, range.start, &mut bytes[from..to]).unwrap();
+            group.read_view(&view, range.start, &mut bytes[from..to])?;
             at = range.end;
         }
         let chunks = before.chunks(4096).zip(bytes.chunks(4096));
         let changed = chunks.filter(|(old, new)| old != new && new.iter().any(|byte| *byte != 0)).count() as u64;
         assert!(changed * CHUNK_BYTES <= layer.debt_bytes(), "the debt covers what folding stores");
-        bytes
+        Ok(bytes)
     }
 }
 

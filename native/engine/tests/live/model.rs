@@ -53,6 +53,13 @@ impl Model {
         disks
     }
 
+    /// The last record up to this LSN.
+    pub(crate) fn last(&self, lsn: Lsn) -> Lsn {
+        let change = self.log.range(..=lsn).next_back().map(|(lsn, _)| *lsn);
+        let cut = self.cuts.range(..=lsn).next_back().map(|(lsn, _)| *lsn);
+        change.max(cut).unwrap_or_default()
+    }
+
     /// A crash dropped what is above this LSN.
     pub(crate) fn forget_above(&mut self, lsn: Lsn) {
         self.now = self.at(lsn);
