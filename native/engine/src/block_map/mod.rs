@@ -26,6 +26,21 @@ pub struct DiskVersion {
     pub size: u64,
 }
 
+/// Chunks that a scan or a copy looked at, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkCounts {
+    /// Unallocated.
+    pub hole: u64,
+    /// Of one byte value.
+    pub fill: u64,
+    /// Equal to what stood there.
+    pub unchanged: u64,
+    /// Changed, but known to the store.
+    pub known: u64,
+    /// Stored anew.
+    pub stored: u64,
+}
+
 /// Chunks of a span, the unit of work: what one node of level 1 holds.
 pub const SPAN_CHUNKS: u64 = u64_from(NODE_FAN_OUT);
 

@@ -16,9 +16,11 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod changed;
 mod follow;
 mod reading;
 mod store;
 
+pub use changed::{Changed, ChangedEncoder, fill_value};
 pub use reading::{Bases, Batch, Located};
 pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};
