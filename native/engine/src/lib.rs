@@ -1,7 +1,9 @@
 //! Stillpoint's engine: the data side.
 //!
 //! ```text
-//! image file -> scan -> chunk_store + block_map -> points (manifest)
+//! image file -> scan ------------> chunk_store + block_map -> points (manifest)
+//! sealed layer -> background_copy -^         |
+//!                               +------------+
 //!                               |
 //!        diff | restore | read <-+         verify, collect: around it
 //! ```
@@ -24,6 +26,9 @@ pub mod units;
 pub mod block_map;
 pub mod chunk_store;
 pub mod scan;
+
+// In: what live disks logged becomes chunks and a map.
+pub mod background_copy;
 
 // Out again.
 pub mod diff;
