@@ -1,8 +1,9 @@
 //! Stillpoint's engine: the data side.
 //!
 //! ```text
-//! image file -> scan -> chunk_store + block_map -> points (manifest)
-//! sealed layer -> background_copy -^
+//! image file -> scan ------------> chunk_store + block_map -> points (manifest)
+//! sealed layer -> background_copy -^         |
+//!                               +------------+
 //!                               |
 //!        diff | restore | read <-+         verify, collect: around it
 //! ```

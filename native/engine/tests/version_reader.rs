@@ -7,30 +7,16 @@ mod simulation;
 
 use std::sync::Arc;
 
-use layered::{CHUNK, Layer, Model, SECTOR, empty, open, open_through, region};
+use layered::{CHUNK, Layer, Model, SECTOR, empty, fold, open, open_through, region};
 use simulation::content::random_bytes;
 use simulation::sized;
-use stillpoint_engine::background_copy::Fold;
-use stillpoint_engine::block_map::{DiskVersion, LayerSource, MapReader, VersionReader};
+use stillpoint_engine::block_map::{DiskVersion, VersionReader};
 use stillpoint_engine::chunk_store::chunk_cache::ChunkCache;
-use stillpoint_engine::chunk_store::writer::Writer;
 use stillpoint_engine::error::Kind;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::random::Seeded;
-
-/// Puts a layer on a disk and into the store.
-fn fold(maps: &Arc<MapReader>, base: DiskVersion, layer: Layer) -> DiskVersion {
-    let size = layer.size as u64;
-    let source: Arc<dyn LayerSource> = Arc::new(layer);
-    let mut fold = Fold::new(Arc::clone(maps), base, size, source, None).unwrap();
-    let mut writer = Writer::new(maps.store());
-    while fold.step(1 << 20, &mut writer).unwrap().is_some() {}
-    let folded = fold.finish(&mut writer).unwrap();
-    writer.commit().unwrap();
-    folded.version
-}
 
 /// A few versions of a disk, with deltas, holes and fills, and what each reads as.
 fn versions(memory: &MemoryIo, seed: u64) -> Vec<(DiskVersion, Vec<u8>)> {
@@ -41,7 +27,7 @@ fn versions(memory: &MemoryIo, seed: u64) -> Vec<(DiskVersion, Vec<u8>)> {
         .map(|_| {
             let layer = Layer::draw(&mut random, &model, 100 * CHUNK);
             model = model.with(&layer, &maps);
-            version = fold(&maps, version, layer);
+            version = fold(&maps, version, &Arc::new(layer)).unwrap().version;
             (version, model.bytes.clone())
         })
         .collect()
@@ -88,7 +74,7 @@ fn what_is_in_the_cache_is_not_read_again() {
     let mut layer = Layer::new(8 * CHUNK);
     layer.write(0, &random_bytes(1, 8 * CHUNK));
     let bytes = layer.bytes.clone();
-    let version = fold(&open(&memory), empty(), layer);
+    let version = fold(&open(&memory), empty(), &Arc::new(layer)).unwrap().version;
     let io = FaultIo::new(Arc::new(memory.clone()), FaultPlan::none());
     let maps = open_through(Arc::new(io.clone()) as Arc<dyn Io>, &memory).unwrap();
     let reader = VersionReader::new(maps, Arc::new(ChunkCache::new(1 << 20)));
@@ -115,7 +101,7 @@ fn damage_is_an_error_for_those_who_read_it_every_time_and_for_nobody_else() {
     layer.write(0, &random_bytes(1, 16 * CHUNK));
     let bytes = layer.bytes.clone();
     let maps = open(&memory);
-    let version = fold(&maps, empty(), layer);
+    let version = fold(&maps, empty(), &Arc::new(layer)).unwrap().version;
     let damaged = maps.chunk_id(&version, 5).unwrap().unwrap();
     let location = maps.store().locate(&damaged).unwrap()[0];
     let path = maps.store().packs().path(&maps.store().packs().get(location.pack).unwrap());

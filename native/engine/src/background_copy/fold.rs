@@ -84,7 +84,7 @@ impl Fold {
         Ok(Self {
             editor: MapEditor::new(&maps, base, size),
             encoder: ChangedEncoder::new(parameters),
-            chunks: LayerChunks::new(Arc::clone(&maps), base, size, source, next),
+            chunks: LayerChunks::new(Arc::clone(&maps), base, size, source, next).keeping_before(),
             maps,
             size,
             changed: Vec::new(),
@@ -190,7 +190,8 @@ impl Fold {
             Entry::Id(_) if chunk.before == Some(chunk.entry) => counts.unchanged += 1,
             Entry::Id(id) => {
                 let before = if let Some(Entry::Id(before)) = chunk.before { Some(before) } else { None };
-                self.changed.push(Changed { id, place: chunk.place.clone(), before });
+                let (place, before_place) = (chunk.place.clone(), chunk.before_place.clone());
+                self.changed.push(Changed { id, place, before, before_place });
             }
         }
     }

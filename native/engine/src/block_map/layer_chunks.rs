@@ -4,7 +4,7 @@
 //! the chunks that are needed of them are read in the order in which they lie, and the layer's bytes are laid over them.
 //! What it guarantees: a chunk that the layer fills whole is not read. A chunk of which no byte is allocated any more is a
 //! hole; one of equal bytes is a fill; of others the id was computed from the bytes in hand (I-42).
-//! What it costs: memory for one lot; a run of whole chunks of zeros or holes is one step, however long.
+//! What it costs: memory for one lot (twice, where what stood there is kept); a run of whole chunks of zeros or holes is one step, however long.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::chunk_store::{Batch, WantedChunk, fill_value};
 use crate::error::Result;
 use crate::format::PackKind;
 use crate::format::node::Entry;
-use crate::units::usize_from;
+use crate::units::{u64_from, usize_from};
 
 /// Ranges that are asked for together.
 const PAGE_RANGES: usize = 256;
@@ -37,6 +37,8 @@ pub struct LayerChunk {
     pub entry: Entry,
     /// Where its bytes are in [`LayerChunks::bytes`].
     pub place: Range<usize>,
+    /// Where the bytes are that stood there, if they had to be read and were to be kept.
+    pub before_place: Option<Range<usize>>,
 }
 
 /// Some chunks of a layer, one after the other.
@@ -66,6 +68,7 @@ pub struct LayerChunks {
     geometry: Geometry,
     source: Arc<dyn LayerSource>,
     next: u64,
+    keeps_before: bool,
     ranges: VecDeque<LayerRange>, // those that are known behind what was planned
     batch: Batch,
     bytes: Vec<u8>,
@@ -79,7 +82,14 @@ impl LayerChunks {
         let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
         let geometry = Geometry { size, chunk_bytes };
         let (ranges, batch, bytes) = (VecDeque::new(), Batch::default(), Vec::new());
-        Self { maps, base, geometry, source, next, ranges, batch, bytes }
+        Self { maps, base, geometry, source, next, keeps_before: false, ranges, batch, bytes }
+    }
+
+    /// Keeps the bytes that stood there, where they had to be read, beside the new ones.
+    #[must_use]
+    pub fn keeping_before(mut self) -> Self {
+        self.keeps_before = true;
+        self
     }
 
     /// The first chunk that was not looked at.
@@ -198,36 +208,48 @@ impl LayerChunks {
         let mut before = self.maps.entries(&self.base, &singles)?.into_iter();
         let mut lot = Lot::default();
         let (mut wanted, mut filled) = (Vec::new(), 0);
+        let mut room = |length: usize| {
+            filled += length;
+            filled - length..filled
+        };
         for planned in planned {
             lot.touched_bytes += planned.covered_bytes();
             let (first, count) = (planned.first, planned.count);
             if let Some(entry) = planned.run() {
-                lot.chunks.push(LayerChunk { first, count, before: None, entry, place: filled..filled });
+                lot.chunks.push(LayerChunk { first, count, before: None, entry, place: 0..0, before_place: None });
                 continue;
             }
             let before = before.next().unwrap_or(Entry::Hole);
             let length = usize_from(self.geometry.chunk_length(first));
-            let place = filled..filled + length;
-            filled = place.end;
-            if self.bytes.len() < filled {
-                self.bytes.resize(filled, 0);
+            let (place, mut before_place) = (room(length), None);
+            if self.bytes.len() < place.end {
+                self.bytes.resize(place.end, 0);
             }
-            if planned.covered_bytes() < self.geometry.chunk_length(first) {
+            if planned.covered_bytes() < u64_from(length) {
                 match before {
                     Entry::Hole => self.bytes[place.clone()].fill(0),
                     Entry::Fill(value) => self.bytes[place.clone()].fill(value),
                     Entry::Id(id) => {
                         wanted.push(WantedChunk { id, at: place.start, place_bytes: length });
-                        lot.bytes_read += length as u64;
+                        lot.bytes_read += u64_from(length);
+                        before_place = self.keeps_before.then(|| room(length));
                     }
                 }
             }
+            lot.work_bytes += u64_from(length);
             // What it is is known once its bytes are there.
-            lot.chunks.push(LayerChunk { first, count, before: Some(before), entry: Entry::Hole, place });
+            let (before, entry) = (Some(before), Entry::Hole);
+            lot.chunks.push(LayerChunk { first, count, before, entry, place, before_place });
+        }
+        if self.bytes.len() < filled {
+            self.bytes.resize(filled, 0);
         }
         self.maps.read_chunks(&wanted, &mut self.batch, &mut self.bytes)?;
         for (chunk, planned) in lot.chunks.iter_mut().zip(planned) {
             let Some(before) = chunk.before else { continue };
+            if let Some(place) = &chunk.before_place {
+                self.bytes.copy_within(chunk.place.clone(), place.start);
+            }
             for range in &planned.ranges {
                 let at = chunk.place.start + usize_from(range.offset - self.geometry.chunk_offset(chunk.first));
                 let bytes = &mut self.bytes[at..at + usize_from(range.length)];
@@ -240,12 +262,11 @@ impl LayerChunks {
             }
             chunk.entry = self.entry_of(&self.bytes[chunk.place.clone()], before, planned);
         }
-        lot.work_bytes = filled as u64;
         Ok(lot)
     }
 
     fn entry_of(&self, bytes: &[u8], before: Entry, planned: &Planned) -> Entry {
-        let is_covered = planned.covered_bytes() == bytes.len() as u64;
+        let is_covered = planned.covered_bytes() == u64_from(bytes.len());
         let is_hole = |range: &LayerRange| range.content == LayerContent::Hole;
         if planned.ranges.iter().all(is_hole) && (is_covered || before == Entry::Hole) {
             return Entry::Hole;

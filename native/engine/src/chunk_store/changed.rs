@@ -22,6 +22,9 @@ pub struct Changed {
     pub place: Range<usize>,
     /// The chunk that stood there.
     pub before: Option<ContentId>,
+    /// Where its bytes may be, if they were read already. They count if they have its id: in the place of a chunk that was
+    /// a disk's last once there is more.
+    pub before_place: Option<Range<usize>>,
 }
 
 /// Encodes changed chunks on one thread.
@@ -66,11 +69,23 @@ impl ChangedEncoder {
                 }
             }
         }
-        let bases = store.read_bases(stands_on.values().copied().collect(), &mut self.batch)?;
-        for Changed { id, place, before } in changed.drain(..) {
+        let identity = &store.parameters().identity;
+        let mut in_hand: HashMap<ContentId, Range<usize>> = HashMap::new();
+        for changed in changed.iter() {
+            let (Some(before), Some(place)) = (changed.before, changed.before_place.clone()) else { continue };
+            if stands_on.get(&before) == Some(&before) && identity.id(PackKind::Chunks, &bytes[place.clone()]) == before
+            {
+                in_hand.insert(before, place);
+            }
+        }
+        let wanted = stands_on.values().filter(|base| !in_hand.contains_key(base));
+        let bases = store.read_bases(wanted.copied().collect(), &mut self.batch)?;
+        for Changed { id, place, before, .. } in changed.drain(..) {
             let plain = &bytes[place];
-            let base = before.and_then(|before| stands_on.get(&before));
-            let base = base.and_then(|id| bases.get(id).map(|plain| Base { id: *id, plain }));
+            let base = before.and_then(|before| stands_on.get(&before)).and_then(|id| {
+                let plain = in_hand.get(id).map(|place| &bytes[place.clone()]).or_else(|| bases.get(id))?;
+                Some(Base { id: *id, plain })
+            });
             let encoded = self.encoder.encode_against(plain, base)?;
             frames.push(EncodedFrame::new(PackKind::Chunks, id, plain.len() as u32, encoded));
         }

@@ -119,7 +119,7 @@ impl<'a> SpanScanner<'a> {
             scanned.counts.unchanged += 1;
         } else {
             let before = if let Some(Entry::Id(before)) = before { Some(before) } else { None };
-            self.changed.push(Changed { id, place: in_buffer, before });
+            self.changed.push(Changed { id, place: in_buffer, before, before_place: None });
         }
         Ok(Entry::Id(id))
     }

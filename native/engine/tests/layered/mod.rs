@@ -6,11 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use stillpoint_engine::background_copy::{Fold, Folded};
 use stillpoint_engine::block_map::{
     DiskVersion, LayerContent, LayerRange, LayerSource, MapBuilder, MapReader, SPAN_CHUNKS,
 };
 use stillpoint_engine::chunk_store::identity::Identity;
 use stillpoint_engine::chunk_store::index::IndexLimits;
+use stillpoint_engine::chunk_store::writer::Writer;
 use stillpoint_engine::chunk_store::{ChunkStore, Parameters, fill_value};
 use stillpoint_engine::error::Result;
 use stillpoint_engine::format::node::{Entry, Root};
@@ -19,11 +21,15 @@ use stillpoint_engine::io::Io;
 use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::io::reserve::Reserve;
 use stillpoint_engine::random::Seeded;
+use stillpoint_engine::restore::read_range;
 use stillpoint_engine::units::Uid;
 
 pub(crate) const REGION: &str = "/region";
 pub(crate) const CHUNK: usize = 16 << 10;
 pub(crate) const SECTOR: usize = 512;
+
+/// The largest disk that is drawn: more than one span.
+pub(crate) const SIZE_MAX: usize = 80 * CHUNK;
 
 /// The directories of a region.
 pub(crate) fn region() -> MemoryIo {
@@ -244,4 +250,20 @@ pub(crate) fn built(maps: &MapReader, size: u64, entries: &[Entry]) -> Root {
 /// A disk on which nothing was ever written.
 pub(crate) fn empty() -> DiskVersion {
     DiskVersion { root: Root::empty(0, CHUNK as u32), size: 0 }
+}
+
+/// Folds all at once.
+pub(crate) fn fold(maps: &Arc<MapReader>, base: DiskVersion, layer: &Arc<Layer>) -> Result<Folded> {
+    let source = Arc::clone(layer) as Arc<dyn LayerSource>;
+    let mut fold = Fold::new(Arc::clone(maps), base, layer.size as u64, source, None)?;
+    let mut writer = Writer::new(maps.store());
+    while fold.step(1 << 20, &mut writer)?.is_some() {}
+    let folded = fold.finish(&mut writer)?;
+    writer.commit()?;
+    Ok(folded)
+}
+
+/// All bytes of a version.
+pub(crate) fn bytes_of(maps: &MapReader, version: &DiskVersion) -> Vec<u8> {
+    read_range(maps, version, 0, version.size).unwrap()
 }
