@@ -23,7 +23,7 @@ use crate::records::{
     CollectRecord, FindingRecord, InfoRecord, ManifestRecord, RestoredRecord, ScanDiskRecord, UsageRecord, VerifyRecord,
 };
 use crate::scan_handle::NativeScan;
-use crate::task::{Outcome, Running, start};
+use crate::task::{Outcome, Running, RunningCall, start};
 
 /// An open store. Calls after `close` settle with `STORE_CLOSED`.
 #[napi]
@@ -58,7 +58,9 @@ pub fn create_store<'env>(
 pub fn open_store<'env>(env: &'env Env, path: String, read_only: bool, threads: u32) -> Result<Object<'env>> {
     start(env, move || {
         let options = OpenOptions { read_only, thread_count: threads as usize, ..OpenOptions::default() };
-        NativeEngine::open_with(parts(), Path::new(&path), options)
+        let opened = NativeEngine::open_with(parts(), Path::new(&path), options)?;
+        opened.opened()?.start_upkeep().map_err(|error| Failure::boxed(&error))?;
+        Ok(opened)
     })
 }
 
@@ -90,14 +92,14 @@ impl NativeEngine {
     #[napi]
     #[must_use]
     pub fn info(&self) -> Option<InfoRecord> {
-        self.open().ok().map(|engine| InfoRecord::of(engine.config()))
+        self.opened().ok().map(|engine| InfoRecord::of(engine.config()))
     }
 
     /// What opening, and reading since, found; empty once closed.
     #[napi]
     #[must_use]
     pub fn findings(&self) -> Vec<FindingRecord> {
-        self.open().map(|engine| engine.findings().iter().map(FindingRecord::of).collect()).unwrap_or_default()
+        self.opened().map(|engine| engine.findings().iter().map(FindingRecord::of).collect()).unwrap_or_default()
     }
 
     /// All points.
@@ -284,7 +286,12 @@ impl NativeEngine {
         Ok(Self { engine: Mutex::new(Some(engine)), running: Running::default() })
     }
 
-    fn open(&self) -> Outcome<Arc<Engine>> {
+    /// The engine, and that a call of it is under way.
+    pub(crate) fn enter(&self) -> (Outcome<Arc<Engine>>, RunningCall) {
+        (self.opened(), self.running.enter())
+    }
+
+    pub(crate) fn opened(&self) -> Outcome<Arc<Engine>> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.clone().ok_or_else(|| Failure::closed("the store"))
     }
@@ -297,7 +304,7 @@ impl NativeEngine {
     where
         T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
     {
-        let (engine, call) = (self.open(), self.running.enter());
+        let (engine, call) = (self.opened(), self.running.enter());
         start(env, move || {
             let result = work(&engine?).map_err(|error| Failure::boxed(&error));
             drop(call);

@@ -2,7 +2,8 @@
 //!
 //! Every long call runs on a thread of its own (never on libuv's pool) and settles a promise with either its value or
 //! a [`failure::Failure`] record; the TypeScript facade turns the record into an error. Panics are caught and become
-//! `INTERNAL`. No call goes from the engine into JavaScript.
+//! `INTERNAL`. The only call into JavaScript says that
+//! requests to live disks are done (`requests`).
 
 #![allow(unreachable_pub)] // what `#[napi]` exports is reached from JavaScript
 #![cfg_attr(test, allow(dead_code))] // exports exist only in the addon, not where lints compile tests
@@ -12,9 +13,11 @@ mod convert;
 mod diff_handle;
 mod engine_handle;
 mod failure;
+mod live_handle;
 mod operation;
 mod probe_handle;
 mod records;
+mod requests;
 mod scale_probe_handle;
 mod scan_handle;
 mod statistics;

@@ -3,9 +3,10 @@
 use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
 use stillpoint_engine::engine::{
-    Codec, CollectReport, Config, FORMAT_VERSION, Finding, Hit, Manifest, ManifestDisk, Restored, ScannedDisk, Usage,
-    VerifyReport,
+    ChunkCounts, Codec, CollectReport, Config, CopiedDisk, FORMAT_VERSION, Finding, Folded, Hit, Manifest, ManifestDisk,
+    Restored, Scanned, ScannedDisk, Usage, VerifyReport,
 };
+use stillpoint_engine::units::Uid;
 
 use crate::convert::{nullable, number};
 
@@ -159,20 +160,42 @@ pub struct ScannedDiskRecord {
 
 impl ScannedDiskRecord {
     pub(crate) fn of(disk: &ScannedDisk) -> Self {
-        let (scanned, chunks) = (&disk.scanned, &disk.scanned.chunks);
+        Self::of_scanned(disk.disk_id, &disk.scanned)
+    }
+
+    pub(crate) fn of_scanned(disk_id: Uid, scanned: &Scanned) -> Self {
         Self {
-            disk_id: disk.disk_id.to_string(),
+            disk_id: disk_id.to_string(),
             size_bytes: number(scanned.version.size),
             bytes_read: number(scanned.bytes_read),
             bytes_new: number(scanned.bytes_new),
             bytes_stored: number(scanned.bytes_stored),
-            chunks: ChunkCountsRecord {
-                hole: number(chunks.hole),
-                fill: number(chunks.fill),
-                unchanged: number(chunks.unchanged),
-                known: number(chunks.known),
-                stored: number(chunks.stored),
-            },
+            chunks: ChunkCountsRecord::of(&scanned.chunks),
+        }
+    }
+
+    pub(crate) fn of_copied(disk: &CopiedDisk) -> Self {
+        let folded = disk.folded.as_ref();
+        let bytes = |of: fn(&Folded) -> u64| number(folded.map_or(0, of));
+        Self {
+            disk_id: disk.disk_id.to_string(),
+            size_bytes: number(disk.size),
+            bytes_read: bytes(|folded| folded.bytes_read),
+            bytes_new: bytes(|folded| folded.bytes_new),
+            bytes_stored: bytes(|folded| folded.bytes_stored),
+            chunks: ChunkCountsRecord::of(&folded.map(|folded| folded.chunks).unwrap_or_default()),
+        }
+    }
+}
+
+impl ChunkCountsRecord {
+    fn of(chunks: &ChunkCounts) -> Self {
+        Self {
+            hole: number(chunks.hole),
+            fill: number(chunks.fill),
+            unchanged: number(chunks.unchanged),
+            known: number(chunks.known),
+            stored: number(chunks.stored),
         }
     }
 }

@@ -14,6 +14,7 @@ use stillpoint_engine::io::fault::{Failure as FailureKind, Fault, FaultIo, Fault
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::io::{Io, OpenMode};
 use stillpoint_engine::random::Seeded;
+use stillpoint_engine::write_log::LogParameters;
 
 use crate::convert::{number, unsigned};
 use crate::engine_handle::{NativeEngine, create_options};
@@ -22,6 +23,9 @@ use crate::task::start;
 
 /// Set aside in a simulated store: little, since every page of it is copied with the file system.
 const RESERVE_BYTES: u64 = 64 << 10;
+
+/// Length of a simulated log's segments: little, so that histories go through many.
+const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// One thing that goes wrong while a store is open. Calls, syncs and reads are each counted from 0.
 #[napi(object)]
@@ -236,7 +240,13 @@ impl NativeWorld {
         let pack_bytes_target = unsigned(pack_bytes_target, "packBytesTarget").map_err(to_napi)?;
         start(env, move || {
             let (thread_count, reserve_bytes_max) = (1, RESERVE_BYTES);
-            let options = OpenOptions { read_only, thread_count, pack_bytes_target, reserve_bytes_max };
+            let options = OpenOptions {
+                read_only,
+                thread_count,
+                pack_bytes_target,
+                reserve_bytes_max,
+                log: LogParameters { segment_bytes: SEGMENT_BYTES },
+            };
             NativeEngine::open_with(parts, Path::new(&path), options)
         })
     }

@@ -48,7 +48,7 @@ use crate::limits::{
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
 use crate::restore::{Restorer, read_range};
-use crate::scan::{ScanRequest, Scanned, Scanner};
+use crate::scan::{ScanRequest, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
 use crate::write_log::LogParameters;
@@ -59,13 +59,15 @@ pub use collecting::Collecting;
 
 // The words of this file's calls, so that its callers need not know the stages.
 pub use crate::collect::{Options as CollectOptions, Progress as CollectProgress, Report as CollectReport};
+pub use crate::background_copy::Folded;
+pub use crate::block_map::ChunkCounts;
 pub use crate::diff::{Extent, ExtentKind};
 pub use crate::format::config::Config;
 pub use crate::format::manifest::{Manifest, ManifestDisk};
 pub use crate::format::{Codec, VERSION as FORMAT_VERSION};
 pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
-pub use crate::scan::SourceRequest;
+pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
 pub use live::{
     CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UncleanLog,

@@ -144,9 +144,8 @@ impl Engine {
                 return Err(Error::new(Code::LayersFull, message));
             }
             waits += 1;
-            if self.live().upkeep.wake() {
-                self.parts.clock.wait_ns(PACE_WAIT_NS);
-            } else if !self.upkeep_of(log, &Control::default())? {
+            // Where no thread does it, this one does.
+            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default())? {
                 self.parts.clock.wait_ns(PACE_WAIT_NS);
             }
         }

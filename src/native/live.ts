@@ -1,0 +1,151 @@
+/**
+ * Requests to live disks: numbered, so that one callback from the addon settles any number of promises.
+ *
+ * The addon keeps what is done until it is taken; it calls once when there is something. While requests are under way the
+ * process stays alive, as it does for other input and output.
+ */
+
+import type { DiskOperation } from './engine.js';
+import { errorFromFailure } from './failure.js';
+import type { FailureRecord } from './failure.js';
+
+/** What the addon says of a request that is done. */
+export interface Completion {
+  readonly number: number;
+  readonly lsn?: number;
+  readonly bytes?: Uint8Array;
+  readonly failure?: FailureRecord;
+}
+
+/** One operation of a batch as the addon takes it. */
+export interface BatchRecord {
+  kind: string;
+  offset?: number;
+  length?: number;
+  bytes?: Uint8Array;
+  fua?: boolean;
+}
+
+/** The addon's queue of requests. */
+export interface RequestQueue<E> {
+  read(engine: E, request: number, diskId: string, offset: number, length: number): void;
+  write(engine: E, request: number, diskId: string, offset: number, bytes: Uint8Array, fua: boolean): void;
+  zero(
+    engine: E,
+    request: number,
+    diskId: string,
+    offset: number,
+    length: number,
+    trim: boolean,
+    fua: boolean,
+  ): void;
+  flush(engine: E, request: number, diskId: string): void;
+  batch(engine: E, request: number, diskId: string, operations: BatchRecord[]): void;
+  takeDone(): Completion[];
+}
+
+interface Waiting {
+  readonly resolve: (completion: Completion) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Longest delay of a timer; it only keeps the process alive. */
+const FOREVER_MS = 2 ** 31 - 1;
+
+/** The requests of one open store. */
+export class DiskRequests<E> {
+  readonly #engine: E;
+  readonly #queue: RequestQueue<E>;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #alive: NodeJS.Timeout;
+  #next = 0;
+
+  /** `open` makes the queue, which calls back when something is done. */
+  constructor(engine: E, open: (callback: () => void) => RequestQueue<E>) {
+    this.#engine = engine;
+    this.#alive = setInterval(() => undefined, FOREVER_MS);
+    this.#alive.unref();
+    this.#queue = open(() => {
+      this.#settle();
+    });
+  }
+
+  async read(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
+    const { bytes } = await this.#request((number) => {
+      this.#queue.read(this.#engine, number, diskId, offset, buffer.byteLength);
+    });
+    if (bytes !== undefined) buffer.set(bytes);
+  }
+
+  async write(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string> {
+    const { lsn } = await this.#request((number) => {
+      this.#queue.write(this.#engine, number, diskId, offset, bytes, fua);
+    });
+    return String(lsn ?? 0);
+  }
+
+  async zero(
+    diskId: string,
+    offset: number,
+    length: number,
+    options: { readonly trim: boolean; readonly fua: boolean },
+  ): Promise<string> {
+    const { lsn } = await this.#request((number) => {
+      this.#queue.zero(this.#engine, number, diskId, offset, length, options.trim, options.fua);
+    });
+    return String(lsn ?? 0);
+  }
+
+  async flush(diskId: string): Promise<void> {
+    await this.#request((number) => {
+      this.#queue.flush(this.#engine, number, diskId);
+    });
+  }
+
+  async batch(diskId: string, operations: readonly DiskOperation[]): Promise<void> {
+    const { bytes } = await this.#request((number) => {
+      this.#queue.batch(this.#engine, number, diskId, operations.map(batchRecord));
+    });
+    if (bytes === undefined) return;
+    let at = 0;
+    for (const operation of operations) {
+      if (operation.kind !== 'read') continue;
+      operation.buffer.set(bytes.subarray(at, at + operation.buffer.byteLength));
+      at += operation.buffer.byteLength;
+    }
+  }
+
+  #request(submit: (number: number) => void): Promise<Completion> {
+    const number = this.#next;
+    this.#next += 1;
+    return new Promise((resolve, reject) => {
+      submit(number);
+      this.#waiting.set(number, { resolve, reject });
+      if (this.#waiting.size === 1) this.#alive.ref();
+    });
+  }
+
+  #settle(): void {
+    for (const completion of this.#queue.takeDone()) {
+      const waiting = this.#waiting.get(completion.number);
+      this.#waiting.delete(completion.number);
+      if (completion.failure === undefined) waiting?.resolve(completion);
+      else waiting?.reject(errorFromFailure(completion.failure));
+    }
+    if (this.#waiting.size === 0) this.#alive.unref();
+  }
+}
+
+function batchRecord(operation: DiskOperation): BatchRecord {
+  switch (operation.kind) {
+    case 'read':
+      return { kind: 'read', offset: operation.offset, length: operation.buffer.byteLength };
+    case 'write':
+      return { kind: 'write', offset: operation.offset, bytes: operation.bytes, fua: operation.fua ?? false };
+    case 'zero':
+    case 'trim':
+      return { kind: operation.kind, offset: operation.offset, length: operation.length };
+    case 'flush':
+      return { kind: 'flush' };
+  }
+}
