@@ -10,6 +10,7 @@ try {
 }
 
 module.exports.NativeDiff = addon.NativeDiff;
+module.exports.NativeDisks = addon.NativeDisks;
 module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeLoan = addon.NativeLoan;
 module.exports.NativeOperation = addon.NativeOperation;

@@ -18,6 +18,29 @@ export declare class NativeDiff {
   close(): void
 }
 
+/** Requests to the live disks of one store. */
+export declare class NativeDisks {
+  /**
+   * An empty queue; `callback` is called when there is something to take.
+   *
+   * # Errors
+   * The callback cannot be kept.
+   */
+  constructor(callback: () => void)
+  /** What is done since the last call. */
+  takeDone(): Array<CompletionRecord>
+  /** Reads. */
+  read(engine: NativeEngine, request: number, diskId: string, offset: number, length: number): void
+  /** Writes; the bytes are copied before this returns. */
+  write(engine: NativeEngine, request: number, diskId: string, offset: number, bytes: Uint8Array, fua: boolean): void
+  /** Makes a range zero. */
+  zero(engine: NativeEngine, request: number, diskId: string, offset: number, length: number, trim: boolean, fua: boolean): void
+  /** Makes all that was acknowledged durable. */
+  flush(engine: NativeEngine, request: number, diskId: string): void
+  /** Carries out requests in their order. What the reads read comes in one piece, one after the other. */
+  batch(engine: NativeEngine, request: number, diskId: string, records: Array<DiskRequestRecord>): void
+}
+
 /** An open store. Calls after `close` settle with `STORE_CLOSED`. */
 export declare class NativeEngine {
   /** The store's parameters; null once closed. */
@@ -108,6 +131,112 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   close(): Promise<undefined | Failure>
+  /** All live disks; empty once closed. */
+  liveDisks(): Array<LiveDiskRecord>
+  /** What opening the logs dropped; empty once closed. */
+  unclean(): Array<UncleanLogRecord>
+  /** Cuts that wait; empty once closed. */
+  pendingCuts(): Array<PendingCutRecord>
+  /** How far writers are ahead; null once closed, or when the file system does not say. */
+  livePressure(): PressureRecord | null
+  /**
+   * Makes a detached disk, with the content of a point's disk where one is named.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  createDisk(disk: NewDiskRecord, sizeBytes: number, fromPointId?: string | undefined | null, fromDiskId?: string | undefined | null): Promise<undefined | Failure>
+  /**
+   * Makes a detached disk with the content of an image.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  importDisk(disk: NewDiskRecord, path: string, operation: NativeOperation): Promise<ScannedDiskRecord | Failure>
+  /**
+   * Makes a machine's log.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  createMachineLog(machineId: string): Promise<undefined | Failure>
+  /**
+   * Removes a machine's log.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  deleteMachineLog(machineId: string): Promise<undefined | Failure>
+  /**
+   * Moves a detached disk into a machine's log.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  attachDisk(diskId: string, machineId: string, role: string): Promise<undefined | Failure>
+  /**
+   * Moves a disk into a log of its own.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  detachDisk(diskId: string): Promise<undefined | Failure>
+  /**
+   * Removes a detached disk.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  deleteDisk(diskId: string): Promise<undefined | Failure>
+  /**
+   * Makes a disk larger.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  growDisk(diskId: string, sizeBytes: number): Promise<undefined | Failure>
+  /**
+   * Cuts.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  cut(machineId: string, pointId: string, collection: string, name: string, detail: string): Promise<PendingCutRecord | Failure>
+  /**
+   * Makes the log durable past a cut.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  makeCutDurable(pointId: string): Promise<undefined | Failure>
+  /**
+   * Copies a cut and publishes its manifest.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  copy(pointId: string, createdMs: number, detail: string, excludedDiskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
+  /**
+   * Gives up the layer of a published cut.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  releaseCut(pointId: string): Promise<undefined | Failure>
+  /**
+   * Ends a cut without a point.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  dropCut(pointId: string, operation: NativeOperation): Promise<undefined | Failure>
+  /**
+   * Resets disks of a machine; the lists are of one length. Resolves with the LSN.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  resetDisks(machineId: string, diskIds: Array<string>, fromPointIds: Array<string>, fromDiskIds: Array<string>): Promise<string | Failure>
   /**
    * Counts what the points need; `machines` has the ids of each machine's points.
    *
@@ -444,6 +573,18 @@ export interface CollectRecord {
   bytesRewritten: number
 }
 
+/** A request that is done, as JavaScript sees it. */
+export interface CompletionRecord {
+  /** The number under which it was made. */
+  number: number
+  /** The LSN of a write's last record. */
+  lsn?: number
+  /** What was read. */
+  bytes?: Uint8Array
+  /** What went wrong. */
+  failure?: Failure
+}
+
 /** How many calls the newest store made so far. */
 export interface CountsRecord {
   calls: number
@@ -458,6 +599,15 @@ export interface CountsRecord {
  * No thread could be started.
  */
 export declare function createStore(path: string, chunkBytes: number, compression: string, level: number): Promise<undefined | Failure>
+
+/** One request of a batch: `read`, `write`, `zero`, `trim` or `flush`. */
+export interface DiskRequestRecord {
+  kind: string
+  offset?: number
+  length?: number
+  bytes?: Uint8Array
+  fua?: boolean
+}
 
 /** The engine's limits. */
 export declare function engineLimits(): LimitsRecord
@@ -534,6 +684,17 @@ export interface LimitsRecord {
   packBytesMax: number
 }
 
+/** A live disk. */
+export interface LiveDiskRecord {
+  diskId: string
+  machineId?: string
+  name: string
+  role: string
+  sizeBytes: number
+  sectorBytes: number
+  generation: number
+}
+
 /** `MachineStatistics`. */
 export interface MachineStatisticsRecord {
   pointCount: number
@@ -560,6 +721,14 @@ export interface ManifestRecord {
   detail: string
 }
 
+/** A new disk. */
+export interface NewDiskRecord {
+  diskId: string
+  name: string
+  role: string
+  sectorBytes: number
+}
+
 /**
  * Opens a store.
  *
@@ -568,6 +737,19 @@ export interface ManifestRecord {
  */
 export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>
 
+/** A cut that waits for its copy or its release. */
+export interface PendingCutRecord {
+  pointId: string
+  machineId: string
+  collection: string
+  name: string
+  lsn: string
+  timeMs: number
+  disks: Array<ManifestDiskRecord>
+  detail: string
+  pinned: boolean
+}
+
 /** `PointStatistics`. */
 export interface PointStatisticsRecord {
   pointId: string
@@ -575,6 +757,14 @@ export interface PointStatisticsRecord {
   dataBytes: number
   uniqueBytes: number
   freedBytes: number
+}
+
+/** How far writers are ahead of the copies. */
+export interface PressureRecord {
+  debtBytes: number
+  availableBytes: number
+  logBytes: number
+  layers: number
 }
 
 /** A range of `Hit`. */
@@ -620,6 +810,16 @@ export interface StatisticsRecord {
   chunkCount: number
   nodeCount: number
   missingCount: number
+}
+
+/** What opening a log dropped. */
+export interface UncleanLogRecord {
+  logId: string
+  machineId?: string
+  durableLsn: string
+  droppedRecords: number
+  droppedBytes: number
+  lastTimeMs?: number
 }
 
 /** `Usage`. */

@@ -187,6 +187,7 @@ impl Session {
             Step::Delete(skip) => self.delete(*skip),
             Step::Collect => {
                 self.collecting = None;
+                self.begun = None; // it would wait for this writer, whom nobody else lets end
                 self.engine().collect(false, &Control::default()).map(drop)
             }
             Step::Advance(count) => self.collect_step(*count),

@@ -1,7 +1,7 @@
 //! One open write log with the live disks on it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::collect::{Lease, Leases, Purpose};
 use crate::disk::Group;
@@ -37,6 +37,11 @@ impl LiveLog {
     /// Becomes the only one who folds.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody folds.
+    pub(super) fn is_folding(&self) -> bool {
+        matches!(self.folding.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Changes the superblock, durably. What it names before and after is pinned all the while; when it is not known which of

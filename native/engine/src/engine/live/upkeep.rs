@@ -143,7 +143,9 @@ impl Engine {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
                 return Err(Error::new(Code::LayersFull, message));
             }
-            waits += 1;
+            if !log.is_folding() {
+                waits += 1; // while it is being shortened, however long that takes, the writer waits
+            }
             // Where no thread does it, this one does.
             if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default())? {
                 self.parts.clock.wait_ns(PACE_WAIT_NS);
