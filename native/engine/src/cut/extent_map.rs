@@ -1,7 +1,7 @@
 //! Extents of one disk in one layer: where its bytes stand, newest record first.
 //!
 //! What it guarantees: extents are sorted and disjoint; where records overlap the one with the higher LSN shows, in whatever
-//! order they were inserted. What it costs: an extent takes 40 bytes in a sorted leaf of at most 64, with the slack of the
+//! order they were inserted (I-31). What it costs: an extent takes 40 bytes in a sorted leaf of at most 64, with the slack of the
 //! leaves 45 to 60 bytes; an insert is one descent to a leaf and a move inside it.
 //!
 //! Rejected: one ordered map with an entry per extent (it takes half as much again, and an insert has to descend three
@@ -15,7 +15,7 @@ use crate::units::Lsn;
 use crate::write_log::Place;
 
 /// Extents of a leaf at most: to move half of them costs less than to find the leaf.
-const LEAF_EXTENTS_MAX: usize = 64;
+const LEAF_EXTENTS_MAX: usize = 32;
 
 /// A leaf grows by so many, so that few of its places stand empty.
 const LEAF_EXTENTS_GROWTH: usize = 8;
