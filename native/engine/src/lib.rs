@@ -1,7 +1,9 @@
 //! Stillpoint's engine: the data side.
 //!
 //! ```text
-//! image file -> scan -> chunk_store + block_map -> points (manifest)
+//! image file -> scan ------------> chunk_store + block_map -> points (manifest)
+//! sealed layer -> background_copy -^         |
+//!                               +------------+
 //!                               |
 //!        diff | restore | read <-+         verify, collect: around it
 //! ```
@@ -29,6 +31,9 @@ pub mod scan;
 pub mod cut;
 pub mod disk;
 pub mod write_log;
+
+// In: what live disks logged becomes chunks and a map.
+pub mod background_copy;
 
 // Out again.
 pub mod diff;

@@ -1,5 +1,6 @@
 //! Law: every cut is write-order consistent. What it holds is closed under "was acknowledged before that was submitted",
 //! complete up to the cut's request, without anything submitted after its answer, and no block of it is torn.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live;
 mod simulation;

@@ -1,17 +1,29 @@
 //! Block maps: the Merkle tree from a disk's chunk indexes to hole, fill or chunk id (format.md section 6).
 //!
-//! What it is: [`reader::MapReader`] reads trees, [`builder::MapBuilder`] makes one from its leaves in order.
+//! What it is: [`MapReader`] reads trees and the chunks that they name, [`VersionReader`] ranges of disks through a cache of
+//! decoded chunks. [`MapBuilder`] makes a tree from its leaves in order, [`MapEditor`] a new one from an old one and changes.
+//! [`LayerChunks`] makes the chunks that a layer changes, [`Overlay`] the map of a layer that is not copied yet.
 //! What it guarantees: equal content makes equal trees; unchanged subtrees are shared because nodes are named by
 //! their content. A point costs its changed path.
 //! What it must not import: `scan`, `diff`, `restore`, the engine's top.
 
 mod builder;
+mod edit;
+mod layer_chunks;
+mod layer_source;
+mod overlay;
 mod reach;
 mod reader;
+mod version_reader;
 
 pub use builder::MapBuilder;
+pub use edit::{AddNode, MapEditor, edited};
+pub use layer_chunks::{LayerChunk, LayerChunks, Lot};
+pub use layer_source::{LayerContent, LayerRange, LayerSource};
+pub use overlay::Overlay;
 pub use reach::{Reached, ranges_on};
 pub use reader::{MapReader, Span, SpanEntries};
+pub use version_reader::VersionReader;
 
 use crate::format::node::Root;
 use crate::limits::NODE_FAN_OUT;
@@ -24,6 +36,21 @@ pub struct DiskVersion {
     pub root: Root,
     /// Its size in bytes.
     pub size: u64,
+}
+
+/// Chunks that a scan or a copy looked at, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkCounts {
+    /// Unallocated.
+    pub hole: u64,
+    /// Of one byte value.
+    pub fill: u64,
+    /// Equal to what stood there.
+    pub unchanged: u64,
+    /// Changed, but known to the store.
+    pub known: u64,
+    /// Stored anew.
+    pub stored: u64,
 }
 
 /// Chunks of a span, the unit of work: what one node of level 1 holds.

@@ -1,13 +1,16 @@
-//! Reading block maps, through a bounded cache of proven nodes.
+//! Reading block maps and the chunks that they name, through a bounded cache of proven nodes.
+//!
+//! A reader may have overlays: nodes and chunks of points whose copy has not put them into the store yet. They are asked
+//! first, so that everything that reads by a reader reads such a point as any other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{DiskVersion, SPAN_CHUNKS};
-use crate::chunk_store::{Batch, ChunkStore};
-use crate::error::{Code, Error, Result};
+use super::{DiskVersion, Overlay, SPAN_CHUNKS, chunks_below};
+use crate::chunk_store::{Batch, ChunkStore, WantedChunk};
+use crate::error::{Code, Error, Kind, Result};
 use crate::format::PackKind;
-use crate::format::node::{Entry, Node};
+use crate::format::node::{Entry, Node, Root};
 use crate::limits::NODE_FAN_OUT;
 use crate::units::ContentId;
 
@@ -47,7 +50,8 @@ impl Cache {
 pub struct MapReader {
     store: Arc<ChunkStore>,
     thread_count: usize,
-    cache: Mutex<Cache>,
+    overlays: Vec<Arc<Overlay>>,
+    cache: Arc<Mutex<Cache>>,
 }
 
 /// The chunk entries of one span.
@@ -94,7 +98,19 @@ impl MapReader {
     #[must_use]
     pub fn with_threads(store: Arc<ChunkStore>, thread_count: usize) -> Self {
         assert!(thread_count > 0);
-        Self { store, thread_count, cache: Mutex::default() }
+        Self { store, thread_count, overlays: Vec::new(), cache: Arc::default() }
+    }
+
+    /// A reader that also knows what this overlay knows, and shares the cache of this one.
+    #[must_use]
+    pub fn with_overlay(&self, overlay: Arc<Overlay>) -> Self {
+        let overlays = self.overlays.iter().cloned().chain([overlay]).collect();
+        Self {
+            store: Arc::clone(&self.store),
+            thread_count: self.thread_count,
+            overlays,
+            cache: Arc::clone(&self.cache),
+        }
     }
 
     /// The store that it reads.
@@ -108,7 +124,8 @@ impl MapReader {
     /// # Errors
     /// `NODE_MISSING`, `NODE_DAMAGED`, and what reading gives.
     pub fn node(&self, id: &ContentId, level: u8) -> Result<Arc<Node>> {
-        if let Some(node) = self.cache().get(id) {
+        let laid_over = self.laid_over(id);
+        if let Some(node) = laid_over.or_else(|| self.cache().get(id)) {
             check_level(node.level(), level, id)?;
             return Ok(node);
         }
@@ -125,7 +142,7 @@ impl MapReader {
     pub fn nodes(&self, wanted: &[(ContentId, u8)]) -> Result<Vec<Arc<Node>>> {
         let mut cached: Vec<Option<Arc<Node>>> = {
             let mut cache = self.cache();
-            wanted.iter().map(|(id, _)| cache.get(id)).collect()
+            wanted.iter().map(|(id, _)| self.laid_over(id).or_else(|| cache.get(id))).collect()
         };
         let missing: Vec<usize> = (0..wanted.len()).filter(|index| cached[*index].is_none()).collect();
         if !missing.is_empty() {
@@ -175,6 +192,10 @@ impl MapReader {
     /// # Errors
     /// As [`MapReader::node`].
     pub fn node_uncached(&self, id: &ContentId, level: u8, batch: &mut Batch) -> Result<Node> {
+        if let Some(node) = self.laid_over(id) {
+            check_level(node.level(), level, id)?;
+            return Ok(Node::clone(&node));
+        }
         let plain = self.store.get(PackKind::Nodes, id, batch)?;
         let node = Node::decode(&plain).map_err(|defect| damaged(id, &defect.to_string()))?;
         check_level(node.level(), level, id)?;
@@ -192,7 +213,7 @@ impl MapReader {
             let entries = if span == 0 { SpanEntries::Single(entry) } else { SpanEntries::Uniform(Entry::Hole) };
             return Ok(Span { index: span, entries });
         }
-        if span >= super::chunks_below(level) / SPAN_CHUNKS {
+        if span >= chunks_below(level) / SPAN_CHUNKS {
             return Ok(Span { index: span, entries: SpanEntries::Uniform(Entry::Hole) });
         }
         while let Entry::Id(id) = entry {
@@ -200,7 +221,7 @@ impl MapReader {
             if level == 1 {
                 return Ok(Span { index: span, entries: SpanEntries::Node(node) });
             }
-            let below = super::chunks_below(level - 1) / SPAN_CHUNKS;
+            let below = chunks_below(level - 1) / SPAN_CHUNKS;
             entry = node.entry((span / below) as usize % NODE_FAN_OUT);
             level -= 1;
         }
@@ -219,6 +240,84 @@ impl MapReader {
         })
     }
 
+    /// What stands at each of these chunks, which are sorted. The nodes of a level are read together.
+    ///
+    /// # Errors
+    /// As [`MapReader::node`], of any of them.
+    pub fn entries(&self, version: &DiskVersion, chunks: &[u64]) -> Result<Vec<Entry>> {
+        debug_assert!(chunks.is_sorted());
+        if let [chunk] = chunks {
+            let entries = self.span(version, chunk / SPAN_CHUNKS)?.entries;
+            return Ok(vec![entries.entry((chunk % SPAN_CHUNKS) as usize)]);
+        }
+        let Root { entry, height } = version.root;
+        let reach = chunks_below(height);
+        let mut found: Vec<Entry> =
+            chunks.iter().map(|chunk| if *chunk < reach { entry } else { Entry::Hole }).collect();
+        let mut wanted: Vec<(ContentId, u8)> = Vec::new();
+        for level in (1..=height).rev() {
+            wanted.clear();
+            for entry in &found {
+                match entry {
+                    // Neighbours below one node want it once.
+                    Entry::Id(id) if wanted.last().is_none_or(|(last, _)| last != id) => wanted.push((*id, level)),
+                    _ => {}
+                }
+            }
+            if wanted.is_empty() {
+                break;
+            }
+            let nodes = self.nodes(&wanted)?;
+            let mut at = 0;
+            for (chunk, entry) in chunks.iter().zip(&mut found) {
+                if let Entry::Id(id) = entry {
+                    if wanted[at].0 != *id {
+                        at += 1;
+                    }
+                    *entry = nodes[at].entry((chunk / chunks_below(level - 1)) as usize % NODE_FAN_OUT);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The bytes of one chunk, whole and proven.
+    ///
+    /// # Errors
+    /// `CHUNK_MISSING`, `CHUNK_DAMAGED`, and what reading gives.
+    pub fn chunk(&self, id: &ContentId, batch: &mut Batch) -> Result<Vec<u8>> {
+        let mut failure = None;
+        for overlay in &self.overlays {
+            match overlay.chunk(id)? {
+                (Some(bytes), _) => return Ok(bytes),
+                (None, damage) => failure = damage.or(failure),
+            }
+        }
+        self.store.get(PackKind::Chunks, id, batch).map_err(|error| or_damage(error, failure))
+    }
+
+    /// Reads chunks into their places in `out`, looked up together and in the order in which they lie.
+    ///
+    /// # Errors
+    /// As [`MapReader::chunk`], of any of them.
+    pub fn read_chunks(&self, wanted: &[WantedChunk], batch: &mut Batch, out: &mut [u8]) -> Result<()> {
+        if self.overlays.is_empty() {
+            return self.store.read_chunks(wanted, batch, out);
+        }
+        let (mut rest, mut failure) = (wanted.to_vec(), None);
+        for overlay in &self.overlays {
+            let damage;
+            (rest, damage) = overlay.read_chunks(rest, out)?;
+            failure = damage.or(failure);
+        }
+        self.store.read_chunks(&rest, batch, out).map_err(|error| or_damage(error, failure))
+    }
+
+    /// A node that only an overlay may know.
+    fn laid_over(&self, id: &ContentId) -> Option<Arc<Node>> {
+        self.overlays.iter().find_map(|overlay| overlay.node(id))
+    }
+
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,6 +328,14 @@ fn check_level(found: u8, level: u8, id: &ContentId) -> Result<()> {
         return Ok(());
     }
     Err(damaged(id, "it has another level than its place in the map"))
+}
+
+/// Why a chunk that an overlay should have made cannot be read: the store has good reason not to have it.
+fn or_damage(error: Error, damage: Option<Error>) -> Error {
+    match damage {
+        Some(damage) if error.kind() == Kind::FixData => damage,
+        _ => error,
+    }
 }
 
 fn panicked() -> Error {

@@ -7,6 +7,7 @@
 //! What it costs: reading a chunk is one index page and one frame, unless the index filter says that it is not there.
 //! What it must not import: `block_map`, `scan`, the engine's top.
 
+pub mod chunk_cache;
 pub mod codec;
 pub mod condemned;
 pub mod identity;
@@ -16,9 +17,11 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod changed;
 mod follow;
 mod reading;
 mod store;
 
-pub use reading::{Bases, Batch, Located};
+pub use changed::{Changed, ChangedEncoder, fill_value};
+pub use reading::{Bases, Batch, WantedChunk};
 pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};

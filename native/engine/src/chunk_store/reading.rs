@@ -26,8 +26,7 @@ const COALESCE_GAP_BYTES: u64 = 32 << 10;
 const COALESCE_BYTES_MAX: u64 = 4 << 20;
 
 /// A chunk or node to read, with the frames that hold it.
-#[derive(Clone, Debug)]
-pub struct Located {
+struct Located {
     at: usize,
     place_bytes: usize,
     id: ContentId,
@@ -38,6 +37,17 @@ impl Located {
     fn first(&self) -> &Location {
         &self.locations[0]
     }
+}
+
+/// A chunk to read, and where to: the rest of its place is filled with zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedChunk {
+    /// Which chunk.
+    pub id: ContentId,
+    /// Where its place begins in what is read into.
+    pub at: usize,
+    /// How long its place is.
+    pub place_bytes: usize,
 }
 
 /// Buffers and contexts of one reading thread.
@@ -123,29 +133,33 @@ impl ChunkStore {
         }
     }
 
-    /// Looks up a chunk for [`ChunkStore::read_batch`], which puts it at `at` and fills the rest of its place, of
-    /// `place_bytes`, with zeros.
+    /// Looks chunks up together and reads them into their places in `out`, in the order in which they lie.
     ///
     /// # Errors
-    /// `CHUNK_MISSING`, and what reading the index gives.
-    pub fn locate_chunk(&self, id: ContentId, at: usize, place_bytes: usize) -> Result<Located> {
+    /// `CHUNK_MISSING`; as [`ChunkStore::get`].
+    pub fn read_chunks(&self, wanted: &[WantedChunk], batch: &mut Batch, out: &mut [u8]) -> Result<()> {
+        let ids: Vec<ContentId> = wanted.iter().map(|wanted| wanted.id).collect();
         let followed = self.followed();
-        let mut locations = self.locate(&id)?;
-        if locations.is_empty() && self.follow(followed)? {
-            locations = self.locate(&id)?;
+        let mut found = self.locate_each(&ids)?;
+        if found.iter().any(Vec::is_empty) && self.follow(followed)? {
+            found = self.locate_each(&ids)?;
         }
-        if locations.is_empty() {
-            return Err(missing(PackKind::Chunks, &id));
+        let mut located = Vec::with_capacity(wanted.len());
+        for (WantedChunk { id, at, place_bytes }, mut locations) in wanted.iter().copied().zip(found) {
+            if locations.is_empty() {
+                return Err(missing(PackKind::Chunks, &id));
+            }
+            locations.sort_by_key(|location| location.codec == Codec::ZstdDelta); // a full frame takes one read, not two
+            located.push(Located { at, place_bytes, id, locations });
         }
-        locations.sort_by_key(|location| location.codec == Codec::ZstdDelta); // a full frame takes one read, not two
-        Ok(Located { at, place_bytes, id, locations })
+        self.read_batch(located, batch, out)
     }
 
     /// Reads many chunks into their places in `out`, in the order in which they lie.
     ///
     /// # Errors
     /// As [`ChunkStore::get`].
-    pub fn read_batch(&self, mut wanted: Vec<Located>, batch: &mut Batch, out: &mut [u8]) -> Result<()> {
+    fn read_batch(&self, mut wanted: Vec<Located>, batch: &mut Batch, out: &mut [u8]) -> Result<()> {
         let deltas = wanted.iter().filter_map(|located| located.first().base);
         self.read_full(deltas.collect(), batch, false)?;
         let bases = std::mem::take(&mut batch.bases);

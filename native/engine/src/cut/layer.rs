@@ -357,9 +357,8 @@ impl DiskLayer {
         content.reset.as_ref().map(|(_, base)| Arc::clone(base))
     }
 
-    /// The first extent that ends after `offset`, for those who fold the layer.
-    #[must_use]
-    pub fn next(&self, offset: u64) -> Option<(Range<u64>, ExtentContent)> {
-        self.content().extents.next(offset)
+    /// Where the extent ends that is number `count` behind `offset`; `None` where there are fewer.
+    pub(crate) fn end_of(&self, offset: u64, count: usize) -> Option<u64> {
+        self.content().extents.end_of(offset, count)
     }
 }

@@ -5,7 +5,6 @@ use super::{Extent, ExtentKind};
 use crate::block_map::{Geometry, MapReader};
 use crate::chunk_store::Batch;
 use crate::error::Result;
-use crate::format::PackKind;
 use crate::format::node::Entry;
 use crate::units::usize_from;
 
@@ -57,7 +56,7 @@ impl Refiner {
         let mut bytes = match entry {
             Entry::Hole => Vec::new(),
             Entry::Fill(value) => vec![value; inside],
-            Entry::Id(id) => maps.store().get(PackKind::Chunks, &id, &mut self.batch)?,
+            Entry::Id(id) => maps.chunk(&id, &mut self.batch)?,
         };
         bytes.truncate(inside);
         bytes.resize(length, 0);

@@ -438,7 +438,7 @@ mod tests {
             while at < end {
                 let next = split(at, end, record_max, sector);
                 assert!(next > at && next - at <= record_max);
-                assert!(next == end || record_max < 4096 || next % 4096 == 0);
+                assert!(next == end || record_max < 4096 || next.is_multiple_of(4096));
                 at = next;
             }
         }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use super::data_runs::DataRuns;
 use super::target::Target;
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
-use crate::chunk_store::{Batch, Located};
+use crate::chunk_store::{Batch, WantedChunk};
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
 use crate::format::node::Entry;
@@ -176,7 +176,7 @@ struct SpanReader<'a> {
     maps: &'a MapReader,
     geometry: Geometry,
     batch: Batch,
-    wanted: Vec<Located>,
+    wanted: Vec<WantedChunk>,
     bytes: Vec<u8>,
 }
 
@@ -197,12 +197,10 @@ impl<'a> SpanReader<'a> {
             match entries.entry(usize_from(chunk % SPAN_CHUNKS)) {
                 Entry::Hole => self.bytes[at..at + usize_from(length)].fill(0),
                 Entry::Fill(value) => self.bytes[at..at + usize_from(length)].fill(value),
-                Entry::Id(id) => {
-                    self.wanted.push(self.maps.store().locate_chunk(id, at, usize_from(length))?);
-                }
+                Entry::Id(id) => self.wanted.push(WantedChunk { id, at, place_bytes: usize_from(length) }),
             }
         }
-        self.maps.store().read_batch(std::mem::take(&mut self.wanted), &mut self.batch, &mut self.bytes)
+        self.maps.read_chunks(&self.wanted, &mut self.batch, &mut self.bytes)
     }
 }
 

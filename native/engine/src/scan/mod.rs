@@ -11,8 +11,9 @@ mod pipeline;
 mod source;
 mod span;
 
+pub use crate::block_map::ChunkCounts;
+pub use crate::chunk_store::fill_value;
 pub use source::{Source, SourceRequest};
-pub use span::fill_value;
 
 use std::sync::Arc;
 
@@ -31,21 +32,6 @@ pub struct ScanRequest {
     pub source: SourceRequest,
     /// What its content was, to compare with first.
     pub parent: Option<DiskVersion>,
-}
-
-/// Chunks of a scanned disk, by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChunkCounts {
-    /// Unallocated.
-    pub hole: u64,
-    /// Of one byte value.
-    pub fill: u64,
-    /// Equal to the parent's.
-    pub unchanged: u64,
-    /// Changed, but known to the store.
-    pub known: u64,
-    /// Stored anew.
-    pub stored: u64,
 }
 
 /// A scanned disk.

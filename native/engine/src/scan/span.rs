@@ -1,18 +1,16 @@
 //! One span of a source: read, hashed, compared with the parent's, and what is new of it encoded.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::{ChunkCounts, Source};
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
-use crate::chunk_store::Batch;
-use crate::chunk_store::codec::{Base, Encoder};
 use crate::chunk_store::writer::{Added, EncodedFrame};
+use crate::chunk_store::{Changed, ChangedEncoder, fill_value};
 use crate::control::Control;
 use crate::error::Result;
 use crate::format::PackKind;
 use crate::format::node::Entry;
-use crate::units::{ContentId, usize_from};
+use crate::units::usize_from;
 
 /// Bytes of chunks that are in hand at once, so that look-ups and reads of their parents go in batches: a span of
 /// chunks of the default size.
@@ -36,19 +34,11 @@ pub(super) struct ScannedSpan {
     pub(super) counts: ChunkCounts,
 }
 
-/// A chunk that differs from the parent's, by its place in the buffer.
-struct Changed {
-    id: ContentId,
-    place: Range<usize>,
-    parent: Option<ContentId>,
-}
-
 /// Scans spans, one after the other, on one thread.
 pub(super) struct SpanScanner<'a> {
     job: &'a Job<'a>,
     added: Added,
-    encoder: Encoder,
-    batch: Batch,
+    encoder: ChangedEncoder,
     buffer: Vec<u8>,
     changed: Vec<Changed>,
 }
@@ -56,14 +46,14 @@ pub(super) struct SpanScanner<'a> {
 impl<'a> SpanScanner<'a> {
     /// `added`: what the scan's writer has already.
     pub(super) fn new(job: &'a Job<'a>, added: Added) -> Self {
-        let parameters = job.maps.store().parameters();
-        let encoder = Encoder::new(parameters.codec, parameters.level);
-        Self { job, added, encoder, batch: Batch::default(), buffer: Vec::new(), changed: Vec::new() }
+        let encoder = ChangedEncoder::new(job.maps.store().parameters());
+        Self { job, added, encoder, buffer: Vec::new(), changed: Vec::new() }
     }
 
     /// Scans a span; `data` is the first range of data in or after it.
     pub(super) fn scan(&mut self, span: u64, data: Range<u64>) -> Result<ScannedSpan> {
-        let geometry = self.job.geometry;
+        let job = self.job;
+        let geometry = job.geometry;
         let end = span * SPAN_CHUNKS + geometry.chunks_in_span(span);
         let lot_chunks = (LOT_BYTES / geometry.chunk_bytes).max(1);
         let mut scanned = ScannedSpan::default();
@@ -77,7 +67,8 @@ impl<'a> SpanScanner<'a> {
                 let entry = self.look_at(chunk, lot_at, &mut data, &mut parent, &mut scanned)?;
                 scanned.entries.push(entry);
             }
-            self.encode_changed(&mut scanned)?;
+            let (store, frames) = (job.maps.store(), &mut scanned.frames);
+            scanned.counts.known += self.encoder.encode(store, &self.added, &mut self.changed, &self.buffer, frames)?;
             chunk = lot_end;
         }
         Ok(scanned)
@@ -127,49 +118,9 @@ impl<'a> SpanScanner<'a> {
         if before == Some(Entry::Id(id)) {
             scanned.counts.unchanged += 1;
         } else {
-            let parent = if let Some(Entry::Id(parent)) = before { Some(parent) } else { None };
-            self.changed.push(Changed { id, place: in_buffer, parent });
+            let before = if let Some(Entry::Id(before)) = before { Some(before) } else { None };
+            self.changed.push(Changed { id, place: in_buffer, before, before_place: None });
         }
         Ok(Entry::Id(id))
     }
-
-    /// Encodes what neither this scan nor the store has, against the parent's chunk where that helps.
-    fn encode_changed(&mut self, scanned: &mut ScannedSpan) -> Result<()> {
-        let store = self.job.maps.store();
-        let (mut new, mut seen) = (Vec::new(), HashSet::new());
-        for changed in self.changed.drain(..) {
-            if !seen.insert(changed.id) || self.added.contains(&changed.id) || store.contains(&changed.id)? {
-                scanned.counts.known += 1;
-            } else {
-                new.push(changed);
-            }
-        }
-        let mut stands_on: HashMap<ContentId, ContentId> = HashMap::new(); // parent's chunk to a full frame near it
-        if self.encoder.uses_bases() {
-            for parent in new.iter().filter_map(|changed| changed.parent) {
-                if let Some(base) = store.base_near(&parent)? {
-                    stands_on.insert(parent, base);
-                }
-            }
-        }
-        let bases = store.read_bases(stands_on.values().copied().collect(), &mut self.batch)?;
-        for Changed { id, place, parent } in new {
-            let plain = &self.buffer[place];
-            let base = parent.and_then(|parent| stands_on.get(&parent));
-            let base = base.and_then(|id| bases.get(id).map(|plain| Base { id: *id, plain }));
-            let encoded = self.encoder.encode_against(plain, base)?;
-            scanned.frames.push(EncodedFrame::new(PackKind::Chunks, id, plain.len() as u32, encoded));
-        }
-        Ok(())
-    }
-}
-
-/// The value of a chunk whose bytes are all equal. A short last chunk is a fill only of zero (format.md section 5).
-#[must_use]
-pub fn fill_value(plain: &[u8], chunk_bytes: u64) -> Option<u8> {
-    let first = *plain.first()?;
-    if first != 0 && (plain.len() as u64) < chunk_bytes {
-        return None;
-    }
-    (plain[..plain.len() - 1] == plain[1..]).then_some(first)
 }

@@ -1,0 +1,128 @@
+//! Law: ranges read through the cache of decoded chunks are the disk's bytes, on any number of threads; damage is an error
+//! for those who read it, every time, and for nobody else.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod layered;
+mod simulation;
+
+use std::sync::Arc;
+
+use layered::{CHUNK, Layer, Model, SECTOR, empty, fold, open, open_through, region};
+use simulation::content::random_bytes;
+use simulation::sized;
+use stillpoint_engine::block_map::{DiskVersion, VersionReader};
+use stillpoint_engine::chunk_store::chunk_cache::ChunkCache;
+use stillpoint_engine::error::Kind;
+use stillpoint_engine::io::Io;
+use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
+use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::random::Seeded;
+
+/// A few versions of a disk, with deltas, holes and fills, and what each reads as.
+fn versions(memory: &MemoryIo, seed: u64) -> Vec<(DiskVersion, Vec<u8>)> {
+    let maps = open(memory);
+    let mut random = Seeded::new(seed);
+    let (mut model, mut version) = (Model::default(), empty());
+    (0..3)
+        .map(|_| {
+            let layer = Layer::draw(&mut random, &model, 100 * CHUNK);
+            model = model.with(&layer, &maps);
+            version = fold(&maps, version, &Arc::new(layer)).unwrap().version;
+            (version, model.bytes.clone())
+        })
+        .collect()
+}
+
+/// A range that may reach past the end, and what it reads as.
+fn draw_range(random: &mut Seeded, bytes: &[u8]) -> (u64, Vec<u8>) {
+    let offset = random.below(bytes.len() as u64 + 2 * CHUNK as u64);
+    let length_max = [64, 4096, CHUNK as u64 * 3, CHUNK as u64 * 90][random.below(4) as usize];
+    let length = random.below(length_max) as usize;
+    let mut expected: Vec<u8> = bytes.iter().copied().skip(offset as usize).take(length).collect();
+    expected.resize(length, 0);
+    (offset, expected)
+}
+
+#[test]
+fn any_range_is_the_disks_on_any_number_of_threads() {
+    for seed in 0..sized(30, 1_000) {
+        let memory = region();
+        let versions = versions(&memory, seed);
+        let cache_bytes = [0, 3 * CHUNK as u64, 20 * CHUNK as u64, 64 << 20][seed as usize % 4];
+        let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(cache_bytes)));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (reader, versions) = (&reader, &versions);
+                scope.spawn(move || {
+                    let mut random = Seeded::new(seed * 100 + thread);
+                    for _ in 0..60 {
+                        let (version, bytes) = &versions[random.below(versions.len() as u64) as usize];
+                        let (offset, expected) = draw_range(&mut random, bytes);
+                        let mut buffer = vec![0xaa; expected.len()];
+                        reader.read(version, offset, &mut buffer).unwrap();
+                        assert!(buffer == expected, "seed {seed}: {} bytes at {offset}", expected.len());
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_in_the_cache_is_not_read_again() {
+    let memory = region();
+    let mut layer = Layer::new(8 * CHUNK);
+    layer.write(0, &random_bytes(1, 8 * CHUNK));
+    let bytes = layer.bytes.clone();
+    let version = fold(&open(&memory), empty(), &Arc::new(layer)).unwrap().version;
+    let io = FaultIo::new(Arc::new(memory.clone()), FaultPlan::none());
+    let maps = open_through(Arc::new(io.clone()) as Arc<dyn Io>, &memory).unwrap();
+    let reader = VersionReader::new(maps, Arc::new(ChunkCache::new(1 << 20)));
+    let read = |offset: usize, length: usize| {
+        let before = io.counts().reads;
+        let mut buffer = vec![0; length];
+        reader.read(&version, offset as u64, &mut buffer).unwrap();
+        assert!(buffer == bytes[offset..offset + length]);
+        io.counts().reads - before
+    };
+    assert!(read(3 * CHUNK + 100, SECTOR) > 0);
+    assert_eq!(read(3 * CHUNK + 9_000, 4096), 0, "another part of the same chunk");
+    assert_eq!(read(3 * CHUNK, CHUNK), 0, "and all of it");
+    assert!(read(4 * CHUNK, 2 * CHUNK) > 0);
+    assert!(read(4 * CHUNK, 2 * CHUNK) > 0, "whole chunks go past the cache");
+    assert!(read(6 * CHUNK - 1, 2) > 0);
+    assert_eq!(read(6 * CHUNK - 300, 600), 0);
+}
+
+#[test]
+fn damage_is_an_error_for_those_who_read_it_every_time_and_for_nobody_else() {
+    let memory = region();
+    let mut layer = Layer::new(16 * CHUNK);
+    layer.write(0, &random_bytes(1, 16 * CHUNK));
+    let bytes = layer.bytes.clone();
+    let maps = open(&memory);
+    let version = fold(&maps, empty(), &Arc::new(layer)).unwrap().version;
+    let damaged = maps.chunk_id(&version, 5).unwrap().unwrap();
+    let location = maps.store().locate(&damaged).unwrap()[0];
+    let path = maps.store().packs().path(&maps.store().packs().get(location.pack).unwrap());
+    memory.corrupt(&path, u64::from(location.offset) + 500, &[0xaa; 64]).unwrap();
+    let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(1 << 20)));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (reader, bytes) = (&reader, &bytes);
+            scope.spawn(move || {
+                let mut random = Seeded::new(thread);
+                for _ in 0..200 {
+                    let (offset, expected) = draw_range(&mut random, bytes);
+                    let touched = offset as usize..offset as usize + expected.len();
+                    let is_damaged = touched.start < 6 * CHUNK && touched.end > 5 * CHUNK && !touched.is_empty();
+                    let mut buffer = vec![0; expected.len()];
+                    match reader.read(&version, offset, &mut buffer) {
+                        Ok(()) => assert!(!is_damaged && buffer == expected, "{touched:?}"),
+                        Err(error) => assert!(is_damaged && error.kind() == Kind::FixData, "{touched:?}: {error}"),
+                    }
+                }
+            });
+        }
+    });
+}
