@@ -53,7 +53,7 @@ export const errorTable = {
   },
   DISK_NOT_FOUND: {
     kind: 'fix-call',
-    origin: 'control',
+    origin: 'engine',
     action: 'Show the point or machine to see the roles of its disks.',
   },
   INDEX_DAMAGED: {
@@ -70,6 +70,11 @@ export const errorTable = {
     kind: 'report',
     origin: 'engine',
     action: 'The message has what the operating system said; for a failing device, look at the kernel log.',
+  },
+  LAYERS_FULL: {
+    kind: 'retry',
+    origin: 'engine',
+    action: 'Wait until the copy of one of the points has ended, or delete a point.',
   },
   LOG_DAMAGED: {
     kind: 'fix-data',

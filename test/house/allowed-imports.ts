@@ -106,7 +106,7 @@ export const engineRows: readonly ImportRow[] = [
     why: 'what points and machines take; changes nothing',
   },
   { unit: 'write_log', may: ['io', 'format'], why: 'records in order; knows no chunks' },
-  { unit: 'cut', may: ['write_log'], why: 'one position of the log' },
+  { unit: 'cut', may: ['format', 'write_log'], why: 'one position of the log; bases are values of the superblock' },
   {
     unit: 'disk',
     may: ['io', 'format', 'write_log', 'cut', 'block_map', 'chunk_store'],

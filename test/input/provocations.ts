@@ -223,6 +223,7 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     symlinkSync('round.raw', at('round.raw'));
     return at('round.raw');
   }),
+  LAYERS_FULL: { because: 'no call of the library cuts a write log yet' },
   LOG_DAMAGED: { because: 'no call of the library opens a write log yet' },
   LOG_FENCED: { because: 'no call of the library writes to a write log yet' },
   MACHINE_EXISTS: call((open) => open.createVirtualMachine({ name: 'WEB1', disks: [{ role: 'os', external: '/a' }] })),

@@ -75,7 +75,7 @@ fn fold_in_parts(
 
 #[test]
 fn a_fold_makes_the_disk_with_the_layer_on_it_whatever_its_steps() {
-    over_seeds("engine-folds", sized(250, 20_000), |seed, counts| {
+    over_seeds("engine-folds", sized(150, 20_000), |seed, counts| {
         let memory = region();
         let mut random = Seeded::new(seed);
         let (mut model, mut version) = (Model::default(), empty());

@@ -27,9 +27,9 @@ use stillpoint_engine::format::index_segment::{
     self, PAGE_BYTES, SegmentEntry, SegmentHeader, check_page, decode_page_into, decode_tables, encode_page_into,
     encode_tables, search_page,
 };
+use stillpoint_engine::format::log_body::{CutBody, Membership, ResetDisk, ResetList};
 use stillpoint_engine::format::log_record::{
-    CutBody, Membership, RecordHeader, RecordKind, ResetDisk, ResetList, chain, encode_unchained, peek_header_bytes,
-    salted_checksum,
+    RecordHeader, RecordKind, chain, encode_unchained, peek_header_bytes, salted_checksum,
 };
 use stillpoint_engine::format::log_segment::{self, Footer, Incarnation, SummaryEntry};
 use stillpoint_engine::format::manifest::{Manifest, ManifestDisk};

@@ -1,6 +1,7 @@
 //! Law: whatever moment a process dies or a power cut strikes, also while a log is opened or folded, the disks are what
 //! they were after a prefix of the log: all that was acknowledged when only the process died, all that was acknowledged before
 //! the last acknowledged flush when the power went. Every cut in that prefix is there and reads as it was.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live;
 mod simulation;

@@ -1,5 +1,6 @@
 //! Law: the live disks of a log, every cut of it and what a replay makes of it are what plain byte arrays are after the
 //! same changes in the order of their LSNs, in whatever order records reach the log.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live;
 mod simulation;
@@ -7,7 +8,7 @@ mod simulation;
 use std::sync::Arc;
 
 use live::model::{Change, Model, check_layers, check_live, check_part, check_view, random_bytes};
-use live::{SECTOR_BYTES, World, cut_body, membership, uid};
+use live::{SECTOR_BYTES, World, cut_body, membership, over_bottom, uid};
 use simulation::progress::{Counts, count, over_seeds};
 use simulation::sized;
 use stillpoint_engine::cut::View;
@@ -234,6 +235,7 @@ impl Run {
             if self.random.one_in(4) {
                 check_view(&self.group, view, bytes, &format!("the pinned cut {cut}"));
                 check_part(&self.group, view, bytes, &mut self.random);
+                assert!(over_bottom(&self.world, &self.group, view) == *bytes, "what the layers say of the cut {cut}");
             }
         }
     }

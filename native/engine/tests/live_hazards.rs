@@ -1,4 +1,5 @@
 //! Hazards of live disks, one by one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live;
 
@@ -12,6 +13,7 @@ use stillpoint_engine::disk::Group;
 use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::BaseContent;
 use stillpoint_engine::io::fault::{Failure, Fault, FaultPlan, Lasting};
+use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Lsn;
 use stillpoint_engine::write_log::ResetDisk;
 
@@ -102,10 +104,46 @@ fn what_a_record_means_is_decided_at_its_lsn_live_and_after_a_replay() {
     group.grow(&uid(1), 16384).unwrap();
     let mut grown = vec![0xaa; 16384];
     group.read(&uid(1), 0, &mut grown).unwrap();
-    assert_eq!((&grown[..4096], &grown[4096..]), (&[3; 4096][..], &[0; 12288][..]), "nothing of before the reset comes back");
+    assert_eq!(
+        (&grown[..4096], &grown[4096..]),
+        (&[3; 4096][..], &[0; 12288][..]),
+        "nothing of before the reset comes back"
+    );
     drop(group);
     let (group, _) = world.open().unwrap();
     check_live(&group, &[(uid(1), grown), (uid(2), vec![2; BYTES])].into());
+}
+
+#[test]
+fn writes_beside_resets_that_make_the_disk_smaller_are_the_same_live_and_after_a_replay() {
+    for seed in 0..4 {
+        let (world, group) = two_disks();
+        let (small, large) = (world.bases.add(vec![3; 4096]), world.bases.add(vec![4; BYTES]));
+        std::thread::scope(|scope| {
+            for writer in 0..4u64 {
+                let group = Arc::clone(&group);
+                scope.spawn(move || {
+                    let mut random = Seeded::new(seed * 10 + writer);
+                    for round in 0..150u64 {
+                        let (offset, bytes) = (random.below(120) * 512, [round as u8; 2048]);
+                        match group.write(&uid(1), offset, &bytes, false) {
+                            Ok(_) => {}
+                            Err(error) => assert_eq!(error.code(), Code::ArgumentInvalid),
+                        }
+                    }
+                });
+            }
+            for _ in 0..100 {
+                for (base, size) in [(small, 4096), (large, BYTES as u64)] {
+                    group.reset(&[ResetDisk { disk_id: uid(1), base, size }]).unwrap();
+                }
+            }
+        });
+        let live = read(&group, &group.view(&uid(1)).unwrap());
+        drop(group);
+        let (group, _) = world.open().unwrap();
+        check_live(&group, &[(uid(1), live), (uid(2), vec![2; BYTES])].into());
+    }
 }
 
 #[test]
@@ -231,7 +269,9 @@ fn a_join_that_the_superblock_does_not_list_is_void_when_the_log_is_opened() {
 fn bad_arguments_get_their_code_and_change_nothing() {
     let (world, group) = two_disks();
     let size = BYTES as u64;
-    for (offset, length) in [(size, 512), (size - 512, 1024), (1, 512), (0, 511), (u64::MAX, 512), (u64::MAX - 511, 512)] {
+    for (offset, length) in
+        [(size, 512), (size - 512, 1024), (1, 512), (0, 511), (u64::MAX, 512), (u64::MAX - 511, 512)]
+    {
         assert_eq!(code(group.write(&uid(1), offset, &vec![7; length], false)), Code::ArgumentInvalid);
         assert_eq!(code(group.trim(&uid(1), offset, length as u64)), Code::ArgumentInvalid);
         assert_eq!(code(group.read(&uid(1), offset, &mut vec![0; length])), Code::ArgumentInvalid);
@@ -248,6 +288,8 @@ fn bad_arguments_get_their_code_and_change_nothing() {
     let base = world.bases.add(Vec::new());
     assert_eq!(code(group.reset(&[ResetDisk { disk_id: uid(9), base, size: 512 }])), Code::DiskNotFound);
     assert_eq!(code(group.reset(&[ResetDisk { disk_id: uid(1), base, size: 511 }])), Code::ArgumentInvalid);
+    let twice = ResetDisk { disk_id: uid(1), base, size: 512 };
+    assert_eq!(code(group.reset(&[twice.clone(), twice])), Code::ArgumentInvalid);
     // Nothing to do is nothing done.
     assert_eq!(group.write(&uid(1), size, &[], false).unwrap(), Lsn::ZERO);
     assert_eq!(group.trim(&uid(1), 0, 0).unwrap(), Lsn::ZERO);

@@ -1,8 +1,8 @@
 //! A layer: what was logged between two cuts.
 //!
 //! What it guarantees: records go in by LSN, never by time, so that a layer whose last record is in is what its LSNs say,
-//! whatever the order was; a record with an LSN below the cut still goes in after the layer was sealed. Whoever holds a
-//! layer has the log keep its records. What it costs: each disk's extents are behind a lock of their own, which readers share
+//! whatever the order was; a record with an LSN below the cut still goes in after the layer was sealed (I-31). Whoever holds
+//! a layer has the log keep its records (I-34). What it costs: each disk's extents are behind a lock of their own, which readers share
 //! and hold for a look-up only, never while bytes are read.
 
 use std::collections::BTreeMap;
@@ -196,7 +196,7 @@ impl Layer {
     }
 
     /// Before a record gets its LSN: has `charge` take what touching `range` adds to what folding the layer takes, and notes
-    /// it when that did not fail.
+    /// it when that did not fail (I-35).
     ///
     /// # Errors
     /// What `charge` gives.
@@ -357,9 +357,8 @@ impl DiskLayer {
         content.reset.as_ref().map(|(_, base)| Arc::clone(base))
     }
 
-    /// The first extent that ends after `offset`; those after it that say the same kind are joined to it.
-    #[must_use]
-    pub fn next(&self, offset: u64) -> Option<(Range<u64>, ExtentContent)> {
-        self.content().extents.next(offset)
+    /// Where the extent ends that is number `count` behind `offset`; `None` where there are fewer.
+    pub(crate) fn end_of(&self, offset: u64, count: usize) -> Option<u64> {
+        self.content().extents.end_of(offset, count)
     }
 }

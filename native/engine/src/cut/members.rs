@@ -60,7 +60,7 @@ impl Member {
     }
 
     /// Whether a record that changes `range` has any effect at the newest LSN. One that was checked before can lose against a
-    /// record that lets the disk leave or makes it smaller.
+    /// record that lets the disk leave or makes it smaller (I-33).
     #[must_use]
     pub fn takes(&self, range: &Range<u64>) -> bool {
         !self.has_left() && range.end <= self.size()

@@ -56,6 +56,24 @@ impl View {
         resets.into_iter().next().or_else(|| self.base.clone())
     }
 
+    /// What its layers say behind `from`, in order and disjoint: at most `count_max` extents (which is not 0), and none only
+    /// where there is none. An extent that begins before `from` is cut off there.
+    #[must_use]
+    pub fn extents(&self, from: u64, count_max: usize) -> Vec<(Range<u64>, ExtentContent)> {
+        assert!(count_max > 0);
+        let mut horizon = u64::MAX; // up to here every layer is known with as many extents
+        for disk in self.layers.iter().filter_map(|layer| layer.disk(&self.disk_id)) {
+            horizon = disk.end_of(from, count_max).map_or(horizon, |end| horizon.min(end));
+            if disk.bottom().is_some() {
+                break;
+            }
+        }
+        let mut extents = self.resolve(from..horizon).extents;
+        extents.sort_unstable_by_key(|(range, _)| range.start);
+        extents.truncate(count_max);
+        extents
+    }
+
     /// Where the bytes of a range are.
     #[must_use]
     pub fn resolve(&self, range: Range<u64>) -> Resolved {

@@ -17,6 +17,7 @@
 mod cutting;
 mod reading;
 mod replay;
+mod source;
 mod space;
 mod submission;
 
@@ -31,6 +32,7 @@ use crate::write_log::WriteLog;
 
 pub use cutting::Cut;
 pub use replay::LeaveCounts;
+pub use source::ViewSource;
 pub use space::{NoGate, SpaceGate};
 pub use submission::Submission;
 

@@ -1,12 +1,13 @@
-//! Changes on their way: checked, sequenced, appended, acknowledged.
+//! Changes on their way: checked, sequenced, appended, acknowledged (I-31, I-35).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Group;
 use crate::cut::{Base, ExtentContent, Layer, Member, Touch, not_found};
 use crate::error::{Code, Error, Result};
-use crate::limits::{ATOMIC_BLOCK_BYTES, DISK_BYTES_MAX};
+use crate::limits::{ATOMIC_BLOCK_BYTES, DISK_BYTES_MAX, POINT_DISKS_MAX};
 use crate::units::{Lsn, Uid, u64_from, usize_from};
 use crate::write_log::{Membership, Record, ResetDisk, ResetList, Ticket};
 
@@ -177,6 +178,11 @@ impl Group {
     /// # Errors
     /// As [`Group::submit_write`], and what pinning the bases gives.
     pub fn submit_reset(&self, list: &[ResetDisk]) -> Result<Submission> {
+        let named: BTreeSet<Uid> = list.iter().map(|reset| reset.disk_id).collect();
+        if named.len() < list.len() || list.len() > POINT_DISKS_MAX {
+            let message = format!("a reset of {} disks names {} different ones", list.len(), named.len());
+            return Err(Error::new(Code::ArgumentInvalid, message));
+        }
         let mut disks = Vec::with_capacity(list.len());
         for reset in list {
             let disk = self.disk(&reset.disk_id)?;
@@ -282,7 +288,7 @@ impl Group {
             }
             Effect::None => {}
         }
-        self.parts.log.complete(ticket); // only now may the watermark pass it: layers below it are final
+        self.parts.log.complete(ticket); // only now may the watermark pass it: layers below that are final (I-32)
         Ok(true)
     }
 
@@ -432,7 +438,7 @@ mod tests {
             while at < end {
                 let next = split(at, end, record_max, sector);
                 assert!(next > at && next - at <= record_max);
-                assert!(next == end || record_max < 4096 || next % 4096 == 0);
+                assert!(next == end || record_max < 4096 || next.is_multiple_of(4096));
                 at = next;
             }
         }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod frame;
 pub mod index_list;
 pub mod index_segment;
+pub mod log_body;
 pub mod log_record;
 pub mod log_segment;
 pub mod manifest;

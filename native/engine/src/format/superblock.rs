@@ -3,7 +3,7 @@
 //! It is written whole to two slots in turn, each synced before the other is touched; the valid one with the higher
 //! sequence counts. So one slot is whole whatever a crash leaves of the other.
 
-use super::log_record::{at_end, disk_size, name, put_name, sector_bytes};
+use super::log_body::{at_end, disk_size, name, put_name, sector_bytes};
 use super::log_segment::{INCARNATION_BYTES, Incarnation};
 use super::node::Root;
 use super::{Defect, Fields, FieldsMut, VERSION, checksum};

@@ -35,6 +35,7 @@ mod holds;
 mod opening;
 mod preparing;
 mod reading;
+mod record;
 mod releasing;
 mod replay;
 mod segment;
@@ -46,8 +47,10 @@ mod walk;
 mod watermark;
 mod window;
 
-pub use crate::format::log_record::{CutBody, Membership, Record, RecordKind, ResetDisk, ResetList};
+pub use crate::format::log_body::{CutBody, Membership, ResetDisk, ResetList};
+pub use crate::format::log_record::RecordKind;
 pub use holds::Hold;
+pub use record::Record;
 pub use replay::{Dropped, Place, Replay, ReplayedRecord};
 pub use ticket::Ticket;
 

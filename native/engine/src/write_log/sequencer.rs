@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use super::record::Record;
 use super::segment::Segment;
 use super::ticket::Ticket;
 use super::{WriteLog, milliseconds};
 use crate::error::{Code, Error, Result};
-use crate::format::log_record::{Record, RecordHeader, RecordKind, chain};
+use crate::format::log_record::{RecordHeader, RecordKind, chain};
 use crate::format::log_segment::{HEADER_BYTES, SummaryEntry, end_bytes};
 use crate::format::superblock::FirstRecord;
 use crate::units::{Lsn, u64_from, usize_from};

@@ -11,7 +11,9 @@ use crate::format::log_record::RecordHeader;
 use crate::units::{Lsn, u64_from};
 
 /// Up to here header and payload are copied together and written by one call; above, a call more costs less than the copy.
-const COPIED_BYTES_MAX: usize = 64 << 10;
+/// Measured in processor time on ext4: 4 KiB 2.3 against 2.6 microseconds, 16 KiB 6.4 against 6.4, 64 KiB 19 against 17,
+/// 1 MiB 280 against 216.
+const COPIED_BYTES_MAX: usize = 8 << 10;
 
 thread_local! {
     static TOGETHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

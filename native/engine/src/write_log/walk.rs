@@ -160,7 +160,7 @@ impl Walker {
         for each in listed {
             let Ok(segment) = &each.segment else { continue };
             let first = u64_from(HEADER_BYTES);
-            let Some((header, _)) = Window::new(segment).header(first, &segment.salt)? else { continue };
+            let Some((header, _)) = Window::narrow(segment).header(first, &segment.salt)? else { continue };
             let is_open = incarnation_of(superblock, &each.listed).is_some_and(|listed| listed.end.is_none());
             self.take_note(&header, is_open);
         }

@@ -14,20 +14,27 @@ const PIECE_BYTES: usize = 256 << 10;
 /// The piece of a segment that was read last.
 pub(super) struct Window<'a> {
     segment: &'a Segment,
+    /// At least this much is read at once.
+    piece_bytes: usize,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<'a> Window<'a> {
     pub(super) fn new(segment: &'a Segment) -> Self {
-        Self { segment, start: 0, bytes: Vec::new() }
+        Self { segment, piece_bytes: PIECE_BYTES, start: 0, bytes: Vec::new() }
+    }
+
+    /// One that reads no more than it is asked for.
+    pub(super) fn narrow(segment: &'a Segment) -> Self {
+        Self { piece_bytes: 0, ..Self::new(segment) }
     }
 
     /// These bytes of the segment; `None` when the file ends before them.
     pub(super) fn get(&mut self, position: u64, length: usize) -> Result<Option<&[u8]>> {
         let held = self.start..self.start + u64_from(self.bytes.len());
         if position < held.start || position + u64_from(length) > held.end {
-            self.bytes.resize(length.max(PIECE_BYTES), 0);
+            self.bytes.resize(length.max(self.piece_bytes), 0);
             let count = self.segment.file.read_at(&mut self.bytes, position)?;
             self.bytes.truncate(count);
             self.start = position;

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use stillpoint_engine::block_map::{LayerContent, LayerSource};
 use stillpoint_engine::clock::ManualClock;
-use stillpoint_engine::cut::{Base, Layer, Pin};
-use stillpoint_engine::disk::{BaseReader, Group, GroupParts, SpaceGate};
+use stillpoint_engine::cut::{Base, Layer, Pin, View};
+use stillpoint_engine::disk::{BaseReader, Group, GroupParts, SpaceGate, ViewSource};
 use stillpoint_engine::error::{Code, Error, Result};
 use stillpoint_engine::format::node::{Entry, Root};
 use stillpoint_engine::format::superblock::{BaseContent, SuperblockDisk};
@@ -274,16 +275,39 @@ impl World {
         let mut bytes = view.bottom().map(|base| self.bases.bytes(&base.content).to_vec()).unwrap_or_default();
         bytes.resize(size, 0);
         let before = bytes.clone();
-        let (disk, mut at) = (layer.disk(disk_id).unwrap(), 0);
-        while let Some((range, _)) = disk.next(at) {
-            let (from, to) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
-            group.read_view(&view, range.start, &mut bytes[from..to])?;
-            at = range.end;
-        }
+        overlay(&ViewSource::new(Arc::clone(group.log()), view), &mut bytes)?;
         let chunks = before.chunks(4096).zip(bytes.chunks(4096));
         let changed = chunks.filter(|(old, new)| old != new && new.iter().any(|byte| *byte != 0)).count() as u64;
         assert!(changed * CHUNK_BYTES <= layer.debt_bytes(), "the debt covers what folding stores");
         Ok(bytes)
+    }
+}
+
+/// A view of a cut is its bottom with what its layers say over it.
+pub(crate) fn over_bottom(world: &World, group: &Arc<Group>, view: &View) -> Vec<u8> {
+    let size = usize::try_from(view.size()).unwrap();
+    let mut bytes = view.bottom().map(|base| world.bases.bytes(&base.content).to_vec()).unwrap_or_default();
+    bytes.resize(size, 0);
+    overlay(&ViewSource::new(Arc::clone(group.log()), view.clone()), &mut bytes).unwrap();
+    bytes
+}
+
+fn overlay(source: &ViewSource, bytes: &mut [u8]) -> Result<()> {
+    let mut at = 0;
+    loop {
+        let ranges = source.ranges(at, 3)?;
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        for range in ranges {
+            assert!(range.offset >= at && range.length > 0 && range.end() <= bytes.len() as u64, "in order, inside");
+            at = range.end();
+            let part = &mut bytes[usize::try_from(range.offset).unwrap()..usize::try_from(range.end()).unwrap()];
+            match range.content {
+                LayerContent::Data => source.read(range.offset, part)?,
+                LayerContent::Zero | LayerContent::Hole => part.fill(0),
+            }
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use stillpoint_engine::engine::{
     Codec, CopyRequest, CreateOptions, CutRequest, DiskReference, Engine, NewDisk, OpenOptions, Parts, TargetRequest,
 };
 use stillpoint_engine::error::{Code, Error};
+use stillpoint_engine::io::Io;
+use stillpoint_engine::io::fault::{Fault, FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
@@ -40,76 +42,112 @@ pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
 /// What became of a point, as the coordinator knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Asked for; nobody was answered.
+    Unsure,
     Cut,
     Copied,
-    Released,
+    /// Deleting it was begun.
+    Deleting,
 }
+
+type Disks = BTreeMap<Uid, Vec<u8>>;
 
 #[derive(Clone, Debug)]
 struct Point {
-    machine: Uid,
     state: State,
-    disks: BTreeMap<Uid, Vec<u8>>,
+    disks: Disks,
 }
 
+/// A log as a list of what its disks were after each change.
 #[derive(Clone, Debug)]
-struct Disk {
-    machine: Option<Uid>,
-    bytes: Vec<u8>,
+struct Log {
+    states: Vec<Disks>,
+    /// The last one that was acknowledged.
+    acknowledged: usize,
+    /// The last one that was flushed.
+    durable: usize,
+}
+
+impl Log {
+    fn of(disks: Disks) -> Self {
+        Self { states: vec![disks], acknowledged: 0, durable: 0 }
+    }
+
+    fn now(&self) -> &Disks {
+        &self.states[self.acknowledged]
+    }
+
+    fn flushed(&mut self) {
+        self.states.drain(..self.acknowledged);
+        (self.acknowledged, self.durable) = (0, 0);
+        self.states.truncate(1);
+    }
 }
 
 pub(crate) struct World {
     seed: u64,
     random: Seeded,
     ids: Arc<Mutex<Seeded>>,
-    io: MemoryIo,
+    memory: MemoryIo,
+    faults: Option<FaultIo>,
     clock: Arc<ManualClock>,
     engine: Option<Arc<Engine>>,
-    disks: BTreeMap<Uid, Disk>,
+    logs: BTreeMap<Uid, Log>,
     points: BTreeMap<Uid, Point>,
+    /// The disk that comes, moves or goes.
+    moving: Option<Uid>,
     next_id: u8,
     log: Vec<String>,
 }
 
+type Outcome = Result<(), Error>;
+
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let io = MemoryIo::new();
         let clock = Arc::new(ManualClock::new(1_800_000_000_000_000_000));
         let mut world = Self {
             seed,
             random: Seeded::new(seed ^ 0x11fe),
             ids: Arc::new(Mutex::new(Seeded::new(seed))),
-            io,
+            memory: MemoryIo::new(),
+            faults: None,
             clock,
             engine: None,
-            disks: BTreeMap::new(),
+            logs: BTreeMap::new(),
             points: BTreeMap::new(),
+            moving: None,
             next_id: 10,
             log: Vec::new(),
         };
         let options = CreateOptions { chunk_bytes: CHUNK_BYTES, codec: Codec::Zstd, level: 1 };
         Engine::create(&world.parts(), Path::new(STORE), &options).unwrap();
-        world.open();
+        world.open().unwrap();
         for machine in 1..=MACHINES {
             world.engine().create_machine_log(&uid(machine as u8)).unwrap();
+            world.logs.insert(uid(machine as u8), Log::of(BTreeMap::new()));
         }
         world
     }
 
     fn parts(&self) -> Parts {
         let random = Arc::clone(&self.ids) as Arc<_>;
-        Parts { io: Arc::new(self.io.clone()), clock: Arc::clone(&self.clock) as Arc<_>, random }
+        let io: Arc<dyn Io> = match &self.faults {
+            Some(faults) => Arc::new(faults.clone()),
+            None => Arc::new(self.memory.clone()),
+        };
+        Parts { io, clock: Arc::clone(&self.clock) as Arc<_>, random }
     }
 
-    fn open(&mut self) {
+    fn open(&mut self) -> Outcome {
         let options = OpenOptions {
             pack_bytes_target: 64 << 10,
             reserve_bytes_max: 0,
             log: LogParameters { segment_bytes: 64 << 10 },
             ..OpenOptions::default()
         };
-        let opened = Engine::open(self.parts(), Path::new(STORE), options);
-        self.engine = Some(opened.unwrap_or_else(|error| self.fail(&format!("opening failed: {error}"))));
+        self.engine = None;
+        self.engine = Some(Engine::open(self.parts(), Path::new(STORE), options)?);
+        Ok(())
     }
 
     fn engine(&self) -> &Arc<Engine> {
@@ -118,10 +156,6 @@ impl World {
 
     fn fail(&self, what: &str) -> ! {
         panic!("{what}\nSTILLPOINT_SEED={}\n{}", self.seed, self.log.join("\n"));
-    }
-
-    fn ok<T>(&self, result: Result<T, Error>) -> T {
-        result.unwrap_or_else(|error| self.fail(&format!("{error}")))
     }
 
     fn id(&mut self) -> Uid {
@@ -133,14 +167,40 @@ impl World {
         (!of.is_empty()).then(|| of[self.random.below(of.len() as u64) as usize])
     }
 
-    fn any_disk(&mut self) -> Option<Uid> {
-        let ids: Vec<Uid> = self.disks.keys().copied().collect();
-        self.one_of(&ids)
+    fn all_disks(&self) -> Vec<(Uid, Uid)> {
+        self.logs.iter().flat_map(|(log_id, log)| log.now().keys().map(|disk_id| (*log_id, *disk_id))).collect()
+    }
+
+    /// A disk, with its log.
+    fn any_disk(&mut self, wanted: impl Fn(&Uid) -> bool) -> Option<(Uid, Uid)> {
+        let disks: Vec<(Uid, Uid)> = self.all_disks().into_iter().filter(|(log_id, _)| wanted(log_id)).collect();
+        self.one_of(&disks)
+    }
+
+    fn any_machine(&mut self) -> Uid {
+        uid(1 + self.random.below(MACHINES) as u8)
     }
 
     fn any_point(&mut self, wanted: impl Fn(&Point) -> bool) -> Option<Uid> {
         let ids: Vec<Uid> = self.points.iter().filter(|(_, point)| wanted(point)).map(|(id, _)| *id).collect();
         self.one_of(&ids)
+    }
+
+    /// Does something to the disks of a log, which is in its list of states from before it begins.
+    fn change(
+        &mut self,
+        log_id: Uid,
+        change: impl FnOnce(&mut Disks),
+        work: impl FnOnce(&Engine) -> Result<(), Error>,
+    ) -> Outcome {
+        let log = self.logs.get_mut(&log_id).unwrap();
+        let mut state = log.now().clone();
+        change(&mut state);
+        log.states.push(state);
+        work(self.engine.as_ref().unwrap())?;
+        let log = self.logs.get_mut(&log_id).unwrap();
+        log.acknowledged = log.states.len() - 1;
+        Ok(())
     }
 
     fn any_range(&mut self, size: u64) -> (u64, u64) {
@@ -159,9 +219,8 @@ impl World {
         bytes
     }
 
-    pub(crate) fn step(&mut self) {
-        let kind = self.random.below(100);
-        match kind {
+    fn step(&mut self) -> Outcome {
+        match self.random.below(100) {
             0..=4 => self.create_disk(),
             5..=44 => self.write(),
             45..=50 => self.zero(),
@@ -169,7 +228,7 @@ impl World {
             53..=62 => self.cut(),
             63..=68 => self.copy(),
             69..=74 => self.release(),
-            75..=78 => self.drop_or_delete(),
+            75..=78 => self.delete(),
             79..=81 => self.clone_disk(),
             82..=83 => self.reset(),
             84..=86 => self.attach(),
@@ -177,308 +236,358 @@ impl World {
             89 => self.delete_disk(),
             90..=91 => {
                 self.log.push("upkeep".into());
-                match self.engine().upkeep(&Control::default()) {
-                    Ok(_) => {}
-                    Err(error) if error.code() == Code::StoreBusy => {}
-                    Err(error) => self.fail(&format!("{error}")),
-                }
+                busy_is_fine(self.engine().upkeep(&Control::default()).map(drop))
             }
             92 => {
                 self.log.push("collect".into());
-                self.ok(self.engine().collect(false, &Control::default()));
+                self.engine().collect(false, &Control::default()).map(drop)
             }
-            93..=94 => self.check_point(),
+            93..=94 => self.check_any_point(),
             95 => self.check_diff(),
-            96 => {
-                self.log.push("flush".into());
-                if let Some(disk) = self.any_disk() {
-                    self.ok(self.engine().flush_disk(&disk));
-                }
-            }
+            96 => self.flush(),
             _ => self.reopen(),
         }
     }
 
-    fn create_disk(&mut self) {
-        if self.disks.len() >= 5 {
-            return;
-        }
-        let (disk_id, sectors) = (self.id(), 1 + self.random.below(400));
-        self.log.push(format!("create {disk_id} of {sectors} sectors"));
-        self.ok(self.engine().create_disk(&new_disk(disk_id), sectors * SECTOR, None));
-        self.disks.insert(disk_id, Disk { machine: None, bytes: vec![0; (sectors * SECTOR) as usize] });
-        if !self.random.one_in(3) {
-            let machine = uid(1 + self.random.below(MACHINES) as u8);
-            self.attach_to(disk_id, machine);
-        }
-    }
-
-    fn write(&mut self) {
-        let Some(disk_id) = self.any_disk() else { return };
-        let (offset, length) = self.any_range(self.disks[&disk_id].bytes.len() as u64);
-        let bytes = self.any_bytes(length);
-        self.log.push(format!("write {disk_id} {length} at {offset}"));
-        let fua = self.random.one_in(10);
-        self.ok(self.engine().write_disk(&disk_id, offset, &bytes, fua));
-        let place = offset as usize..(offset + length) as usize;
-        self.disks.get_mut(&disk_id).unwrap().bytes[place].copy_from_slice(&bytes);
-        if self.random.one_in(4) {
-            self.check_disk(disk_id);
-        }
-    }
-
-    fn zero(&mut self) {
-        let Some(disk_id) = self.any_disk() else { return };
-        let (offset, length) = self.any_range(self.disks[&disk_id].bytes.len() as u64);
-        let trims = self.random.one_in(2);
-        self.log.push(format!("zero {disk_id} {length} at {offset} {trims}"));
-        self.ok(self.engine().zero_disk(&disk_id, offset, length, trims, false));
-        let place = offset as usize..(offset + length) as usize;
-        self.disks.get_mut(&disk_id).unwrap().bytes[place].fill(0);
-    }
-
-    fn grow(&mut self) {
-        let Some(disk_id) = self.any_disk() else { return };
-        let more = self.random.below(100) * SECTOR;
-        let size = self.disks[&disk_id].bytes.len() as u64 + more;
-        self.log.push(format!("grow {disk_id} to {size}"));
-        self.ok(self.engine().grow_disk(&disk_id, size));
-        self.disks.get_mut(&disk_id).unwrap().bytes.resize(size as usize, 0);
-    }
-
-    fn cut(&mut self) {
-        let machine = uid(1 + self.random.below(MACHINES) as u8);
-        let point_id = self.id();
-        self.log.push(format!("cut {machine} as {point_id}"));
-        let request = CutRequest {
-            machine_id: machine,
-            point_id,
-            collection: "default".into(),
-            name: format!("p{point_id}"),
-            detail: b"{}".to_vec(),
-        };
-        match self.engine().cut(request) {
-            Ok(_) => {}
-            Err(error) if error.code() == Code::LayersFull => return,
-            Err(error) if error.code() == Code::ArgumentInvalid => {
-                assert!(self.disks.values().all(|disk| disk.machine != Some(machine)), "{error}");
-                return;
-            }
-            Err(error) => self.fail(&format!("{error}")),
-        }
-        self.ok(self.engine().make_cut_durable(&point_id));
-        let disks = self.disks.iter().filter(|(_, disk)| disk.machine == Some(machine));
-        let disks = disks.map(|(id, disk)| (*id, disk.bytes.clone())).collect();
-        self.points.insert(point_id, Point { machine, state: State::Cut, disks });
-    }
-
-    /// Copies the oldest cut of a machine.
-    fn copy(&mut self) {
-        let machine = uid(1 + self.random.below(MACHINES) as u8);
-        let pending = self.engine().pending_cuts();
-        let Some(oldest) = pending.iter().find(|cut| cut.machine_id == machine && self.points.contains_key(&cut.point_id)) else { return };
-        let point_id = oldest.point_id;
-        self.log.push(format!("copy {point_id}"));
-        let request =
-            CopyRequest { point_id, created_ms: oldest.time_ms, detail: b"{}".to_vec(), excluded: Vec::new() };
-        match self.engine().copy(&request, &Control::default()) {
-            Ok(_) => self.points.get_mut(&point_id).unwrap().state = State::Copied,
-            // A disk of it stands on a point of the other machine, before which older ones wait.
-            Err(error) if error.code() == Code::StoreBusy => {}
-            Err(error) => self.fail(&format!("{error}")),
-        }
-    }
-
-    fn release(&mut self) {
-        let Some(point_id) = self.any_point(|point| point.state == State::Copied) else { return };
-        self.log.push(format!("release {point_id}"));
-        self.ok(self.engine().release_cut(&point_id));
-        self.points.get_mut(&point_id).unwrap().state = State::Released;
-    }
-
-    fn drop_or_delete(&mut self) {
-        let Some(point_id) = self.any_point(|_| true) else { return };
-        self.log.push(format!("delete {point_id}"));
-        if self.points[&point_id].state == State::Cut {
-            match self.engine().drop_cut(&point_id, &Control::default()) {
-                Ok(()) => {}
-                Err(error) if error.code() == Code::StoreBusy => return, // pinned, and older ones wait
-                Err(error) => self.fail(&format!("{error}")),
-            }
-        } else {
-            self.ok(self.engine().release_cut(&point_id));
-            self.ok(self.engine().remove_point(&point_id));
-        }
-        self.points.remove(&point_id);
-    }
-
-    fn clone_disk(&mut self) {
-        if self.disks.len() >= 6 {
-            return;
-        }
-        let Some(point_id) = self.any_point(|point| !point.disks.is_empty()) else { return };
-        let ids: Vec<Uid> = self.points[&point_id].disks.keys().copied().collect();
-        let (from, disk_id) = (self.one_of(&ids).unwrap(), self.id());
-        self.log.push(format!("clone {disk_id} from {point_id}/{from}"));
-        let reference = DiskReference { point_id, disk_id: from };
-        self.ok(self.engine().create_disk(&new_disk(disk_id), 0, Some(&reference)));
-        let bytes = self.points[&point_id].disks[&from].clone();
-        self.disks.insert(disk_id, Disk { machine: None, bytes });
-        self.check_disk(disk_id);
-        if self.random.one_in(2) {
-            let machine = uid(1 + self.random.below(MACHINES) as u8);
-            self.attach_to(disk_id, machine);
-        }
-    }
-
-    fn reset(&mut self) {
-        let Some(point_id) = self.any_point(|point| !point.disks.is_empty()) else { return };
-        let machine = uid(1 + self.random.below(MACHINES) as u8);
-        let targets: Vec<Uid> =
-            self.disks.iter().filter(|(_, disk)| disk.machine == Some(machine)).map(|(id, _)| *id).collect();
-        if targets.is_empty() {
-            return;
-        }
-        let sources: Vec<Uid> = self.points[&point_id].disks.keys().copied().collect();
-        let mut list = Vec::new();
-        for target in targets {
-            let from = self.one_of(&sources).unwrap();
-            list.push((target, DiskReference { point_id, disk_id: from }));
-        }
-        self.log.push(format!("reset {list:?}"));
-        self.ok(self.engine().reset_disks(&machine, &list));
-        for (target, from) in list {
-            self.disks.get_mut(&target).unwrap().bytes = self.points[&point_id].disks[&from.disk_id].clone();
-            self.check_disk(target);
-        }
-    }
-
-    fn attach(&mut self) {
-        let Some(disk_id) = self.any_disk().filter(|id| self.disks[id].machine.is_none()) else { return };
-        let machine = uid(1 + self.random.below(MACHINES) as u8);
-        self.attach_to(disk_id, machine);
-    }
-
-    fn attach_to(&mut self, disk_id: Uid, machine: Uid) {
-        self.log.push(format!("attach {disk_id} to {machine}"));
-        match self.engine().attach_disk(&disk_id, &machine, &format!("r{disk_id}")) {
-            Ok(()) => self.disks.get_mut(&disk_id).unwrap().machine = Some(machine),
-            // It stands on a point before which older ones wait.
-            Err(error) if error.code() == Code::StoreBusy => {}
-            Err(error) => self.fail(&format!("{error}")),
-        }
-        self.check_disk(disk_id);
-    }
-
-    fn detach(&mut self) {
-        let Some(disk_id) = self.any_disk().filter(|id| self.disks[id].machine.is_some()) else { return };
-        self.log.push(format!("detach {disk_id}"));
-        match self.engine().detach_disk(&disk_id) {
-            Ok(()) => self.disks.get_mut(&disk_id).unwrap().machine = None,
-            Err(error) if error.code() == Code::StoreBusy || error.code() == Code::LayersFull => {}
-            Err(error) => self.fail(&format!("{error}")),
-        }
-        self.check_disk(disk_id);
-    }
-
-    fn delete_disk(&mut self) {
-        let Some(disk_id) = self.any_disk().filter(|id| self.disks[id].machine.is_none()) else { return };
-        self.log.push(format!("delete {disk_id}"));
-        self.ok(self.engine().delete_disk(&disk_id));
-        self.disks.remove(&disk_id);
-    }
-
-    /// Closes the store, or kills the process, and opens it again.
-    fn reopen(&mut self) {
-        let kills = self.random.one_in(2);
-        self.log.push(format!("reopen, killed: {kills}"));
-        if kills {
-            self.io = self.io.crash(CrashChoice::ProcessKilled);
-            let dead = self.engine.take().unwrap();
-            self.open();
-            drop(dead);
-        } else {
-            self.engine = None;
-            self.open();
-        }
-        // As the coordinator does: cuts that nobody knows are dropped.
-        for cut in self.engine().pending_cuts() {
-            if !self.points.contains_key(&cut.point_id) {
-                match self.engine().drop_cut(&cut.point_id, &Control::default()) {
-                    Err(error) if error.code() != Code::StoreBusy => self.fail(&format!("{error}")),
-                    _ => {}
-                }
+    /// Steps without faults, with a look at everything at the end.
+    pub(crate) fn history(&mut self, steps: u64) {
+        for _ in 0..steps {
+            if let Err(error) = self.step() {
+                self.fail(&format!("{error}"));
             }
         }
         self.check_all();
     }
 
-    pub(crate) fn check_all(&mut self) {
-        for disk_id in self.disks.keys().copied().collect::<Vec<_>>() {
-            self.check_disk(disk_id);
+    fn create_disk(&mut self) -> Outcome {
+        if self.all_disks().len() >= 5 {
+            return Ok(());
         }
+        let (disk_id, sectors) = (self.id(), 1 + self.random.below(400));
+        self.log.push(format!("create {disk_id} of {sectors} sectors"));
+        self.moving = Some(disk_id);
+        self.engine().create_disk(&new_disk(disk_id), sectors * SECTOR, None)?;
+        self.moving = None;
+        let bytes = vec![0; (sectors * SECTOR) as usize];
+        self.logs.insert(disk_id, Log::of([(disk_id, bytes)].into()));
+        if self.random.one_in(3) {
+            return Ok(());
+        }
+        let machine = self.any_machine();
+        self.attach_to(disk_id, machine)
+    }
+
+    fn write(&mut self) -> Outcome {
+        let Some((log_id, disk_id)) = self.any_disk(|_| true) else { return Ok(()) };
+        let (offset, length) = self.any_range(self.logs[&log_id].now()[&disk_id].len() as u64);
+        let (bytes, fua) = (self.any_bytes(length), self.random.one_in(10));
+        self.log.push(format!("write {disk_id} {length} at {offset} fua {fua}"));
+        let place = offset as usize..(offset + length) as usize;
+        self.change(
+            log_id,
+            |disks| disks.get_mut(&disk_id).unwrap()[place].copy_from_slice(&bytes),
+            |engine| engine.write_disk(&disk_id, offset, &bytes, fua).map(drop),
+        )?;
+        if fua {
+            self.logs.get_mut(&log_id).unwrap().flushed();
+        }
+        if self.random.one_in(4) {
+            self.check_disk(log_id, disk_id)?;
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self) -> Outcome {
+        let Some((log_id, disk_id)) = self.any_disk(|_| true) else { return Ok(()) };
+        let (offset, length) = self.any_range(self.logs[&log_id].now()[&disk_id].len() as u64);
+        let trims = self.random.one_in(2);
+        self.log.push(format!("zero {disk_id} {length} at {offset} {trims}"));
+        let place = offset as usize..(offset + length) as usize;
+        self.change(
+            log_id,
+            |disks| disks.get_mut(&disk_id).unwrap()[place].fill(0),
+            |engine| engine.zero_disk(&disk_id, offset, length, trims, false).map(drop),
+        )
+    }
+
+    fn grow(&mut self) -> Outcome {
+        let Some((log_id, disk_id)) = self.any_disk(|_| true) else { return Ok(()) };
+        let size = self.logs[&log_id].now()[&disk_id].len() as u64 + self.random.below(100) * SECTOR;
+        self.log.push(format!("grow {disk_id} to {size}"));
+        self.change(
+            log_id,
+            |disks| disks.get_mut(&disk_id).unwrap().resize(size as usize, 0),
+            |engine| engine.grow_disk(&disk_id, size).map(drop),
+        )
+    }
+
+    fn flush(&mut self) -> Outcome {
+        let Some((log_id, disk_id)) = self.any_disk(|_| true) else { return Ok(()) };
+        self.log.push(format!("flush {disk_id}"));
+        self.engine().flush_disk(&disk_id)?;
+        self.logs.get_mut(&log_id).unwrap().flushed();
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Outcome {
+        let (machine_id, point_id) = (self.any_machine(), self.id());
+        if self.logs[&machine_id].now().is_empty() {
+            return Ok(());
+        }
+        self.log.push(format!("cut {machine_id} as {point_id}"));
+        let (collection, name) = ("default".to_owned(), format!("p{point_id}"));
+        let request = CutRequest { machine_id, point_id, collection, name, detail: b"{}".to_vec() };
+        let disks = self.logs[&machine_id].now().clone();
+        self.points.insert(point_id, Point { state: State::Unsure, disks });
+        let answered = self.engine().cut(request).and_then(|_| self.engine().make_cut_durable(&point_id));
+        if answered.as_ref().is_err_and(|error| error.code() == Code::LayersFull) {
+            self.points.remove(&point_id);
+            return Ok(());
+        }
+        answered?;
+        self.points.get_mut(&point_id).unwrap().state = State::Cut;
+        self.logs.get_mut(&machine_id).unwrap().flushed();
+        Ok(())
+    }
+
+    /// Copies the oldest cut of a machine.
+    fn copy(&mut self) -> Outcome {
+        let machine = self.any_machine();
+        let pending = self.engine().pending_cuts();
+        let oldest = pending.iter().find(|cut| cut.machine_id == machine);
+        let Some(oldest) = oldest.filter(|cut| self.points.contains_key(&cut.point_id)) else { return Ok(()) };
+        let (point_id, created_ms) = (oldest.point_id, oldest.time_ms);
+        self.log.push(format!("copy {point_id}"));
+        let request = CopyRequest { point_id, created_ms, detail: b"{}".to_vec(), excluded: Vec::new() };
+        match self.engine().copy(&request, &Control::default()) {
+            Ok(_) => {
+                self.points.get_mut(&point_id).unwrap().state = State::Copied;
+                Ok(())
+            }
+            // A disk of it stands on a point of the other machine, before which older ones wait.
+            Err(error) => busy_is_fine(Err(error)),
+        }
+    }
+
+    fn release(&mut self) -> Outcome {
+        let Some(point_id) = self.any_point(|point| point.state == State::Copied) else { return Ok(()) };
+        self.log.push(format!("release {point_id}"));
+        self.engine().release_cut(&point_id)
+    }
+
+    fn delete(&mut self) -> Outcome {
+        let Some(point_id) = self.any_point(|_| true) else { return Ok(()) };
+        self.log.push(format!("delete {point_id}"));
+        let state = self.points[&point_id].state;
+        self.points.get_mut(&point_id).unwrap().state = State::Deleting;
+        if state == State::Copied {
+            self.engine().release_cut(&point_id)?;
+            self.engine().remove_point(&point_id)?;
+        } else if let Err(error) = self.engine().drop_cut(&point_id, &Control::default()) {
+            if error.code() == Code::StoreBusy {
+                self.points.get_mut(&point_id).unwrap().state = state; // something stands on it, and older ones wait
+                return Ok(());
+            }
+            return Err(error);
+        }
+        self.points.remove(&point_id);
+        Ok(())
+    }
+
+    fn clone_disk(&mut self) -> Outcome {
+        if self.all_disks().len() >= 6 {
+            return Ok(());
+        }
+        let Some(point_id) = self.any_point(|_| true) else { return Ok(()) };
+        let ids: Vec<Uid> = self.points[&point_id].disks.keys().copied().collect();
+        let (from, disk_id) = (self.one_of(&ids).unwrap(), self.id());
+        self.log.push(format!("clone {disk_id} from {point_id}/{from}"));
+        self.moving = Some(disk_id);
+        self.engine().create_disk(&new_disk(disk_id), 0, Some(&DiskReference { point_id, disk_id: from }))?;
+        self.moving = None;
+        let bytes = self.points[&point_id].disks[&from].clone();
+        self.logs.insert(disk_id, Log::of([(disk_id, bytes)].into()));
+        self.check_disk(disk_id, disk_id)?;
+        if self.random.one_in(2) {
+            return Ok(());
+        }
+        let machine = self.any_machine();
+        self.attach_to(disk_id, machine)
+    }
+
+    fn reset(&mut self) -> Outcome {
+        let Some(point_id) = self.any_point(|_| true) else { return Ok(()) };
+        let machine = self.any_machine();
+        let targets: Vec<Uid> = self.logs[&machine].now().keys().copied().collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let sources: Vec<Uid> = self.points[&point_id].disks.keys().copied().collect();
+        let mut list = Vec::new();
+        for target in &targets {
+            let from = self.one_of(&sources).unwrap();
+            list.push((*target, DiskReference { point_id, disk_id: from }));
+        }
+        self.log.push(format!("reset {list:?}"));
+        let contents = self.points[&point_id].disks.clone();
+        self.change(
+            machine,
+            |disks| disks.extend(list.iter().map(|(target, from)| (*target, contents[&from.disk_id].clone()))),
+            |engine| engine.reset_disks(&machine, &list).map(drop),
+        )?;
+        targets.iter().try_for_each(|target| self.check_disk(machine, *target))
+    }
+
+    fn attach(&mut self) -> Outcome {
+        let Some((_, disk_id)) = self.any_disk(|log_id| !is_machine(log_id)) else { return Ok(()) };
+        let machine = self.any_machine();
+        self.attach_to(disk_id, machine)
+    }
+
+    fn attach_to(&mut self, disk_id: Uid, machine: Uid) -> Outcome {
+        self.log.push(format!("attach {disk_id} to {machine}"));
+        self.moved(disk_id, disk_id, machine, |engine| engine.attach_disk(&disk_id, &machine, &format!("r{disk_id}")))
+    }
+
+    fn detach(&mut self) -> Outcome {
+        let Some((machine, disk_id)) = self.any_disk(is_machine) else { return Ok(()) };
+        self.log.push(format!("detach {disk_id}"));
+        self.moved(disk_id, machine, disk_id, |engine| engine.detach_disk(&disk_id))
+    }
+
+    fn moved(&mut self, disk_id: Uid, from: Uid, to: Uid, work: impl FnOnce(&Engine) -> Outcome) -> Outcome {
+        self.moving = Some(disk_id);
+        if let Err(error) = work(self.engine.as_ref().unwrap()) {
+            if [Code::StoreBusy, Code::LayersFull].contains(&error.code()) {
+                self.moving = None;
+                return self.check_disk(from, disk_id);
+            }
+            return Err(error);
+        }
+        self.moving = None;
+        for log_id in [from, to] {
+            if let Some(log) = self.logs.get_mut(&log_id) {
+                log.flushed();
+            }
+        }
+        let bytes = self.logs.get_mut(&from).unwrap().states[0].remove(&disk_id).unwrap();
+        if !is_machine(&from) {
+            self.logs.remove(&from);
+        }
+        self.logs.entry(to).or_insert_with(|| Log::of(BTreeMap::new())).states[0].insert(disk_id, bytes);
+        self.check_disk(to, disk_id)
+    }
+
+    fn delete_disk(&mut self) -> Outcome {
+        let Some((_, disk_id)) = self.any_disk(|log_id| !is_machine(log_id)) else { return Ok(()) };
+        self.log.push(format!("delete {disk_id}"));
+        self.moving = Some(disk_id);
+        self.engine().delete_disk(&disk_id)?;
+        self.moving = None;
+        self.logs.remove(&disk_id);
+        Ok(())
+    }
+
+    /// Closes the store, or kills the process, and opens it again.
+    fn reopen(&mut self) -> Outcome {
+        let kills = self.faults.is_none() && self.random.one_in(2);
+        self.log.push(format!("reopen, killed: {kills}"));
+        if kills {
+            self.memory = self.memory.crash(CrashChoice::ProcessKilled);
+        }
+        self.open()?;
+        self.drop_unknown_cuts()?;
+        self.check_everything()
+    }
+
+    /// As the coordinator does: cuts that nobody was answered about are dropped.
+    fn drop_unknown_cuts(&mut self) -> Outcome {
+        for cut in self.engine().pending_cuts() {
+            if !self.points.contains_key(&cut.point_id) {
+                busy_is_fine(self.engine().drop_cut(&cut.point_id, &Control::default()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_all(&mut self) {
+        if let Err(error) = self.check_everything() {
+            self.fail(&format!("{error}"));
+        }
+    }
+
+    fn check_everything(&self) -> Outcome {
+        for (log_id, disk_id) in self.all_disks() {
+            self.check_disk(log_id, disk_id)?;
+        }
+        for disk in self.engine().live_disks() {
+            let log_id = disk.machine_id.unwrap_or(disk.disk_id);
+            if !self.logs.get(&log_id).is_some_and(|log| log.now().contains_key(&disk.disk_id)) {
+                self.fail(&format!("{disk:?} is not where it should be"));
+            }
+        }
+        self.check_points()
+    }
+
+    fn check_points(&self) -> Outcome {
         let pending: Vec<Uid> = self.engine().pending_cuts().iter().map(|cut| cut.point_id).collect();
         for (point_id, point) in &self.points {
-            let is_pending = pending.contains(point_id);
             let has_manifest = self.engine().manifests().iter().any(|manifest| manifest.point_id == *point_id);
             match point.state {
-                State::Cut if !is_pending => self.fail(&format!("the cut {point_id} is lost")),
-                State::Copied | State::Released if !has_manifest => self.fail(&format!("the point {point_id} is lost")),
+                State::Cut if !pending.contains(point_id) => self.fail(&format!("the cut {point_id} is lost")),
+                State::Copied if !has_manifest => self.fail(&format!("the point {point_id} is lost")),
                 _ => {}
             }
         }
-        for disk in self.engine().live_disks() {
-            match self.disks.get(&disk.disk_id) {
-                Some(known) if known.machine == disk.machine_id => {}
-                known => self.fail(&format!("{disk:?} is not as known: {:?}", known.map(|known| known.machine))),
-            }
-        }
-        for point_id in self.points.keys().copied().collect::<Vec<_>>() {
-            self.check(point_id);
-        }
+        self.points.keys().try_for_each(|point_id| self.check_point(*point_id))
     }
 
-    fn check_disk(&self, disk_id: Uid) {
-        let expected = &self.disks[&disk_id].bytes;
-        let mut found = vec![0xaa; expected.len()];
-        self.ok(self.engine().read_disk(&disk_id, 0, &mut found));
+    fn read_disk(&self, disk_id: Uid, length: usize) -> Result<Vec<u8>, Error> {
+        let mut found = vec![0xaa; length];
+        self.engine().read_disk(&disk_id, 0, &mut found)?;
+        Ok(found)
+    }
+
+    fn check_disk(&self, log_id: Uid, disk_id: Uid) -> Outcome {
+        let expected = &self.logs[&log_id].now()[&disk_id];
+        let found = self.read_disk(disk_id, expected.len())?;
         if let Some(at) = (0..found.len()).find(|at| found[*at] != expected[*at]) {
             self.fail(&format!("disk {disk_id} has {} at {at}, not {}", found[at], expected[at]));
         }
+        Ok(())
     }
 
-    fn check_point(&mut self) {
-        if let Some(point_id) = self.any_point(|_| true) {
-            self.log.push(format!("check {point_id}"));
-            self.check(point_id);
-        }
+    fn check_any_point(&mut self) -> Outcome {
+        let Some(point_id) = self.any_point(|_| true) else { return Ok(()) };
+        self.log.push(format!("check {point_id}"));
+        self.check_point(point_id)
     }
 
-    fn check(&self, point_id: Uid) {
+    fn check_point(&self, point_id: Uid) -> Outcome {
         for (disk_id, expected) in &self.points[&point_id].disks {
             let reference = DiskReference { point_id, disk_id: *disk_id };
-            let found = self.ok(self.engine().read(&reference, 0, expected.len() as u64));
+            let found = self.engine().read(&reference, 0, expected.len() as u64)?;
             if let Some(at) = (0..found.len()).find(|at| found[*at] != expected[*at]) {
                 let what = format!("{} at {at}, not {}", found[at], expected[at]);
                 self.fail(&format!("point {point_id} has of disk {disk_id} {what}"));
             }
         }
+        Ok(())
     }
 
-    /// What a diff says has changed is what has changed, and what it restores is the point.
-    fn check_diff(&mut self) {
-        let Some(after) = self.any_point(|point| !point.disks.is_empty()) else { return };
-        let Some(before) = self.any_point(|point| !point.disks.is_empty()) else { return };
+    /// What a diff says has changed is what has changed, and what is restored is the point.
+    fn check_diff(&mut self) -> Outcome {
+        let (Some(after), Some(before)) = (self.any_point(|_| true), self.any_point(|_| true)) else { return Ok(()) };
         let shared = self.points[&after].disks.keys().find(|id| self.points[&before].disks.contains_key(id)).copied();
-        let Some(disk_id) = shared else { return };
+        let Some(disk_id) = shared else { return Ok(()) };
         self.log.push(format!("diff {before} {after} of {disk_id}"));
         let reference = |point_id| DiskReference { point_id, disk_id };
-        let mut diff = self.ok(self.engine().diff(&reference(before), &reference(after), Some(512)));
+        let mut diff = self.engine().diff(&reference(before), &reference(after), Some(512))?;
         let mut applied = self.points[&before].disks[&disk_id].clone();
         let expected = self.points[&after].disks[&disk_id].clone();
         applied.resize(expected.len(), 0);
         loop {
-            let page = self.ok(self.engine().diff_page(&mut diff, 7, &Control::default()));
+            let page = self.engine().diff_page(&mut diff, 7, &Control::default())?;
             if page.is_empty() {
                 break;
             }
@@ -491,20 +600,144 @@ impl World {
             self.fail("the diff leaves out something");
         }
         drop(diff);
-        let target = TargetRequest { path: format!("/out{}", self.next_id).into(), overwrite: false, sync: true };
-        self.next_id += 1;
-        self.ok(self.engine().restore(&reference(after), &target, &Control::default()));
-        if self.io.read_file(&target.path) != Some(expected) {
+        let target = TargetRequest { path: format!("/out{}", self.log.len()).into(), overwrite: false, sync: true };
+        self.engine().restore(&reference(after), &target, &Control::default())?;
+        if self.memory.read_file(&target.path) != Some(expected) {
             self.fail("what was restored is not the point");
         }
+        Ok(())
+    }
+
+    /// The same world, closed, on what a crash left.
+    fn after(&self, memory: MemoryIo) -> Self {
+        Self {
+            memory,
+            faults: None,
+            engine: None,
+            ids: Arc::new(Mutex::new(Seeded::new(self.seed ^ 0xdead))),
+            clock: Arc::clone(&self.clock),
+            random: self.random.clone(),
+            logs: self.logs.clone(),
+            points: self.points.clone(),
+            log: self.log.clone(),
+            ..*self
+        }
+    }
+
+    /// What is there is what may be: for each log the disks as after some change, none before the last flush.
+    fn settle(&mut self, killed: bool) -> Outcome {
+        self.open()?;
+        let listed = self.engine().live_disks();
+        for (log_id, log) in &self.logs {
+            let first = if killed { log.acknowledged } else { log.durable };
+            for disk_id in log.now().keys().filter(|disk_id| self.moving != Some(**disk_id)) {
+                let disk = listed.iter().find(|disk| disk.disk_id == *disk_id);
+                let place = disk.map(|disk| disk.machine_id.unwrap_or(disk.disk_id));
+                if place != Some(*log_id) {
+                    self.fail(&format!("disk {disk_id} is in {place:?}, not in {log_id}"));
+                }
+            }
+            let matches = |state: &Disks| -> Result<bool, Error> {
+                for (disk_id, expected) in state {
+                    let Some(disk) = listed.iter().find(|disk| disk.disk_id == *disk_id) else { continue };
+                    if disk.size != expected.len() as u64 || self.read_disk(*disk_id, expected.len())? != *expected {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            };
+            let mut found = false;
+            for state in &log.states[first..] {
+                found = found || matches(state)?;
+            }
+            if !found {
+                self.fail(&format!("the disks of log {log_id} are not as any change since {first} left them"));
+            }
+        }
+        self.points.retain(|_, point| matches!(point.state, State::Cut | State::Copied));
+        self.check_points()?;
+        self.drop_unknown_cuts()?;
+        // What it is from here on.
+        let mut logs: BTreeMap<Uid, Log> = BTreeMap::new();
+        for machine in 1..=MACHINES {
+            logs.insert(uid(machine as u8), Log::of(BTreeMap::new()));
+        }
+        for disk in listed {
+            let bytes = self.read_disk(disk.disk_id, disk.size as usize)?;
+            let log_id = disk.machine_id.unwrap_or(disk.disk_id);
+            logs.entry(log_id).or_insert_with(|| Log::of(BTreeMap::new())).states[0].insert(disk.disk_id, bytes);
+        }
+        (self.logs, self.moving) = (logs, None);
+        Ok(())
     }
 }
 
-pub(crate) fn history(world: &mut World, steps: u64) {
-    for _ in 0..steps {
-        world.step();
+/// Runs a history, and again cut off at its calls, at most `cuts_max` of them; returns how often it was cut off.
+pub(crate) fn crash_everywhere(seed: u64, steps: u64, cuts_max: u64) -> u64 {
+    let run = |call: Option<u64>| {
+        let mut world = World::new(seed);
+        let plan = call.map_or_else(FaultPlan::none, |call| {
+            FaultPlan::one(Fault::Crash { call, torn: (call % 2 == 0).then_some(seed ^ call) })
+        });
+        world.memory = world.memory.crash(CrashChoice::ProcessKilled);
+        let faults = FaultIo::over_memory(&world.memory, plan);
+        world.faults = Some(faults.clone());
+        let outcome = world.open().and_then(|()| (0..steps).try_for_each(|_| world.step()));
+        (world, faults, outcome)
+    };
+    let (world, faults, outcome) = run(None);
+    if let Err(error) = outcome {
+        world.fail(&format!("{error}"));
     }
-    world.check_all();
+    let calls = faults.counts().calls;
+    let mut random = Seeded::new(seed ^ 0xc4a5);
+    let mut cuts = 0;
+    for number in 0..calls.min(cuts_max) {
+        let call = if calls <= cuts_max { number } else { random.below(calls) };
+        let (mut world, faults, outcome) = run(Some(call));
+        assert!(outcome.is_err() || faults.has_crashed(), "the crash stops the history");
+        world.engine = None;
+        let choices = [
+            CrashChoice::ProcessKilled,
+            CrashChoice::LoseUnsynced,
+            CrashChoice::KeepAll,
+            CrashChoice::Seeded(seed ^ call),
+        ];
+        for choice in choices {
+            cuts += 1;
+            let mut after = world.after(world.memory.crash(choice));
+            after.log.push(format!("crash at call {call}: {choice:?}\n{}", faults.log().lines().rev().take(12).collect::<Vec<_>>().join("\n")));
+            let is_kill = matches!(choice, CrashChoice::ProcessKilled);
+            if let Err(error) = after.settle(is_kill) {
+                after.fail(&format!("{error}"));
+            }
+            after.history(6);
+            for log in after.logs.values_mut() {
+                log.durable = log.acknowledged; // flushed just below
+            }
+            for (_, disk_id) in after.all_disks() {
+                after.engine().flush_disk(&disk_id).unwrap();
+            }
+            let later = after.memory.crash(CrashChoice::LoseUnsynced);
+            let mut later = after.after(later);
+            later.log.push("power cut".into());
+            if let Err(error) = later.settle(false) {
+                later.fail(&format!("{error}"));
+            }
+        }
+    }
+    cuts
+}
+
+fn busy_is_fine(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(error) if error.code() == Code::StoreBusy => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_machine(log_id: &Uid) -> bool {
+    (1..=MACHINES).any(|machine| uid(machine as u8) == *log_id)
 }
 
 fn new_disk(disk_id: Uid) -> NewDisk {
