@@ -10,8 +10,8 @@
 //! | `copy` | packs, index; the manifest: the point needs its log no more; then what stands on the point by its id stands on its roots |
 //! | `release_cut` | the bases, in both slots of the superblock; then segments go |
 //!
-//! A fold holds a writer's lease from before its first look-up until the superblock names its result. What superblocks and
-//! retained records name is pinned by a reader's lease for each log.
+//! A fold holds a writer's lease from before its first look-up until its maps are pinned. What a superblock names, before and
+//! after a change, is pinned for each log, and so is what layers and views stand on.
 
 mod capturing;
 mod cuts;

@@ -37,7 +37,7 @@ pub(super) struct FoldedCut {
     pub(super) changed: BTreeMap<Uid, Folded>,
     /// All its disks.
     pub(super) versions: BTreeMap<Uid, DiskVersion>,
-    pub(super) _lease: Lease,
+    pub(super) _pin: Lease,
 }
 
 /// A cut with a point.

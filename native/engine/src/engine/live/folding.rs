@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::Engine;
 use super::cuts::{FoldedCut, TakenCut, ViewSource};
-use super::log::LiveLog;
+use super::log::{LiveLog, pin};
 use crate::background_copy::{Fold, Pace};
 use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
@@ -70,7 +70,7 @@ impl Engine {
             }
         }
         let roots = views.iter().map(|(_, _, version)| version.root).collect();
-        // Before the first look-up, and until the superblock names what comes of it.
+        // Before the first look-up, and until what comes of it is pinned: a collection waits for this lease.
         let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), roots)))?;
         let mut writer = Writer::new(&self.store);
         let mut pace = Pace::new(self.parts.clock.as_ref(), control);
@@ -90,7 +90,9 @@ impl Engine {
             changed.insert(disk_id, folded);
         }
         writer.commit()?;
-        Ok(FoldedCut { changed, versions, _lease: lease })
+        let pin = pin(&self.leases, versions.values().map(|version| version.root).collect());
+        drop(lease);
+        Ok(FoldedCut { changed, versions, _pin: pin })
     }
 
     /// Lets the log's disks stand on what was folded, durably, and gives up its records. The caller holds the folding lock.
@@ -112,8 +114,8 @@ impl Engine {
         let mut bases = BTreeMap::new();
         for (disk_id, version) in &folded.versions {
             let content = BaseContent::Map(version.root);
-            let pin = Arc::new(super::log::pin(&self.leases, vec![version.root]));
-            bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin });
+            let pinned = Arc::new(pin(&self.leases, vec![version.root]));
+            bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
         log.group.replace_base(layer, bases);
         log.log().release(cut)?;
