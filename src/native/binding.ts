@@ -41,6 +41,7 @@ import type {
 } from './engine.js';
 import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
+import { WithoutLiveDisks } from './live.js';
 
 /** The engine in Rust. */
 export const nativeEngine: EngineFactory = {
@@ -93,12 +94,13 @@ function compressionNamed(name: string): StoreInfo['compression'] {
   throw new TypeError(`the engine has a codec '${name}' that is not known here`);
 }
 
-class BoundEngine implements Engine {
+class BoundEngine extends WithoutLiveDisks implements Engine {
   readonly info: StoreInfo;
   readonly readOnly: boolean;
   readonly #native: NativeEngine;
 
   constructor(native: NativeEngine, readOnly: boolean) {
+    super();
     const info = native.info();
     if (info === null) throw new TypeError('the engine was closed before it was used');
     this.info = { ...info, compression: compressionNamed(info.compression) };

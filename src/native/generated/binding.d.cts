@@ -4,117 +4,131 @@
 /** A diff's extents, page by page. It does not keep the store open. */
 export declare class NativeDiff {
   /** Size of the older version. */
-  get sizeBefore(): number
+  get sizeBefore(): number;
   /** Size of the newer version. */
-  get sizeAfter(): number
+  get sizeAfter(): number;
   /**
    * The next extents as (offset, length, kind) triples, kind 0 data and 1 zero; empty at the end.
    *
    * # Errors
    * No thread could be started.
    */
-  next(): Promise<Float64Array | Failure>
+  next(): Promise<Float64Array | Failure>;
   /** Ends the diff. */
-  close(): void
+  close(): void;
 }
 
 /** An open store. Calls after `close` settle with `STORE_CLOSED`. */
 export declare class NativeEngine {
   /** The store's parameters; null once closed. */
-  info(): InfoRecord | null
+  info(): InfoRecord | null;
   /** What opening, and reading since, found; empty once closed. */
-  findings(): Array<FindingRecord>
+  findings(): Array<FindingRecord>;
   /**
    * All points.
    *
    * # Errors
    * No thread could be started.
    */
-  manifests(): Promise<ManifestRecord[] | Failure>
+  manifests(): Promise<ManifestRecord[] | Failure>;
   /**
    * Scans disks.
    *
    * # Errors
    * No thread could be started.
    */
-  scan(disks: Array<ScanDiskRecord>, operation: NativeOperation): Promise<NativeScan | Failure>
+  scan(disks: Array<ScanDiskRecord>, operation: NativeOperation): Promise<NativeScan | Failure>;
   /**
    * Removes a point's manifest.
    *
    * # Errors
    * No thread could be started.
    */
-  removePoint(pointId: string): Promise<undefined | Failure>
+  removePoint(pointId: string): Promise<undefined | Failure>;
   /**
    * Moves a point's manifest into quarantine.
    *
    * # Errors
    * No thread could be started.
    */
-  quarantinePoint(pointId: string): Promise<undefined | Failure>
+  quarantinePoint(pointId: string): Promise<undefined | Failure>;
   /**
    * Reads bytes of a disk of a point.
    *
    * # Errors
    * No thread could be started.
    */
-  read(pointId: string, diskId: string, offset: number, length: number): Promise<Uint8Array | Failure>
+  read(pointId: string, diskId: string, offset: number, length: number): Promise<Uint8Array | Failure>;
   /**
    * Begins a diff; `granularity_bytes` 0 compares whole chunks.
    *
    * # Errors
    * No thread could be started.
    */
-  diff(beforePointId: string, beforeDiskId: string, afterPointId: string, afterDiskId: string, granularityBytes: number, operation: NativeOperation): Promise<NativeDiff | Failure>
+  diff(
+    beforePointId: string,
+    beforeDiskId: string,
+    afterPointId: string,
+    afterDiskId: string,
+    granularityBytes: number,
+    operation: NativeOperation,
+  ): Promise<NativeDiff | Failure>;
   /**
    * Restores a disk of a point.
    *
    * # Errors
    * No thread could be started.
    */
-  restore(pointId: string, diskId: string, targetPath: string, overwrite: boolean, sync: boolean, operation: NativeOperation): Promise<RestoredRecord | Failure>
+  restore(
+    pointId: string,
+    diskId: string,
+    targetPath: string,
+    overwrite: boolean,
+    sync: boolean,
+    operation: NativeOperation,
+  ): Promise<RestoredRecord | Failure>;
   /**
    * Checks the store.
    *
    * # Errors
    * No thread could be started.
    */
-  verify(readData: boolean, operation: NativeOperation): Promise<VerifyRecord | Failure>
+  verify(readData: boolean, operation: NativeOperation): Promise<VerifyRecord | Failure>;
   /**
    * Collects garbage; `bytes_per_second` 0 knows no limit.
    *
    * # Errors
    * No thread could be started.
    */
-  collect(dryRun: boolean, bytesPerSecond: number, operation: NativeOperation): Promise<CollectRecord | Failure>
+  collect(dryRun: boolean, bytesPerSecond: number, operation: NativeOperation): Promise<CollectRecord | Failure>;
   /**
    * Borrows the reserve of space.
    *
    * # Errors
    * No thread could be started.
    */
-  borrowReserve(): Promise<NativeLoan | Failure>
+  borrowReserve(): Promise<NativeLoan | Failure>;
   /**
    * What the store takes.
    *
    * # Errors
    * No thread could be started.
    */
-  usage(): Promise<UsageRecord | Failure>
+  usage(): Promise<UsageRecord | Failure>;
   /**
    * Waits for running calls and releases the store.
    *
    * # Errors
    * No thread could be started.
    */
-  close(): Promise<undefined | Failure>
+  close(): Promise<undefined | Failure>;
   /**
    * Counts what the points need; `machines` has the ids of each machine's points.
    *
    * # Errors
    * No thread could be started.
    */
-  statistics(machines: Array<Array<string>>, operation: NativeOperation): Promise<StatisticsRecord | Failure>
+  statistics(machines: Array<Array<string>>, operation: NativeOperation): Promise<StatisticsRecord | Failure>;
 }
 
 /** The borrowed reserve. */
@@ -125,19 +139,19 @@ export declare class NativeLoan {
    * # Errors
    * No thread could be started.
    */
-  end(): Promise<undefined | Failure>
+  end(): Promise<undefined | Failure>;
 }
 
 /** Progress and cancellation of one call. Polled: the engine never calls back. */
 export declare class NativeOperation {
   /** Makes the operation of a call that is about to be made. */
-  constructor()
+  constructor();
   /** Asks the call to stop. */
-  cancel(): void
+  cancel(): void;
   /** Bytes worked through so far. */
-  get doneBytes(): number
+  get doneBytes(): number;
   /** Bytes to work through, as far as known. */
-  get totalBytes(): number
+  get totalBytes(): number;
 }
 
 /**
@@ -151,81 +165,81 @@ export declare class NativeProbe {
    * # Errors
    * A value that no store has.
    */
-  constructor(chunkBytes: number, level: number)
+  constructor(chunkBytes: number, level: number);
   /** Does nothing: the cost of a call. */
-  nothing(): void
+  nothing(): void;
   /**
    * Takes the sample; returns the bytes that its encoded form takes.
    *
    * # Errors
    * The bytes are not whole chunks.
    */
-  load(bytes: Uint8Array): number
+  load(bytes: Uint8Array): number;
   /** Ids of the sample. */
-  hash(): void
+  hash(): void;
   /**
    * The sample compressed and verified.
    *
    * # Errors
    * What encoding gives.
    */
-  encode(): void
+  encode(): void;
   /**
    * The sample decoded.
    *
    * # Errors
    * What decoding gives.
    */
-  decode(): void
+  decode(): void;
   /**
    * The sample's image read.
    *
    * # Errors
    * What reading gives.
    */
-  readImage(): void
+  readImage(): void;
   /**
    * The sample's image captured again.
    *
    * # Errors
    * What scanning gives.
    */
-  scanUnchanged(): void
+  scanUnchanged(): void;
   /**
    * As many chunks stored.
    *
    * # Errors
    * What the store gives.
    */
-  put(): void
+  put(): void;
   /**
    * The sample read from the store.
    *
    * # Errors
    * What the store gives.
    */
-  get(): void
+  get(): void;
   /**
    * A block map built.
    *
    * # Errors
    * What the store gives.
    */
-  buildMap(chunkCount: number): void
+  buildMap(chunkCount: number): void;
   /**
    * Makes the two maps of `diff`; the first is kept when only the changes differ.
    *
    * # Errors
    * The counts contradict each other.
    */
-  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void
+  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void;
   /**
    * Extents in which the two maps differ.
    *
    * # Errors
    * There are no maps yet.
    */
-  diff(): number
+  diff(): number;
 }
 
 /**
@@ -239,154 +253,154 @@ export declare class NativeScaleProbe {
    * # Errors
    * The directory cannot be made.
    */
-  constructor(directory: string, threads: number, added: number)
+  constructor(directory: string, threads: number, added: number);
   /**
    * Opens the store, as a new process would.
    *
    * # Errors
    * What reading gives.
    */
-  open(): void
+  open(): void;
   /** Gives up what the store holds in memory. */
-  close(): void
+  close(): void;
   /**
    * Stores so many new chunks and commits them.
    *
    * # Errors
    * What writing gives.
    */
-  add(count: number): void
+  add(count: number): void;
   /**
    * Removes the index of the closed store.
    *
    * # Errors
    * What removing gives.
    */
-  removeIndex(): void
+  removeIndex(): void;
   /**
    * Chooses the ids to look up: of chunks that were added, or of none.
    *
    * # Errors
    * The store is empty or closed.
    */
-  choose(count: number, known: boolean, seed: number): void
+  choose(count: number, known: boolean, seed: number): void;
   /**
    * Looks them up one by one; returns how many there are.
    *
    * # Errors
    * What reading gives.
    */
-  lookUp(): number
+  lookUp(): number;
   /**
    * Looks them up so many at a time; returns how many there are.
    *
    * # Errors
    * What reading gives.
    */
-  lookUpBatched(batchCount: number): number
+  lookUpBatched(batchCount: number): number;
   /**
    * Reads and proves them one by one; returns their bytes.
    *
    * # Errors
    * What reading gives.
    */
-  read(): number
+  read(): number;
   /**
    * Makes the two maps of `diff`; the first is kept when only the changes differ.
    *
    * # Errors
    * The counts contradict each other.
    */
-  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void
+  makeMaps(chunkCount: number, changedCount: number, clustered: boolean): void;
   /**
    * Extents in which the two maps differ.
    *
    * # Errors
    * There are no maps yet.
    */
-  diff(): number
+  diff(): number;
   /**
    * Bytes of the index.
    *
    * # Errors
    * The store is closed.
    */
-  indexBytes(): number
+  indexBytes(): number;
   /**
    * Segments of the index.
    *
    * # Errors
    * The store is closed.
    */
-  segmentCount(): number
+  segmentCount(): number;
 }
 
 /** A finished scan. One of `publish` and `abandon` ends it. */
 export declare class NativeScan {
   /** The disks. May be called once: the records move out. */
-  takeDisks(): Array<ScannedDiskRecord>
+  takeDisks(): Array<ScannedDiskRecord>;
   /** Before the first byte was read. */
-  get startedMs(): number
+  get startedMs(): number;
   /** After everything was durable. */
-  get endedMs(): number
+  get endedMs(): number;
   /**
    * Makes the restore point.
    *
    * # Errors
    * No thread could be started.
    */
-  publish(pointId: string, createdMs: number, detail: string): Promise<undefined | Failure>
+  publish(pointId: string, createdMs: number, detail: string): Promise<undefined | Failure>;
   /** Forgets the scan. */
-  abandon(): void
+  abandon(): void;
 }
 
 /** A world. */
 export declare class NativeWorld {
   /** An empty world whose ids follow from `seed`. */
-  constructor(seed: number, nowMs: number)
+  constructor(seed: number, nowMs: number);
   /** Sets the time. */
-  setTimeMs(nowMs: number): void
+  setTimeMs(nowMs: number): void;
   /** Limits the space of the file system; null lifts the limit. */
-  setCapacity(bytes?: number | undefined | null): void
+  setCapacity(bytes?: number | undefined | null): void;
   /**
    * Puts a file there, durable, with its folders.
    *
    * # Errors
    * The path leads through a file.
    */
-  installFile(path: string, bytes: Uint8Array): void
+  installFile(path: string, bytes: Uint8Array): void;
   /** The bytes of a file; null when there is none. */
-  readFile(path: string): Uint8Array | null
+  readFile(path: string): Uint8Array | null;
   /**
    * Sets the length of a file; what is added is a hole.
    *
    * # Errors
    * There is no such file.
    */
-  setLength(path: string, length: number): void
+  setLength(path: string, length: number): void;
   /**
    * Writes bytes into a file, durable.
    *
    * # Errors
    * There is no such file.
    */
-  writeFile(path: string, offset: number, bytes: Uint8Array): void
+  writeFile(path: string, offset: number, bytes: Uint8Array): void;
   /**
    * Makes a hole in a file, durable.
    *
    * # Errors
    * There is no such file.
    */
-  punchHole(path: string, offset: number, length: number): void
+  punchHole(path: string, offset: number, length: number): void;
   /** All files. */
-  files(): Array<string>
+  files(): Array<string>;
   /**
    * Flips one bit of what is stored.
    *
    * # Errors
    * There is no such byte.
    */
-  flipBit(path: string, offset: number, bit: number): void
+  flipBit(path: string, offset: number, bit: number): void;
   /**
    * The world after the machine stopped now: `processKilled`, `loseUnsynced`, `keepAll` or `seeded`. This one
    * stays as it is.
@@ -394,61 +408,66 @@ export declare class NativeWorld {
    * # Errors
    * The choice is unknown.
    */
-  crash(choice: string, seed: number): NativeWorld
+  crash(choice: string, seed: number): NativeWorld;
   /** A number that is equal for equal file systems. */
-  digest(): string
+  digest(): string;
   /** Whether the newest store's planned crash has come: nothing that it does has an effect any more. */
-  get hasCrashed(): boolean
+  get hasCrashed(): boolean;
   /** What the newest store has called so far. */
-  counts(): CountsRecord
+  counts(): CountsRecord;
   /** The newest store's faults and calls, a line each. */
-  log(): string
+  log(): string;
   /**
    * Makes a store in this world.
    *
    * # Errors
    * No thread could be started.
    */
-  createStore(path: string, chunkBytes: number, compression: string, level: number): Promise<undefined | Failure>
+  createStore(path: string, chunkBytes: number, compression: string, level: number): Promise<undefined | Failure>;
   /**
    * Opens a store of this world, with faults.
    *
    * # Errors
    * A fault is unknown; no thread could be started.
    */
-  openStore(path: string, readOnly: boolean, packBytesTarget: number, faults: Array<FaultRecord>): Promise<NativeEngine | Failure>
+  openStore(
+    path: string,
+    readOnly: boolean,
+    packBytesTarget: number,
+    faults: Array<FaultRecord>,
+  ): Promise<NativeEngine | Failure>;
 }
 
 /** `ScannedDisk.chunks`. */
 export interface ChunkCountsRecord {
-  hole: number
-  fill: number
-  unchanged: number
-  known: number
-  stored: number
+  hole: number;
+  fill: number;
+  unchanged: number;
+  known: number;
+  stored: number;
 }
 
 /** A row of the error table. */
 export interface CodeRecord {
-  code: string
-  kind: string
+  code: string;
+  kind: string;
 }
 
 /** `CollectReport`. */
 export interface CollectRecord {
-  dryRun: boolean
-  packsRemoved: number
-  packsRewritten: number
-  chunksRemoved: number
-  bytesFreed: number
-  bytesRewritten: number
+  dryRun: boolean;
+  packsRemoved: number;
+  packsRewritten: number;
+  chunksRemoved: number;
+  bytesFreed: number;
+  bytesRewritten: number;
 }
 
 /** How many calls the newest store made so far. */
 export interface CountsRecord {
-  calls: number
-  syncs: number
-  reads: number
+  calls: number;
+  syncs: number;
+  reads: number;
 }
 
 /**
@@ -457,107 +476,112 @@ export interface CountsRecord {
  * # Errors
  * No thread could be started.
  */
-export declare function createStore(path: string, chunkBytes: number, compression: string, level: number): Promise<undefined | Failure>
+export declare function createStore(
+  path: string,
+  chunkBytes: number,
+  compression: string,
+  level: number,
+): Promise<undefined | Failure>;
 
 /** The engine's limits. */
-export declare function engineLimits(): LimitsRecord
+export declare function engineLimits(): LimitsRecord;
 
 /** Every code that the engine can give. */
-export declare function errorCodes(): Array<CodeRecord>
+export declare function errorCodes(): Array<CodeRecord>;
 
 /** What a call resolves with instead of its value when it failed. */
 export interface Failure {
   /** Stable code. */
-  code: string
+  code: string;
   /** What the caller should do. */
-  kind: string
+  kind: string;
   /** What failed, on what, expected and found. */
-  message: string
+  message: string;
   /** Paths, ids, offsets. */
-  context: Record<string, string | number>
+  context: Record<string, string | number>;
   /** The system call's error in words. */
-  cause?: string
+  cause?: string;
 }
 
 /** One thing that goes wrong while a store is open. Calls, syncs and reads are each counted from 0. */
 export interface FaultRecord {
   /** `failCall`, `failSync`, `crash` or `flipReadBit`. */
-  kind: string
+  kind: string;
   /** Which call, sync or read. */
-  at: number
+  at: number;
   /** `device`, `noSpace` or `access`, for the two that fail. */
-  failure?: string
+  failure?: string;
   /** Every later one fails too. */
-  sticky?: boolean
+  sticky?: boolean;
   /** For `crash`: the seed of what a torn write leaves; for `flipReadBit`: which bit. */
-  detail?: number
+  detail?: number;
 }
 
 /** `Finding`. */
 export interface FindingRecord {
-  file: string
-  offset: number | null
-  length: number | null
-  code: string
-  message: string
-  hits: Array<HitRecord>
+  file: string;
+  offset: number | null;
+  length: number | null;
+  code: string;
+  message: string;
+  hits: Array<HitRecord>;
 }
 
 /** `Hit`. */
 export interface HitRecord {
-  pointId: string
-  diskId: string
-  ranges: Array<RangeRecord>
+  pointId: string;
+  diskId: string;
+  ranges: Array<RangeRecord>;
 }
 
 /** `StoreInfo`. */
 export interface InfoRecord {
-  storeId: string
-  formatVersion: number
-  createdMs: number
-  chunkBytes: number
-  compression: string
-  compressionLevel: number
+  storeId: string;
+  formatVersion: number;
+  createdMs: number;
+  chunkBytes: number;
+  compression: string;
+  compressionLevel: number;
 }
 
 /** The engine's limits that the control side checks or names. */
 export interface LimitsRecord {
-  formatVersion: number
-  chunkBytesAllowed: Array<number>
-  sectorBytesAllowed: Array<number>
-  diskBytesMax: number
-  pointDisksMax: number
-  detailBytesMax: number
-  readBytesMax: number
-  threadsMax: number
-  nodeFanOut: number
-  packBytesMax: number
+  formatVersion: number;
+  chunkBytesAllowed: Array<number>;
+  sectorBytesAllowed: Array<number>;
+  diskBytesMax: number;
+  pointDisksMax: number;
+  detailBytesMax: number;
+  readBytesMax: number;
+  threadsMax: number;
+  nodeFanOut: number;
+  packBytesMax: number;
 }
 
 /** `MachineStatistics`. */
 export interface MachineStatisticsRecord {
-  pointCount: number
-  logicalBytes: number
-  dataBytes: number
-  distinctBytes: number
-  storedBytes: number
-  uniqueBytes: number
-  freedBytes: number
+  pointCount: number;
+  logicalBytes: number;
+  dataBytes: number;
+  distinctBytes: number;
+  storedBytes: number;
+  uniqueBytes: number;
+  freedBytes: number;
 }
 
 /** `ManifestDisk`. */
 export interface ManifestDiskRecord {
-  diskId: string
-  sizeBytes: number
-  sectorBytes: number
+  diskId: string;
+  sizeBytes: number;
+  sectorBytes: number;
 }
 
 /** `Manifest`. */
 export interface ManifestRecord {
-  pointId: string
-  createdMs: number
-  disks: Array<ManifestDiskRecord>
-  detail: string
+  pointId: string;
+  createdMs: number;
+  disks: Array<ManifestDiskRecord>;
+  detail: string;
 }
 
 /**
@@ -566,76 +590,76 @@ export interface ManifestRecord {
  * # Errors
  * No thread could be started.
  */
-export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>
+export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>;
 
 /** `PointStatistics`. */
 export interface PointStatisticsRecord {
-  pointId: string
-  logicalBytes: number
-  dataBytes: number
-  uniqueBytes: number
-  freedBytes: number
+  pointId: string;
+  logicalBytes: number;
+  dataBytes: number;
+  uniqueBytes: number;
+  freedBytes: number;
 }
 
 /** A range of `Hit`. */
 export interface RangeRecord {
-  offset: number
-  length: number
+  offset: number;
+  length: number;
 }
 
 /** `RestoreReport`. */
 export interface RestoredRecord {
-  sizeBytes: number
-  bytesWritten: number
+  sizeBytes: number;
+  bytesWritten: number;
 }
 
 /** `ScanDiskRequest`. */
 export interface ScanDiskRecord {
-  diskId: string
-  path: string
-  sectorBytes: number
-  parentPointId?: string
-  frozen: boolean
+  diskId: string;
+  path: string;
+  sectorBytes: number;
+  parentPointId?: string;
+  frozen: boolean;
 }
 
 /** `ScannedDisk`. */
 export interface ScannedDiskRecord {
-  diskId: string
-  sizeBytes: number
-  bytesRead: number
-  bytesNew: number
-  bytesStored: number
-  chunks: ChunkCountsRecord
+  diskId: string;
+  sizeBytes: number;
+  bytesRead: number;
+  bytesNew: number;
+  bytesStored: number;
+  chunks: ChunkCountsRecord;
 }
 
 /** `Statistics`. */
 export interface StatisticsRecord {
-  points: Array<PointStatisticsRecord>
-  machines: Array<MachineStatisticsRecord>
-  logicalBytes: number
-  dataBytes: number
-  distinctBytes: number
-  storedBytes: number
-  garbageBytes: number
-  chunkCount: number
-  nodeCount: number
-  missingCount: number
+  points: Array<PointStatisticsRecord>;
+  machines: Array<MachineStatisticsRecord>;
+  logicalBytes: number;
+  dataBytes: number;
+  distinctBytes: number;
+  storedBytes: number;
+  garbageBytes: number;
+  chunkCount: number;
+  nodeCount: number;
+  missingCount: number;
 }
 
 /** `Usage`. */
 export interface UsageRecord {
-  packCount: number
-  packBytes: number
-  indexBytes: number
-  manifestBytes: number
-  chunkCount: number
-  availableBytes: number
+  packCount: number;
+  packBytes: number;
+  indexBytes: number;
+  manifestBytes: number;
+  chunkCount: number;
+  availableBytes: number;
 }
 
 /** `VerifyReport`. */
 export interface VerifyRecord {
-  findings: Array<FindingRecord>
-  pointsChecked: number
-  chunksChecked: number
-  bytesRead: number
+  findings: Array<FindingRecord>;
+  pointsChecked: number;
+  chunksChecked: number;
+  bytesRead: number;
 }
