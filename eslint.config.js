@@ -14,6 +14,7 @@ const injected = 'time and chance come through the injected clock and random sou
 const timeAndChance = [
   'src/store/clock.ts', // the clock that is injected everywhere else
   'src/store/random.ts', // the random source that is injected everywhere else
+  'src/store/wait.ts', // waits between two looks at the pressure; no result depends on when
   'src/native/follow.ts', // polls the engine's progress counters; no result depends on when
 ];
 

@@ -13,11 +13,26 @@ export type { Clock } from './store/clock.js';
 export type { Random } from './store/random.js';
 export type { Parts } from './store/parts.js';
 export type {
+  Disk,
+  DiskCallOptions,
+  DiskInfo,
+  DiskWriteOptions,
+  ReadStreamOptions,
+  WriteStreamOptions,
+} from './store/disk-handle.js';
+export type { EventOptions, PressureLevel, StoreEvent } from './store/events.js';
+export type {
+  CapturedPoint,
   Diff,
   DiffHeader,
+  DiskRestoreReport,
+  FileRestoreReport,
   Finding,
   FindingHit,
+  InPlaceRestoreReport,
+  MachineRestoreReport,
   RestoreDisksReport,
+  RestoredMoment,
   RestorePoint,
   RestorePointDisk,
   Store,
@@ -26,24 +41,43 @@ export type {
   VerifyReport,
   VirtualMachine,
   VirtualMachineDisk,
+  VirtualMachineHandle,
 } from './store/handles.js';
 export type { MachineStatistics, PointStatistics, StoreStatistics, StoreTotals } from './store/statistics.js';
 export type {
   CaptureOptions,
   CollectOptions,
+  CreateDiskRequest,
   CreateStoreOptions,
   CreateVirtualMachineRequest,
   DiffOptions,
   DiskRequest,
+  ExternalDiskRequest,
+  ImportDiskRequest,
   LongCallOptions,
+  ManagedDiskRequest,
+  MomentOption,
   OpenStoreOptions,
   ReadOptions,
   RestoreDisksOptions,
+  RestoreInPlaceOptions,
   RestoreOptions,
+  RestoreToDiskOptions,
+  RestoreToMachineOptions,
+  SourceOptions,
   StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './store/requests.js';
 export type { RestoredDisk } from './store/target-directory.js';
 export type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId, StoreId } from './store/units.js';
-export type { CollectReport, EngineFactory, Extent, Operation, RestoreReport, StoreInfo } from './native/engine.js';
+export type {
+  CollectReport,
+  DiskOperation,
+  EngineFactory,
+  Extent,
+  LivePressure,
+  Operation,
+  RestoreReport,
+  StoreInfo,
+} from './native/engine.js';

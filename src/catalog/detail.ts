@@ -6,18 +6,19 @@
 
 import type { Manifest } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
-import { toPointId, type PointId } from '../store/units.js';
+import { toPointId, type CollectionId, type PointId } from '../store/units.js';
 import { deepFreeze } from './json.js';
 import type {
   Captured,
   CollectionRecord,
+  CutDetail,
   MachineRecord,
   ManifestDetail,
   PointFailure,
   PointRecord,
   PointState,
 } from './record.js';
-import { checkDetail } from './record-schema.js';
+import { checkCutDetail, checkDetail } from './record-schema.js';
 
 /** A published restore point with its detail read. */
 export interface PublishedPoint {
@@ -47,8 +48,10 @@ export function encodeDetail(
     configuration: point.configuration,
     disks: point.disks,
     captured,
+    lsn: point.lsn,
   };
-  return JSON.stringify(detail);
+  // Manifests of external disks are as they were before there were any others.
+  return JSON.stringify(point.lsn === null ? { ...detail, lsn: undefined } : detail);
 }
 
 /** Reads a manifest's detail. Errors: `MANIFEST_DAMAGED` when a member is missing or of another type. */
@@ -93,5 +96,30 @@ export function pointOf(
     configuration: detail.configuration,
     disks: detail.disks,
     captured: detail.captured,
+    lsn: detail.lsn,
   };
+}
+
+/** What the record of a cut in the write log says of its point, as JSON text. */
+export function encodeCutDetail(collectionId: CollectionId, point: PointRecord): string {
+  const detail: CutDetail = {
+    collectionId,
+    sequence: point.sequence,
+    createdMs: point.createdMs,
+    requested: point.consistency.requested,
+    excluded: point.disks.filter((disk) => disk.excluded).map((disk) => disk.id),
+  };
+  return JSON.stringify(detail);
+}
+
+/** Reads what a cut's record says; null when it is not of this form, as that of a hidden point is. */
+export function decodeCutDetail(detail: string): CutDetail | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(detail);
+  } catch {
+    return null;
+  }
+  const checked = checkCutDetail(value);
+  return checked.success ? checked.data : null;
 }

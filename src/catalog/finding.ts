@@ -34,12 +34,14 @@ export function manifestFinding(code: ErrorCode, point: PointRecord, message: st
 export function lostPointFindings(view: CatalogView): Finding[] {
   const points = [...view.records()].flatMap((record) => (record.type === 'point' ? [record] : []));
   return points.flatMap((point) => {
-    if (point.state !== 'failed') return [];
+    // Of one that was interrupted nobody was told; it is no loss.
+    if (point.state !== 'failed' || point.failure?.code === 'WORK_INTERRUPTED') return [];
     return [manifestFinding(lossCode(point), point, `${view.referenceOf(point)} cannot be read`, true)];
   });
 }
 
 /** Why a failed point cannot be read. */
-export function lossCode(point: PointRecord): 'MANIFEST_DAMAGED' | 'RESTORE_POINT_LOST' {
-  return point.failure?.code === 'MANIFEST_DAMAGED' ? 'MANIFEST_DAMAGED' : 'RESTORE_POINT_LOST';
+export function lossCode(point: PointRecord): 'MANIFEST_DAMAGED' | 'RESTORE_POINT_LOST' | 'WORK_INTERRUPTED' {
+  const code = point.failure?.code;
+  return code === 'MANIFEST_DAMAGED' || code === 'WORK_INTERRUPTED' ? code : 'RESTORE_POINT_LOST';
 }

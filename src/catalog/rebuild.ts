@@ -13,6 +13,7 @@ import type {
   CatalogRecord,
   CollectionRecord,
   DiskRecord,
+  HoldRecord,
   MachineRecord,
   ManifestDetail,
   PointRecord,
@@ -32,7 +33,8 @@ class Names {
 }
 
 /**
- * All records for the published points and what the dump holds.
+ * All records for the published points and what the dump holds. Live disks and cuts that wait for their copies are added
+ * by `alignment.ts`.
  *
  * `published` in any order; `dumped` is empty when there is no valid dump. A failed point of the dump whose manifest is
  * there is a point like any other.
@@ -77,11 +79,13 @@ export function rebuiltRecords(
     if (record.type !== 'point' || points.has(record.id)) continue;
     points.set(record.id, { ...record, name: names.take(`point/${record.collectionId}`, record.name) });
   }
+  const holds = dumped.filter((record): record is HoldRecord => record.type === 'hold' && points.has(record.pointId));
   return [
     ...machines.values(),
     ...disks.values(),
     ...collections.values(),
     ...points.values(),
+    ...holds,
     ...lastSequences(points.values()),
   ];
 }
@@ -91,7 +95,9 @@ function inOrder(left: ManifestDetail, right: ManifestDetail): number {
 }
 
 function takeDisk(names: Names, disk: DiskRecord): DiskRecord {
-  return { ...disk, name: names.take('disk', disk.name), role: names.take(`role/${disk.machineId}`, disk.role) };
+  const name = names.take('disk', disk.name);
+  if (disk.machineId === null) return { ...disk, name };
+  return { ...disk, name, role: names.take(`role/${disk.machineId}`, disk.role) };
 }
 
 function takeCollection(names: Names, collection: CollectionRecord): CollectionRecord {
@@ -119,7 +125,10 @@ function machineFrom(names: Names, detail: ManifestDetail, disks: Map<DiskId, Di
     disks.set(id, disk);
     diskIds.push(id);
   }
-  return { type: 'machine', ...machine, name: names.take('machine', machine.name), configuration, diskIds, createdMs };
+  // Its managed disks are those that the logs say it has; `alignment.ts` adds them.
+  const kind = detail.disks.some((disk) => disk.kind === 'managed') ? 'managed' : 'external';
+  const name = names.take('machine', machine.name);
+  return { type: 'machine', ...machine, name, configuration, kind, state: 'ready', diskIds, createdMs };
 }
 
 function lastSequences(points: Iterable<PointRecord>): SequenceRecord[] {

@@ -91,6 +91,8 @@ function parsed(key: string, payload: unknown): CatalogRecord {
       return { type, ...accepted(key, payloadChecks.point(payload)) };
     case 'sequence':
       return { type, ...accepted(key, payloadChecks.sequence(payload)) };
+    case 'hold':
+      return { type, ...accepted(key, payloadChecks.hold(payload)) };
     default:
       throw new DamagedError(`there is no kind of record with the key ${JSON.stringify(key)}`);
   }

@@ -13,9 +13,13 @@ import { isJson, type Json } from './json.js';
 import { isName } from './names.js';
 import {
   pointStates,
+  recordStates,
   type CollectionRecord,
-  type DiskRecord,
+  type CutDetail,
+  type ExternalDiskRecord,
+  type HoldRecord,
   type MachineRecord,
+  type ManagedDiskRecord,
   type ManifestDetail,
   type PointRecord,
   type SequenceRecord,
@@ -39,6 +43,9 @@ const time = v.pipe(v.number(), v.safeInteger());
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const json = v.custom<Json>(isJson);
 const sectorBytes = v.picklist([512, 4096]);
+/** Left out where there is none: as in records that know no managed disks. */
+const lsn = v.optional(v.nullable(v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/))), null);
+const recordState = v.picklist(recordStates);
 
 const pointDisk = v.object({
   id: diskId,
@@ -62,10 +69,11 @@ const captured = v.object({ startedMs: time, endedMs: time, bytesRead: count, by
 /** The check of each type of record's payload. */
 export interface PayloadChecks {
   readonly machine: Check<Omit<MachineRecord, 'type'>>;
-  readonly disk: Check<Omit<DiskRecord, 'type'>>;
+  readonly disk: Check<Omit<ExternalDiskRecord, 'type'> | Omit<ManagedDiskRecord, 'type'>>;
   readonly collection: Check<Omit<CollectionRecord, 'type'>>;
   readonly point: Check<Omit<PointRecord, 'type'>>;
   readonly sequence: Check<Omit<SequenceRecord, 'type'>>;
+  readonly hold: Check<Omit<HoldRecord, 'type'>>;
 }
 
 /** The payloads, by the record's type. Members that are not known are refused. */
@@ -77,21 +85,37 @@ export const payloadChecks: PayloadChecks = {
       subscription: v.string(),
       resourceGroup: name,
       configuration: json,
+      kind: v.optional(v.picklist(['external', 'managed']), 'external'),
+      state: v.optional(recordState, 'ready'),
       diskIds: v.array(diskId),
       createdMs: time,
     }),
   ),
   disk: checkOf(
-    v.strictObject({
-      id: diskId,
-      machineId,
-      name,
-      role: name,
-      kind: v.literal('external'),
-      source: v.string(),
-      sectorBytes,
-      createdMs: time,
-    }),
+    v.variant('kind', [
+      v.strictObject({
+        id: diskId,
+        machineId,
+        name,
+        role: name,
+        kind: v.literal('external'),
+        source: v.string(),
+        sectorBytes,
+        createdMs: time,
+      }),
+      v.strictObject({
+        id: diskId,
+        machineId: v.nullable(machineId),
+        name,
+        role: name,
+        kind: v.literal('managed'),
+        state: recordState,
+        sizeBytes: count,
+        sectorBytes,
+        generation: count,
+        createdMs: time,
+      }),
+    ]),
   ),
   collection: checkOf(v.strictObject({ id: collectionId, machineId, name, createdMs: time })),
   point: checkOf(
@@ -108,9 +132,11 @@ export const payloadChecks: PayloadChecks = {
       configuration: json,
       disks: v.array(pointDisk),
       captured: v.nullable(captured),
+      lsn,
     }),
   ),
   sequence: checkOf(v.strictObject({ machineId, last: count })),
+  hold: checkOf(v.strictObject({ pointId, reason: v.string(), createdMs: time })),
 };
 
 /** The detail of a manifest (format.md section 7). Members that are not known are ignored. */
@@ -125,6 +151,18 @@ export const checkDetail: Check<ManifestDetail> = checkOf(
     configuration: json,
     disks: v.array(pointDisk),
     captured,
+    lsn,
+  }),
+);
+
+/** What a cut's record in the write log says of its point besides names and disks. Members that are not known are ignored. */
+export const checkCutDetail: Check<CutDetail> = checkOf(
+  v.object({
+    collectionId,
+    sequence: count,
+    createdMs: time,
+    requested: v.nullable(v.picklist(consistencyModes)),
+    excluded: v.array(diskId),
   }),
 );
 

@@ -7,6 +7,12 @@
 import type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId } from '../store/units.js';
 import type { Json } from './json.js';
 
+/** Whether a thing whose making or removal takes several steps is there; recovery settles the others. */
+export const recordStates = ['creating', 'ready', 'deleting'] as const;
+
+/** Whether a managed disk or a machine is there, comes, or goes. */
+export type RecordState = (typeof recordStates)[number];
+
 /** A virtual machine. */
 export interface MachineRecord {
   readonly type: 'machine';
@@ -15,13 +21,17 @@ export interface MachineRecord {
   readonly subscription: string;
   readonly resourceGroup: string;
   readonly configuration: Json;
-  /** Its disks, in their order. */
+  /** Whether all its disks are external, or all managed. */
+  readonly kind: 'external' | 'managed';
+  /** Always `ready` for a machine with external disks. */
+  readonly state: RecordState;
+  /** Its disks, in their order. A managed machine may have none. */
   readonly diskIds: readonly DiskId[];
   readonly createdMs: number;
 }
 
 /** A disk that someone else writes; captured by scanning it. */
-export interface DiskRecord {
+export interface ExternalDiskRecord {
   readonly type: 'disk';
   readonly id: DiskId;
   readonly machineId: MachineId;
@@ -33,6 +43,29 @@ export interface DiskRecord {
   readonly sectorBytes: number;
   readonly createdMs: number;
 }
+
+/**
+ * A disk whose live data the store holds. The superblock of its log is the truth about all but name, state and time:
+ * where they differ at an open, the record is corrected.
+ */
+export interface ManagedDiskRecord {
+  readonly type: 'disk';
+  readonly id: DiskId;
+  /** Null: detached. */
+  readonly machineId: MachineId | null;
+  readonly name: string;
+  /** Unique in its machine; of a detached disk, what it was or is to be. */
+  readonly role: string;
+  readonly kind: 'managed';
+  readonly state: RecordState;
+  readonly sizeBytes: number;
+  readonly sectorBytes: number;
+  readonly generation: number;
+  readonly createdMs: number;
+}
+
+/** Any disk. */
+export type DiskRecord = ExternalDiskRecord | ManagedDiskRecord;
 
 /** A named set of restore points of one machine. */
 export interface CollectionRecord {
@@ -103,8 +136,10 @@ export interface PointRecord {
   /** The machine's configuration as it was at the capture. */
   readonly configuration: Json;
   readonly disks: readonly PointDisk[];
-  /** Null until the capture has ended. */
+  /** Null until the capture has ended; of managed disks, until they are copied. */
   readonly captured: Captured | null;
+  /** Where the cut is in the machine's write log, as decimal digits; null for external disks and until it is cut. */
+  readonly lsn: string | null;
 }
 
 /** The detail of a manifest: what it says about its point besides sizes and roots. docs/format.md, section 7. */
@@ -123,6 +158,28 @@ export interface ManifestDetail {
   readonly configuration: Json;
   readonly disks: readonly PointDisk[];
   readonly captured: Captured;
+  /** As in the record. */
+  readonly lsn: string | null;
+}
+
+/**
+ * What a cut's record in the write log says of its point besides names and disks, so that a lost catalog can be rebuilt.
+ * Small, since the log keeps it: configurations, which may be large, are those of the machine.
+ */
+export interface CutDetail {
+  readonly collectionId: CollectionId;
+  readonly sequence: number;
+  readonly createdMs: number;
+  readonly requested: ConsistencyMode | null;
+  readonly excluded: readonly DiskId[];
+}
+
+/** A user's hold on a point: it cannot be deleted. */
+export interface HoldRecord {
+  readonly type: 'hold';
+  readonly pointId: PointId;
+  readonly reason: string;
+  readonly createdMs: number;
 }
 
 /** The sequence given to the machine's newest point, so that none is given twice. */
@@ -133,14 +190,21 @@ export interface SequenceRecord {
 }
 
 /** Any record. */
-export type CatalogRecord = MachineRecord | DiskRecord | CollectionRecord | PointRecord | SequenceRecord;
+export type CatalogRecord = MachineRecord | DiskRecord | CollectionRecord | PointRecord | SequenceRecord | HoldRecord;
 
 /** A record's key. */
 export type RecordKey = `${CatalogRecord['type']}/${string}`;
 
 /** The key that a record stands under. */
 export function keyOf(record: CatalogRecord): RecordKey {
-  return record.type === 'sequence' ? `sequence/${record.machineId}` : `${record.type}/${record.id}`;
+  switch (record.type) {
+    case 'sequence':
+      return `sequence/${record.machineId}`;
+    case 'hold':
+      return `hold/${record.pointId}`;
+    default:
+      return `${record.type}/${record.id}`;
+  }
 }
 
 /** One change of the catalog: a record that is put, or the key of one that goes. */
@@ -152,6 +216,7 @@ export function isDumped(record: CatalogRecord): boolean {
     case 'machine':
     case 'disk':
     case 'collection':
+    case 'hold':
       return true;
     case 'point':
       return record.state === 'failed';

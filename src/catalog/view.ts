@@ -15,6 +15,7 @@ import {
   type Change,
   type CollectionRecord,
   type DiskRecord,
+  type HoldRecord,
   type MachineRecord,
   type PointRecord,
   type RecordKey,
@@ -30,6 +31,8 @@ export interface CatalogView {
   diskNamed(name: string): DiskRecord | undefined;
   /** A machine's disks in their order. */
   disksOf(machine: MachineRecord): DiskRecord[];
+  /** All disks, by name. */
+  disks(): DiskRecord[];
   collection(id: CollectionId): CollectionRecord | undefined;
   /** A machine's collections, by name. */
   collectionsOf(machineId: MachineId): CollectionRecord[];
@@ -40,6 +43,8 @@ export interface CatalogView {
   pointNamed(collectionId: CollectionId, name: string): PointRecord | undefined;
   /** How many points there are in the store. */
   readonly pointCount: number;
+  /** The hold on a point. */
+  hold(pointId: PointId): HoldRecord | undefined;
   /** The sequence that the machine's newest point got; 0 when it has had none. */
   lastSequence(machineId: MachineId): number;
   /** Every record. */
@@ -55,6 +60,7 @@ export class CatalogTable implements CatalogView {
   readonly #disks = new Map<DiskId, DiskRecord>();
   readonly #collections = new Map<CollectionId, CollectionRecord>();
   readonly #points = new Map<PointId, PointRecord>();
+  readonly #holds = new Map<PointId, HoldRecord>();
   readonly #lastSequences = new Map<MachineId, number>();
   readonly #pointsByMachine = new Map<MachineId, Map<PointId, PointRecord>>();
   /** `kind/parent/folded name` to key: one map, because a name means something only within its parent. */
@@ -128,6 +134,14 @@ export class CatalogTable implements CatalogView {
 
   disksOf(machine: MachineRecord): DiskRecord[] {
     return machine.diskIds.flatMap((id) => this.#disks.get(id) ?? []);
+  }
+
+  disks(): DiskRecord[] {
+    return byName(this.#disks.values());
+  }
+
+  hold(pointId: PointId): HoldRecord | undefined {
+    return this.#holds.get(pointId);
   }
 
   collection(id: CollectionId): CollectionRecord | undefined {
@@ -206,6 +220,9 @@ export class CatalogTable implements CatalogView {
       case 'sequence':
         this.#lastSequences.set(record.machineId, record.last);
         break;
+      case 'hold':
+        this.#holds.set(record.pointId, record);
+        break;
     }
   }
 
@@ -230,6 +247,9 @@ export class CatalogTable implements CatalogView {
       case 'sequence':
         this.#lastSequences.delete(record.machineId);
         break;
+      case 'hold':
+        this.#holds.delete(record.pointId);
+        break;
     }
   }
 
@@ -243,6 +263,9 @@ export class CatalogTable implements CatalogView {
       const missing = this.#missingReference(record);
       if (missing !== null) throw new Error(`${keyOf(record)} names ${missing}, which is not there`);
     }
+    for (const { pointId } of this.#holds.values()) {
+      if (!this.#points.has(pointId)) throw new Error(`hold/${pointId} names a point that is not there`);
+    }
   }
 
   #missingReference(record: CatalogRecord): string | null {
@@ -250,8 +273,9 @@ export class CatalogTable implements CatalogView {
       const lost = record.diskIds.find((id) => this.#disks.get(id)?.machineId !== record.id);
       return lost === undefined ? null : `disk/${lost}`;
     }
-    const machine = this.#machines.get(record.machineId);
-    if (machine === undefined) return `machine/${record.machineId}`;
+    if (record.type === 'hold' || (record.type === 'disk' && record.machineId === null)) return null;
+    const machine = record.machineId === null ? undefined : this.#machines.get(record.machineId);
+    if (machine === undefined) return `machine/${String(record.machineId)}`;
     if (record.type === 'disk' && !machine.diskIds.includes(record.id)) return `machine/${machine.id} as its machine`;
     if (record.type === 'point' && this.#collections.get(record.collectionId)?.machineId !== record.machineId) {
       return `collection/${record.collectionId}`;
@@ -269,12 +293,16 @@ function namesOf(record: CatalogRecord): string[] {
     case 'machine':
       return [`machine//${folded(record.name)}`];
     case 'disk':
-      return [`disk//${folded(record.name)}`, `role/${record.machineId}/${folded(record.role)}`];
+      return [
+        `disk//${folded(record.name)}`,
+        ...(record.machineId === null ? [] : [`role/${record.machineId}/${folded(record.role)}`]),
+      ];
     case 'collection':
       return [`collection/${record.machineId}/${folded(record.name)}`];
     case 'point':
       return [`point/${record.collectionId}/${folded(record.name)}`];
     case 'sequence':
+    case 'hold':
       return [];
   }
 }

@@ -6,18 +6,15 @@
  */
 
 import type { Catalog, CatalogProblem } from '../catalog/catalog.js';
-import { lossCode } from '../catalog/finding.js';
-import type { MachineRecord, PointRecord } from '../catalog/record.js';
-import { findDisk, findMachine, findPoint } from '../catalog/reference.js';
+import { keyOf, type MachineRecord, type PointRecord } from '../catalog/record.js';
+import { findMachine, findPoint } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
 import type {
   CollectReport,
   CollectRequest,
   Control,
   DiffCursor,
-  DiskReference,
   Engine,
-  RestoreReport,
   Statistics,
   VerifyReport,
 } from '../native/engine.js';
@@ -25,8 +22,12 @@ import type { Clock } from '../store/clock.js';
 import { isStillpointError, StillpointError } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { toCollectionId, toDiskId, toMachineId, toPointId, type MachineId, type PointId } from '../store/units.js';
-import { capture, type CapturePlan } from './capture.js';
-import { deletePoint } from './delete-point.js';
+import type { CapturePlan } from './begin-capture.js';
+import { capture } from './capture.js';
+import { Background } from './background.js';
+import { captureManaged } from './capture-managed.js';
+import { Copies, type CopyEnd } from './copies.js';
+import { deletePoint, finishDelete } from './delete-point.js';
 import { cancelled, Gate } from './gate.js';
 import {
   changeMachine,
@@ -36,6 +37,10 @@ import {
   type MachinePlan,
   type Makings,
 } from './machines.js';
+import { ManagedDisks } from './managed-disks.js';
+import type { Unfinished } from './recover.js';
+import { atMoment, pointSource, readableDisk, type Source, type SourceName } from './sources.js';
+import { Turns } from './turns.js';
 
 /** What a coordinator stands on. */
 export interface CoordinatorParts {
@@ -43,19 +48,14 @@ export interface CoordinatorParts {
   readonly catalog: Catalog;
   readonly clock: Clock;
   readonly random: Random;
+  /** Told of every background copy that ended. */
+  readonly onCopyEnd?: (end: CopyEnd) => void;
 }
 
 /** A disk of a point, as a caller names it. */
 export interface NamedDisk {
   readonly point: string;
   readonly role: string;
-}
-
-/** A disk of a point, found and ready to be restored. */
-export interface ReadableDisk {
-  readonly role: string;
-  readonly sizeBytes: number;
-  readonly reference: DiskReference;
 }
 
 /** What a verification found, in the engine's words, and what is wrong with the catalog. */
@@ -71,8 +71,18 @@ export class Coordinator {
   readonly #capturing = new Set<MachineId>();
   readonly #deleting = new Set<PointId>();
 
+  readonly #turns = new Turns<MachineId>();
+  readonly #background = new Background();
+  /** Copies of points that are cut. */
+  readonly copies: Copies;
+  /** Managed disks and machines. */
+  readonly disks: ManagedDisks;
+
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
+    const { engine, catalog } = parts;
+    this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
+    this.disks = new ManagedDisks({ engine, catalog, turns: this.#turns, makings: () => this.#makings() });
   }
 
   get view(): CatalogView {
@@ -87,9 +97,12 @@ export class Coordinator {
     return this.#parts.catalog.transact((view) => changeMachine(view, name, plan, this.#makings()));
   }
 
-  deleteMachine(name: string): Promise<null> {
+  async deleteMachine(name: string): Promise<void> {
     const { engine, catalog } = this.#parts;
-    return engine.withReserve(() => catalog.transact((view) => deleteMachine(view, name)));
+    this.#checkWritable();
+    const machine = findMachine(this.view, name);
+    if (machine.kind === 'managed') await this.disks.deleteMachine(machine);
+    else await engine.withReserve(() => catalog.transact((view) => deleteMachine(view, name)));
   }
 
   /** Captures a machine. The point is durable when it resolves. */
@@ -109,7 +122,12 @@ export class Coordinator {
         pointId: () => toPointId(newId(random)),
         collectionId: () => toCollectionId(newId(random)),
       };
-      return capture(engine, catalog, plan, makings, control);
+      if (machine.kind === 'external') return capture(engine, catalog, plan, makings, control);
+      return this.#turns.run(machine.id, async () => {
+        const point = await captureManaged(engine, catalog, plan, makings, control);
+        this.copies.enqueue(point);
+        return point;
+      });
     });
   }
 
@@ -126,43 +144,76 @@ export class Coordinator {
       });
     }
     await claimed(this.#deleting, point.id, () =>
-      engine.withReserve(() => deletePoint(engine, catalog, point.id, name)),
+      engine.withReserve(() =>
+        deletePoint(engine, catalog, point.id, name, (deleting) => this.copies.cancel(deleting)),
+      ),
     );
+    this.copies.retry();
+  }
+
+  /** Holds a point: it cannot be deleted. A hold that is there gets the new reason. */
+  hold(reference: string, reason: string): Promise<PointRecord> {
+    const createdMs = this.#parts.clock.nowMs();
+    return this.#parts.catalog.transact((view) => {
+      const point = findPoint(view, reference);
+      if (point.state === 'deleting') {
+        const name = view.referenceOf(point);
+        throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, {
+          point: name,
+          state: point.state,
+        });
+      }
+      return { changes: [{ put: { type: 'hold', pointId: point.id, reason, createdMs } }], result: point };
+    });
+  }
+
+  /** Takes a hold away; nothing happens where there is none. */
+  unhold(reference: string): Promise<PointRecord> {
+    return this.#parts.catalog.transact((view) => {
+      const point = findPoint(view, reference);
+      const hold = view.hold(point.id);
+      return { changes: hold === undefined ? [] : [{ remove: keyOf(hold) }], result: point };
+    });
+  }
+
+  /** Goes on with what an earlier process left. */
+  resume(unfinished: Unfinished): void {
+    const { engine, catalog } = this.#parts;
+    if (engine.readOnly) return;
+    for (const machine of this.view.machines())
+      for (const point of this.view.pointsOf(machine.id)) if (point.state === 'cut') this.copies.enqueue(point);
+    for (const id of unfinished.drops) this.#background.run((signal) => engine.dropCut(id, { signal }));
+    for (const id of unfinished.deletions) {
+      const point = this.view.point(id);
+      if (point === undefined) continue;
+      this.#background.run((signal) =>
+        claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })),
+      );
+    }
+  }
+
+  /** Stops what runs in the background; it goes on at the next open. */
+  async close(): Promise<void> {
+    await Promise.all([this.copies.close(), this.#background.close()]);
   }
 
   /** Bytes of a disk restore point. */
   async read(named: NamedDisk, offset: number, length: number): Promise<Uint8Array> {
-    return this.#parts.engine.read(this.#readable(named), offset, length);
+    return this.#parts.engine.read(readableDisk(this.view, named.point, named.role), offset, length);
   }
 
-  /** Restores a disk restore point. */
-  async restore(
-    named: NamedDisk,
-    target: { readonly targetPath: string; readonly overwrite: boolean; readonly sync: boolean },
-    control: Control,
-  ): Promise<RestoreReport> {
-    if (control.signal?.aborted === true) throw cancelled(control.signal);
-    return this.#parts.engine.restore({ ...this.#readable(named), ...target }, control);
-  }
-
-  /**
-   * Runs work that restores several disks of one point. All are looked up before the first; a point that is
-   * deleted between two of them ends it with an error. Roles null: all disks that were captured; a role that is given twice counts once.
-   */
-  async restoreDisks<T>(
-    point: string,
-    roles: readonly string[] | null,
-    control: Control,
-    work: (disks: readonly ReadableDisk[], engine: Engine) => Promise<T>,
-  ): Promise<T> {
-    if (control.signal?.aborted === true) throw cancelled(control.signal);
-    const found = findPoint(this.view, point);
-    const named = roles?.map((role) => findDisk(this.view, found, role));
-    const disks = new Set(named ?? found.disks.filter((disk) => !disk.excluded));
-    const readable = [...disks].map(({ role, sizeBytes }) => {
-      return { role, sizeBytes, reference: this.#readable({ point, role }) };
-    });
-    return work(readable, this.#parts.engine);
+  /** Runs work on the content of a point, or of a machine at a moment, which stays readable until the work has ended. */
+  async fromSource<T>(named: SourceName, use: (source: Source, engine: Engine) => Promise<T>): Promise<T> {
+    const { engine, random } = this.#parts;
+    if (named.at === null) return use(pointSource(this.view, named.name), engine);
+    this.#checkWritable();
+    const parts = {
+      engine,
+      view: this.view,
+      background: this.#background,
+      newPointId: () => toPointId(newId(random)),
+    };
+    return atMoment(parts, named.name, named.at, (source) => use(source, engine));
   }
 
   /** Opens a diff; both points stay readable until the cursor is closed. */
@@ -173,7 +224,9 @@ export class Coordinator {
     control: Control,
   ): Promise<DiffCursor> {
     if (control.signal?.aborted === true) throw cancelled(control.signal);
-    return this.#parts.engine.diff(this.#readable(before), this.#readable(after), granularityBytes, control);
+    const [older, newer] = [before, after].map(({ point, role }) => readableDisk(this.view, point, role));
+    if (older === undefined || newer === undefined) throw new TypeError('two disks were named');
+    return this.#parts.engine.diff(older, newer, granularityBytes, control);
   }
 
   /** Checks everything that is stored, and the catalog's files. */
@@ -193,7 +246,9 @@ export class Coordinator {
   /** Gives back the space of what no point needs, beside whatever else runs; after other collections. */
   async collect(request: CollectRequest, control: Control): Promise<CollectReport> {
     this.#checkWritable();
-    return this.#gate.run(control.signal, () => this.#parts.engine.collect(request, control));
+    const report = await this.#gate.run(control.signal, () => this.#parts.engine.collect(request, control));
+    this.copies.retry();
+    return report;
   }
 
   #checkWritable(): void {
@@ -232,22 +287,6 @@ export class Coordinator {
       const names = this.view.referenceOf(point).toLowerCase().split('/').slice(1);
       return point.state === 'creating' && names.slice(-rest.length).join('/') === rest.join('/');
     });
-  }
-
-  /** The engine's names for a disk of a point whose content is there. */
-  #readable({ point: reference, role }: NamedDisk): DiskReference {
-    const point = findPoint(this.view, reference);
-    const name = this.view.referenceOf(point);
-    if (point.state === 'deleting') {
-      throw new StillpointError('POINT_BUSY', `the restore point ${name} is being deleted`, {
-        point: name,
-        state: point.state,
-      });
-    }
-    if (point.failure !== null) {
-      throw new StillpointError(lossCode(point), `${name} cannot be read: ${point.failure.message}`, { point: name });
-    }
-    return { pointId: point.id, diskId: findDisk(this.view, point, role).id };
   }
 }
 

@@ -1,30 +1,66 @@
 /**
- * The deletion of a restore point: catalog `deleting` -> manifest removed, durable -> record removed.
+ * The deletion of a restore point: catalog `deleting` -> its copy stopped -> manifest removed, durable -> its cut dropped
+ * -> record removed.
  *
- * In this order because a record without a manifest is finished at the next open, while a manifest without a record
- * would be nobody's. Space is given back by the collector.
+ * In this order because a record without a manifest or a cut is finished at the next open, while a manifest without a
+ * record would be nobody's. Space is given back by the collector. A cut that a disk of another machine stands on is
+ * copied to its roots first, without a manifest: the point is hidden all that time.
  */
 
 import type { Catalog } from '../catalog/catalog.js';
 import { keyOf, type PointRecord } from '../catalog/record.js';
 import { StillpointError } from '../store/errors.js';
-import type { Engine } from '../native/engine.js';
+import type { Control, Engine } from '../native/engine.js';
 import type { PointId } from '../store/units.js';
 import { checkWay, moved } from './state.js';
 
-/** Deletes a point that nobody else is deleting. Errors: `POINT_NOT_FOUND`, `POINT_BUSY`. */
-export async function deletePoint(engine: Engine, catalog: Catalog, id: PointId, reference: string): Promise<void> {
+/**
+ * Deletes a point that nobody else is deleting. `stopCopy` resolves once nothing publishes the point any more.
+ *
+ * Errors: `POINT_NOT_FOUND`, `POINT_HELD`.
+ */
+export async function deletePoint(
+  engine: Engine,
+  catalog: Catalog,
+  id: PointId,
+  reference: string,
+  stopCopy: (point: PointRecord) => Promise<void>,
+): Promise<void> {
   const deleting = await catalog.transact((view) => {
     const point = view.point(id);
     if (point === undefined) {
       throw new StillpointError('POINT_NOT_FOUND', `there is no restore point ${reference}`, { point: reference });
+    }
+    const hold = view.hold(id);
+    if (hold !== undefined) {
+      throw new StillpointError('POINT_HELD', `${reference} is held: ${hold.reason}`, {
+        point: reference,
+        reason: hold.reason,
+      });
     }
     // It stays `deleting` when an earlier attempt failed on the way; this one goes on.
     if (point.state === 'deleting') return { changes: [], result: point };
     const next: PointRecord = moved(point, 'deleting');
     return { changes: [{ put: next }], result: next };
   });
-  await engine.removePoint(id);
+  await stopCopy(deleting);
+  await finishDelete(engine, catalog, deleting);
+}
+
+/** Everything behind the record `deleting`; may be called again wherever it stopped. */
+export async function finishDelete(
+  engine: Engine,
+  catalog: Catalog,
+  deleting: PointRecord,
+  control?: Control,
+): Promise<void> {
+  await engine.removePoint(deleting.id);
+  if (mayHaveCut(deleting)) await engine.dropCut(deleting.id, control);
   checkWay(deleting, 'none');
   await catalog.transact(() => ({ changes: [{ remove: keyOf(deleting) }], result: null }));
+}
+
+/** Whether a point was made by a cut. */
+export function mayHaveCut(point: PointRecord): boolean {
+  return point.disks.some((disk) => disk.kind === 'managed');
 }

@@ -14,6 +14,11 @@ export function cancelled(signal: AbortSignal): StillpointError {
   return new StillpointError('CANCELLED', 'the call was cancelled', {}, signal.reason);
 }
 
+/** Ends a call whose signal was aborted. Errors: `CANCELLED`. */
+export function checkGoing(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw cancelled(signal);
+}
+
 /** The gate of one open store. */
 export class Gate {
   #isTaken = false;

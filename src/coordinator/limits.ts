@@ -11,3 +11,9 @@ export const configurationBytesMax: number = 1 << 20;
 
 /** The longest path that Linux takes, `PATH_MAX`. */
 export const pathBytesMax = 4096;
+
+/** The largest managed disk: the engine's `DISK_BYTES_MAX`. */
+export const diskBytesMax: number = 64 * 2 ** 40;
+
+/** What one read, write or batch of a managed disk moves at most: all of it is in memory at once. */
+export const callBytesMax: number = 64 << 20;

@@ -7,7 +7,7 @@
 import type { Json } from '../catalog/json.js';
 import { checkName, folded } from '../catalog/names.js';
 import type { Decision } from '../catalog/catalog.js';
-import { keyOf, type Change, type DiskRecord, type MachineRecord } from '../catalog/record.js';
+import { keyOf, type Change, type ExternalDiskRecord, type MachineRecord } from '../catalog/record.js';
 import { findMachine } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
 import { StillpointError } from '../store/errors.js';
@@ -67,6 +67,8 @@ export function createMachine(view: CatalogView, plan: MachinePlan, makings: Mak
     subscription,
     resourceGroup,
     configuration,
+    kind: 'external',
+    state: 'ready',
     diskIds: disks.map((disk) => disk.id),
     createdMs: makings.nowMs,
   };
@@ -85,7 +87,16 @@ export function changeMachine(
   makings: Makings,
 ): Decision<MachineRecord> {
   const machine = findMachine(view, name);
-  const disks = view.disksOf(machine);
+  checkReady(machine);
+  if (machine.kind === 'managed') {
+    if (plan.addDisks.length + plan.removeDisks.length + plan.moveDisks.length > 0) {
+      const message = `the disks of ${machine.name} are managed; they are attached and detached`;
+      throw new StillpointError('ARGUMENT_INVALID', message, { machine: machine.name, option: 'disks' });
+    }
+    const configured: MachineRecord = { ...machine, configuration: configurationAfter(machine, plan) };
+    return { changes: [{ put: configured }], result: configured };
+  }
+  const disks = view.disksOf(machine).flatMap((disk) => (disk.kind === 'external' ? [disk] : []));
   const removed = plan.removeDisks.map((role) => diskInRole(machine, disks, role));
   const kept = disks.filter((disk) => !removed.includes(disk));
   const moved = plan.moveDisks.map(({ role, source }) => ({ ...diskInRole(machine, kept, role), source }));
@@ -93,7 +104,7 @@ export function changeMachine(
   checkDiskCount(machine.name, kept.length + added.length);
   const next: MachineRecord = {
     ...machine,
-    configuration: plan.configuration === null ? machine.configuration : plan.configuration.value,
+    configuration: configurationAfter(machine, plan),
     diskIds: [...kept, ...added].map((disk) => disk.id),
   };
   const changes: Change[] = [
@@ -103,34 +114,56 @@ export function changeMachine(
   return { changes, result: next };
 }
 
-/** Deletes a machine with its disks and empty collections. Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`. */
+function configurationAfter(machine: MachineRecord, plan: MachineChangePlan): Json {
+  return plan.configuration === null ? machine.configuration : plan.configuration.value;
+}
+
+/** Proves that a machine is neither being created nor deleted. Errors: `MACHINE_BUSY`. */
+export function checkReady(machine: MachineRecord): void {
+  if (machine.state === 'ready') return;
+  const message = `the machine ${machine.name} is being ${machine.state === 'creating' ? 'created' : 'deleted'}`;
+  throw new StillpointError('MACHINE_BUSY', message, { machine: machine.name, state: machine.state });
+}
+
+/** Proves that a machine has no points. Errors: `MACHINE_NOT_EMPTY`. */
+export function checkEmpty(view: CatalogView, machine: MachineRecord): void {
+  const points = view.pointsOf(machine.id);
+  if (points.length === 0) return;
+  const message = `the machine ${machine.name} has ${points.length} restore points`;
+  throw new StillpointError('MACHINE_NOT_EMPTY', message, { machine: machine.name, points: points.length });
+}
+
+/** Deletes a machine with its external disks and empty collections. Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`. */
 export function deleteMachine(view: CatalogView, name: string): Decision<null> {
   const machine = findMachine(view, name);
-  const points = view.pointsOf(machine.id);
-  if (points.length > 0) {
-    const message = `the machine ${machine.name} has ${points.length} restore points`;
-    throw new StillpointError('MACHINE_NOT_EMPTY', message, { machine: machine.name, points: points.length });
-  }
-  const records = [machine, ...view.disksOf(machine), ...view.collectionsOf(machine.id)];
+  checkEmpty(view, machine);
+  return { changes: removalOf(view, machine), result: null };
+}
+
+/** What goes with a machine. Managed disks stay, and have to be detached in the same batch. */
+export function removalOf(view: CatalogView, machine: MachineRecord): readonly Change[] {
+  const external = view.disksOf(machine).filter((disk) => disk.kind === 'external');
+  const records = [machine, ...external, ...view.collectionsOf(machine.id)];
   const sequence = view.lastSequence(machine.id) === 0 ? [] : [`sequence/${machine.id}` as const];
-  return { changes: [...records.map(keyOf), ...sequence].map((key): Change => ({ remove: key })), result: null };
+  return [...records.map(keyOf), ...sequence].map((key): Change => ({ remove: key }));
 }
 
 /** Records for new disks, their names and roles checked against the store's, the machine's and each other's. */
 function newDisks(
   view: CatalogView,
   machine: { readonly id: MachineId; readonly name: string },
-  going: readonly DiskRecord[],
+  going: readonly ExternalDiskRecord[],
   plans: readonly DiskPlan[],
   makings: Makings,
-  staying: readonly DiskRecord[] = [],
-): DiskRecord[] {
+  staying: readonly ExternalDiskRecord[] = [],
+): ExternalDiskRecord[] {
   const roles = new Set(staying.map((disk) => folded(disk.role)));
   return plans.map(({ role, source, sectorBytes }) => {
     checkName('role', role);
     const name = checkName('disk', `${machine.name}-${role}`);
     const namesake = view.diskNamed(name);
-    if (roles.has(folded(role)) || (namesake !== undefined && !going.includes(namesake))) {
+    const isGoing = going.some((disk) => disk.id === namesake?.id);
+    if (roles.has(folded(role)) || (namesake !== undefined && !isGoing)) {
       const message = `there is a disk ${namesake?.name ?? name} already, so ${machine.name} cannot have a new one with the role ${role}`;
       throw new StillpointError('DISK_EXISTS', message, { machine: machine.name, role, disk: name });
     }
@@ -149,7 +182,7 @@ function newDisks(
   });
 }
 
-function diskInRole(machine: MachineRecord, disks: readonly DiskRecord[], role: string): DiskRecord {
+function diskInRole(machine: MachineRecord, disks: readonly ExternalDiskRecord[], role: string): ExternalDiskRecord {
   const disk = disks.find((each) => folded(each.role) === folded(role));
   if (disk !== undefined) return disk;
   const roles = disks.map((each) => each.role);
@@ -157,6 +190,7 @@ function diskInRole(machine: MachineRecord, disks: readonly DiskRecord[], role: 
   throw new StillpointError('DISK_NOT_FOUND', message, { machine: machine.name, disk: role, roles });
 }
 
+/** Proves that a machine with external disks has some, and not too many. */
 function checkDiskCount(machine: string, count: number): void {
   if (count >= 1 && count <= disksPerMachineMax) return;
   throw new StillpointError('ARGUMENT_INVALID', `the machine ${machine} would have ${count} disks`, {

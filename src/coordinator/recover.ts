@@ -7,7 +7,8 @@
  */
 
 import type { Engine, Finding } from '../native/engine.js';
-import type { StoreId } from '../store/units.js';
+import { toPointId, type PointId, type StoreId } from '../store/units.js';
+import { alignedDisks, pointsFromCuts } from '../catalog/alignment.js';
 import type { Catalog } from '../catalog/catalog.js';
 import { readOnlyCatalog } from '../catalog/catalog.js';
 import { pointOf } from '../catalog/detail.js';
@@ -19,14 +20,26 @@ import { openCatalog, readDumpOf, type CatalogStorage, type LostCatalog } from '
 import { rebuiltRecords } from '../catalog/rebuild.js';
 import { keyOf, type CatalogRecord, type Change, type PointRecord } from '../catalog/record.js';
 import { CatalogTable } from '../catalog/view.js';
-import { onOpen, type CatalogOrigin } from './on-open.js';
+import { mayHaveCut } from './delete-point.js';
+import { cutAfter, onOpen, type CatalogOrigin, type CutEvidence, type OnOpenAction } from './on-open.js';
+import { settleLive, uncleanFindings, unlessLogFailed } from './settle-live.js';
 import { checkWay, moved } from './state.js';
 import { evidenceOf, survey, type Survey } from './survey.js';
 
-/** A catalog that agrees with the manifests, and what was found on the way. */
+/** A catalog that agrees with the manifests and the logs, and what was found on the way. */
 export interface Recovered {
   readonly catalog: Catalog;
   readonly findings: readonly Finding[];
+  /** Work that takes long and goes on beside the caller's: cuts to be dropped once they are copied to their roots. */
+  readonly unfinished: Unfinished;
+}
+
+/** What an earlier process left, besides the copies of points that are `cut`. */
+export interface Unfinished {
+  /** Points whose deletion goes on. */
+  readonly deletions: readonly PointId[];
+  /** Points that nobody knows, on whose cuts disks stand. */
+  readonly drops: readonly PointId[];
 }
 
 /** Opens the catalog of a store that is open for writing. */
@@ -36,10 +49,12 @@ export async function recover(engine: Engine, storage: CatalogStorage, storeId: 
   const [catalog, origin, found] =
     opened.kind === 'sound'
       ? [opened.catalog, 'sound' as const, opened.problems.map(catalogFinding)]
-      : await rebuild(opened, region);
+      : await rebuild(engine, opened, region);
   try {
-    const settled = await settle(engine, catalog, region, origin);
-    return { catalog, findings: [...found, ...region.findings, ...settled] };
+    const live = await settleLive(engine, catalog);
+    const { findings: settled, unfinished } = await settle(engine, catalog, region, origin);
+    const findings = [...found, ...region.findings, ...uncleanFindings(engine), ...live, ...settled];
+    return { catalog, findings, unfinished };
   } catch (error) {
     await catalog.close();
     throw error;
@@ -59,24 +74,36 @@ export async function look(engine: Engine, files: CatalogFiles, storeId: StoreId
   const findings = isDamaged
     ? [catalogFinding({ file: dumpName, message: `${dump.reason}; only machines with points are shown` })]
     : [];
-  return { catalog: readOnlyCatalog(table), findings: [...findings, ...region.findings] };
+  const catalog = readOnlyCatalog(table);
+  return { catalog, findings: [...findings, ...region.findings], unfinished: { deletions: [], drops: [] } };
 }
 
 function dumpedRecords(dump: DumpFound): readonly CatalogRecord[] {
   return 'records' in dump ? dump.records : [];
 }
 
-async function rebuild(lost: LostCatalog, region: Survey): Promise<[Catalog, CatalogOrigin, readonly Finding[]]> {
+async function rebuild(
+  engine: Engine,
+  lost: LostCatalog,
+  region: Survey,
+): Promise<[Catalog, CatalogOrigin, readonly Finding[]]> {
   const dumped = dumpedRecords(lost.dump);
   const stateOf = new Map(
     dumped.flatMap((record) => (record.type === 'point' ? [[record.id, record.state] as const] : [])),
   );
   const adopted = [...region.published.values()].filter(({ id }) => {
-    const action = onOpen(stateOf.get(id) ?? null, 'present', 'rebuilt');
+    const action = onOpen(stateOf.get(id) ?? null, 'absent', 'present', 'rebuilt');
     return action === 'adopt' || action === 'mark-copied';
   });
-  const catalog = await lost.rebuild(rebuiltRecords(adopted, dumped));
-  const isNew = lost.isAbsent && adopted.length === 0 && dumped.length === 0;
+  // Disks and cuts go into the same batch: with two, a crash in between would leave a sound catalog that drops the cuts.
+  const table = new CatalogTable(rebuiltRecords(adopted, dumped));
+  table.apply(alignedDisks(table, engine.liveDisks(), engine.info.createdMs).changes);
+  const cuts = engine.pendingCuts().filter(({ pointId }) => {
+    return onOpen(table.point(toPointId(pointId))?.state ?? null, 'present', 'absent', 'rebuilt') === 'adopt-cut';
+  });
+  table.apply(pointsFromCuts(table, cuts));
+  const catalog = await lost.rebuild([...table.records()]);
+  const isNew = lost.isAbsent && [...table.records()].length === 0;
   return [
     catalog,
     'rebuilt',
@@ -94,25 +121,53 @@ function rebuildMessage({ reason, dump }: LostCatalog, { view }: Catalog, adopte
   return `the catalog was rebuilt: ${reason}. It has ${machines.length} machines (${named}) and ${adoptedCount} restore points adopted from manifests; ${missed}`;
 }
 
-/** Decides about every point and every manifest, and does it. */
-async function settle(engine: Engine, catalog: Catalog, region: Survey, origin: CatalogOrigin): Promise<Finding[]> {
+/** Decides about every point, every manifest and every cut, and does it. */
+async function settle(
+  engine: Engine,
+  catalog: Catalog,
+  region: Survey,
+  origin: CatalogOrigin,
+): Promise<{ findings: Finding[]; unfinished: Unfinished }> {
   const { view } = catalog;
   const changes: Change[] = [];
   const findings: Finding[] = [];
+  const deletions: PointId[] = [];
+  const drops: PointId[] = [];
+  const afterwards: (() => Promise<void>)[] = [];
   const points = [...view.records()].flatMap((record) => (record.type === 'point' ? [record] : []));
+  const cuts = new Map(engine.pendingCuts().map((cut) => [toPointId(cut.pointId), cut]));
+  const evidence = (id: PointId): CutEvidence => (cuts.has(id) ? 'present' : 'absent');
   for (const point of points) {
-    const { change, finding } = await settlePoint(engine, view.referenceOf(point), point, region, origin);
+    const action = onOpen(point.state, evidence(point.id), evidenceOf(region, point.id), origin);
+    const cut = cuts.get(point.id);
+    if (action === 'finish-delete' && cut?.pinned === true) {
+      deletions.push(point.id);
+      continue;
+    }
+    const { change, finding } = await settlePoint(engine, view.referenceOf(point), point, region, action);
     if (change !== null) changes.push(change);
     if (finding !== null) findings.push(finding);
+    const after = cutAfter(point.state, action);
+    if (cut === undefined || after === 'keep') continue;
+    if (after === 'release') afterwards.push(() => engine.releaseCut(point.id));
+    else if (cut.pinned) drops.push(point.id);
+    else afterwards.push(() => engine.dropCut(point.id));
+  }
+  for (const [id, cut] of cuts) {
+    if (view.point(id) !== undefined) continue;
+    if (cut.pinned) drops.push(id);
+    else afterwards.push(() => engine.dropCut(id));
   }
   for (const id of region.published.keys()) {
-    if (view.point(id) !== undefined || onOpen(null, 'present', origin) !== 'quarantine') continue;
+    if (view.point(id) !== undefined || onOpen(null, evidence(id), 'present', origin) !== 'quarantine') continue;
     await engine.quarantinePoint(id);
     const message = 'no machine has this restore point and nobody was told of it; its manifest was put into quarantine';
     findings.push(fileFinding('MANIFEST_UNKNOWN', manifestFile(id), message));
   }
   await catalog.transact(() => ({ changes, result: null }));
-  return findings;
+  // The records first: what these stop at, the next open decides again from them.
+  for (const work of afterwards) findings.push(...(await unlessLogFailed(work)));
+  return { findings, unfinished: { deletions, drops } };
 }
 
 interface Settled {
@@ -125,12 +180,19 @@ async function settlePoint(
   reference: string,
   point: PointRecord,
   region: Survey,
-  origin: CatalogOrigin,
+  action: OnOpenAction,
 ): Promise<Settled> {
-  const action = onOpen(point.state, evidenceOf(region, point.id), origin);
   switch (action) {
     case 'keep':
+    case 'resume':
       return { change: null, finding: null };
+    case 'copy-again': {
+      const message = `the manifest of ${reference} is gone; the write log still has the point, so it is copied again`;
+      return {
+        change: { put: moved(point, 'cut') },
+        finding: manifestFinding('WORK_INTERRUPTED', point, message, false),
+      };
+    }
     case 'keep-and-report': {
       const message = `${reference} still cannot be read`;
       return { change: null, finding: manifestFinding(lossCode(point), point, message, true) };
@@ -142,6 +204,14 @@ async function settlePoint(
     }
     case 'mark-copied':
       return markCopied(reference, point, region);
+    case 'mark-interrupted': {
+      const failure = { code: 'WORK_INTERRUPTED', message: 'the capture was interrupted before it was answered' };
+      const message = `the capture of ${reference} was interrupted before it was answered; the point is failed`;
+      return {
+        change: { put: moved(point, 'failed', failure) },
+        finding: manifestFinding('WORK_INTERRUPTED', point, message, false),
+      };
+    }
     case 'mark-lost':
       return markFailed(point, 'RESTORE_POINT_LOST', `the manifest of ${reference} is gone`);
     case 'mark-damaged':
@@ -149,12 +219,14 @@ async function settlePoint(
     case 'finish-delete': {
       // First the manifest, durably, then the record: the other way round a crash would leave nobody's manifest.
       await engine.removePoint(point.id);
+      if (mayHaveCut(point)) await engine.dropCut(point.id);
       checkWay(point, 'none');
       const message = `the deletion of ${reference} was interrupted; it was finished`;
       return { change: { remove: keyOf(point) }, finding: manifestFinding('WORK_INTERRUPTED', point, message, false) };
     }
     case 'quarantine':
     case 'adopt':
+    case 'adopt-cut':
       throw new Error(`${action} is for manifests without a record`);
   }
 }

@@ -8,6 +8,8 @@
  *                |         +--------|---------+
  *                +------- scan -----^
  *
+ * From `copied` back to `cut` leads one way: the manifest is lost while the log still has the cut.
+ *
  * - creating: the record is there, the caller has no answer. No manifest may be published without it.
  * - cut: the cut is durable and the caller has its answer; the content is read from the write log. Only managed disks.
  * - copied: the manifest is durable. A scan goes here at once and is answered then.
@@ -25,7 +27,7 @@ import type { PointFailure, PointRecord, PointState } from '../catalog/record.js
 const ways: Readonly<Record<PointState, readonly (PointState | 'none')[]>> = {
   creating: ['cut', 'copied', 'failed', 'none'],
   cut: ['copied', 'deleting', 'failed'],
-  copied: ['deleting', 'failed'],
+  copied: ['cut', 'deleting', 'failed'],
   deleting: ['none'],
   failed: ['copied', 'deleting'],
 };

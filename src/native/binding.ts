@@ -20,15 +20,23 @@ import type {
   CollectReport,
   CollectRequest,
   Control,
+  CopyRequest,
   CreateRequest,
+  Cut,
+  CutRequest,
   DiffCursor,
+  DiskOperation,
   DiskReference,
   Engine,
   EngineFactory,
   Extent,
   Finding,
+  LiveDisk,
+  LivePressure,
   Manifest,
+  Moment,
   OpenRequest,
+  PendingCut,
   RestoreReport,
   RestoreRequest,
   Scan,
@@ -36,11 +44,14 @@ import type {
   ScannedDisk,
   Statistics,
   StoreInfo,
+  UncleanLog,
   Usage,
   VerifyReport,
 } from './engine.js';
+import { StillpointError } from '../store/errors.js';
 import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
+import { DiskRequests } from './live.js';
 
 /** The engine in Rust. */
 export const nativeEngine: EngineFactory = {
@@ -97,6 +108,7 @@ class BoundEngine implements Engine {
   readonly info: StoreInfo;
   readonly readOnly: boolean;
   readonly #native: NativeEngine;
+  readonly #requests: DiskRequests<NativeEngine>;
 
   constructor(native: NativeEngine, readOnly: boolean) {
     const info = native.info();
@@ -104,6 +116,7 @@ class BoundEngine implements Engine {
     this.info = { ...info, compression: compressionNamed(info.compression) };
     this.readOnly = readOnly;
     this.#native = native;
+    this.#requests = new DiskRequests(native, (callback) => new addon.NativeDisks(callback));
   }
 
   get findings(): readonly Finding[] {
@@ -189,9 +202,141 @@ class BoundEngine implements Engine {
     );
   }
 
+  liveDisks(): readonly LiveDisk[] {
+    return this.#native.liveDisks().map((disk) => ({ ...disk, machineId: disk.machineId ?? null }));
+  }
+
+  unclean(): readonly UncleanLog[] {
+    const logs = this.#native.unclean();
+    return logs.map((log) => ({ ...log, machineId: log.machineId ?? null, lastTimeMs: log.lastTimeMs ?? null }));
+  }
+
+  pendingCuts(): readonly PendingCut[] {
+    return this.#native.pendingCuts();
+  }
+
+  livePressure(): LivePressure {
+    return this.#native.livePressure() ?? { debtBytes: 0, availableBytes: 0, logBytes: 0, layers: 0 };
+  }
+
+  async createDisk(request: NewDisk & { readonly sizeBytes: number; readonly from: DiskReference | null }) {
+    const { diskId, name, role, sectorBytes, sizeBytes, from } = request;
+    const disk = { diskId, name, role, sectorBytes };
+    unwrap(await this.#native.createDisk(disk, sizeBytes, from?.pointId, from?.diskId));
+  }
+
+  async importDisk(request: NewDisk & { readonly path: string }, control?: Control) {
+    const { diskId, name, role, sectorBytes, path } = request;
+    return follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.importDisk({ diskId, name, role, sectorBytes }, path, operation).then(unwrap),
+    );
+  }
+
+  async createMachineLog(machineId: string): Promise<void> {
+    unwrap(await this.#native.createMachineLog(machineId));
+  }
+
+  async deleteMachineLog(machineId: string): Promise<void> {
+    unwrap(await this.#native.deleteMachineLog(machineId));
+  }
+
+  async attachDisk(diskId: string, machineId: string, role: string): Promise<void> {
+    unwrap(await this.#native.attachDisk(diskId, machineId, role));
+  }
+
+  async detachDisk(diskId: string): Promise<void> {
+    unwrap(await this.#native.detachDisk(diskId));
+  }
+
+  async deleteDisk(diskId: string): Promise<void> {
+    unwrap(await this.#native.deleteDisk(diskId));
+  }
+
+  async growDisk(diskId: string, sizeBytes: number): Promise<void> {
+    unwrap(await this.#native.growDisk(diskId, sizeBytes));
+  }
+
+  readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
+    return this.#requests.read(diskId, offset, buffer);
+  }
+
+  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string> {
+    return this.#requests.write(diskId, offset, bytes, fua);
+  }
+
+  zeroDisk(
+    diskId: string,
+    offset: number,
+    length: number,
+    options: { readonly trim: boolean; readonly fua: boolean },
+  ): Promise<string> {
+    return this.#requests.zero(diskId, offset, length, options);
+  }
+
+  flushDisk(diskId: string): Promise<void> {
+    return this.#requests.flush(diskId);
+  }
+
+  batchDisk(diskId: string, operations: readonly DiskOperation[]): Promise<void> {
+    return this.#requests.batch(diskId, operations);
+  }
+
+  async cut({ machineId, pointId, collection, name, detail }: CutRequest): Promise<Cut> {
+    const { lsn, timeMs, disks } = unwrap(await this.#native.cut(machineId, pointId, collection, name, detail));
+    const durable = async (): Promise<void> => {
+      unwrap(await this.#native.makeCutDurable(pointId));
+    };
+    return { lsn, timeMs, disks, durable };
+  }
+
+  async copy(request: CopyRequest, control?: Control): Promise<{ readonly disks: readonly ScannedDisk[] }> {
+    const { pointId, createdMs, detail, excludedDiskIds } = request;
+    const disks = await follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.copy(pointId, createdMs, detail, [...excludedDiskIds], operation).then(unwrap),
+    );
+    return { disks };
+  }
+
+  async releaseCut(pointId: string): Promise<void> {
+    unwrap(await this.#native.releaseCut(pointId));
+  }
+
+  async dropCut(pointId: string, control?: Control): Promise<void> {
+    await follow(control, new addon.NativeOperation(), (operation) =>
+      this.#native.dropCut(pointId, operation).then(unwrap),
+    );
+  }
+
+  async resetDisks(
+    machineId: string,
+    disks: readonly { readonly diskId: string; readonly from: DiskReference }[],
+  ): Promise<{ readonly lsn: string }> {
+    const lsn = await this.#native.resetDisks(
+      machineId,
+      disks.map((disk) => disk.diskId),
+      disks.map((disk) => disk.from.pointId),
+      disks.map((disk) => disk.from.diskId),
+    );
+    return { lsn: unwrap(lsn) };
+  }
+
+  pointInTime(request: CutRequest & { readonly at: Moment }): Promise<Cut> {
+    const moment = 'lsn' in request.at ? `LSN ${request.at.lsn}` : `time ${String(request.at.timeMs)} ms`;
+    return Promise.reject(new StillpointError('MOMENT_NOT_KEPT', `the log does not hold ${moment} any more`));
+  }
+
   async close(): Promise<void> {
     unwrap(await this.#native.close());
+    this.#requests.close();
   }
+}
+
+/** What every new disk has. */
+interface NewDisk {
+  readonly diskId: string;
+  readonly name: string;
+  readonly role: string;
+  readonly sectorBytes: number;
 }
 
 class BoundScan implements Scan {

@@ -223,11 +223,210 @@ export interface Statistics {
   readonly missingCount: number;
 }
 
+/** A disk whose live data the store holds, as the newest superblock that names it says. */
+export interface LiveDisk {
+  readonly diskId: string;
+  /** Null: detached. The disk then has a log of its own. */
+  readonly machineId: string | null;
+  readonly name: string;
+  /** Unique in its machine; what a detached disk was or will be. */
+  readonly role: string;
+  readonly sizeBytes: number;
+  readonly sectorBytes: number;
+  /** Counts attachments and detachments; the highest names the log that has the disk. */
+  readonly generation: number;
+}
+
+/** A log that was not closed: what opening it had to drop, because a power cut could have taken it back. */
+export interface UncleanLog {
+  readonly logId: string;
+  /** Null for the log of a detached disk. */
+  readonly machineId: string | null;
+  /** The last LSN that survived; decimal digits, as LSNs outgrow safe integers. */
+  readonly durableLsn: string;
+  readonly droppedRecords: number;
+  readonly droppedBytes: number;
+  /** When the last record was made that survived; null when there is none. */
+  readonly lastTimeMs: number | null;
+}
+
+/** A cut whose point has no manifest yet, or whose layer is not released yet. */
+export interface PendingCut {
+  readonly pointId: string;
+  readonly machineId: string;
+  readonly collection: string;
+  /** Empty for a hidden point. */
+  readonly name: string;
+  readonly lsn: string;
+  readonly timeMs: number;
+  readonly disks: readonly ManifestDisk[];
+  /** The text that the cut was made with. */
+  readonly detail: string;
+  /** A disk of another log stands on it, by the point's id. */
+  readonly pinned: boolean;
+}
+
+export interface CutRequest {
+  readonly machineId: string;
+  readonly pointId: string;
+  /** Names, so that a lost catalog can be rebuilt; at most 80 characters each. */
+  readonly collection: string;
+  /** Empty for a hidden point. */
+  readonly name: string;
+  /** Kept in the record as it is, at most 64 KiB in UTF-8. */
+  readonly detail: string;
+}
+
+/** A moment between two points. A time means the last record that is not after it. */
+export type Moment = { readonly lsn: string } | { readonly timeMs: number };
+
+/** A cut that was appended: from here on writers may go on, and the point can be read, diffed, restored and cloned. */
+export interface Cut {
+  readonly lsn: string;
+  /** Time of the cut's record; for a moment in the window, of the last record that it holds. */
+  readonly timeMs: number;
+  readonly disks: readonly ManifestDisk[];
+  /** Resolves once the log is durable past the cut. Rejects with `LOG_FENCED` when it cannot become so. */
+  durable(): Promise<void>;
+}
+
+export interface CopyRequest {
+  readonly pointId: string;
+  readonly createdMs: number;
+  /** The detail of the manifest. */
+  readonly detail: string;
+  /** The disks of the manifest, in their order, which is that of the detail. */
+  readonly diskIds: readonly string[];
+  /** The other disks of the cut, which the manifest leaves out; their layers are folded all the same. */
+  readonly excludedDiskIds: readonly string[];
+}
+
+/** One operation of a batch on a live disk. Buffers are the caller's: `write` takes the bytes as they are at the call. */
+export type DiskOperation =
+  | { readonly kind: 'read'; readonly offset: number; readonly buffer: Uint8Array }
+  | { readonly kind: 'write'; readonly offset: number; readonly bytes: Uint8Array; readonly fua?: boolean | undefined }
+  | { readonly kind: 'zero' | 'trim'; readonly offset: number; readonly length: number }
+  | { readonly kind: 'flush' };
+
+/** How far writers are ahead of the background copies. */
+export interface LivePressure {
+  /** What folding everything logged may take in packs, over all logs. A write needs it to fit beside the reserve. */
+  readonly debtBytes: number;
+  /** What writes may still take. */
+  readonly availableBytes: number;
+  /** Segments of all logs. */
+  readonly logBytes: number;
+  /** The layers of the log that has most. */
+  readonly layers: number;
+}
+
+/**
+ * The live disks of a store: one write log for each machine, and one for each detached disk (DESIGN section 3).
+ *
+ * Errors of all calls that change something: `LOG_FENCED`, `LOG_DAMAGED`, `NO_SPACE`, `STORE_READ_ONLY`. One machine's
+ * failed log touches no other. A store that is open for reading only has no live disks.
+ */
+export interface LiveEngine {
+  /** All live disks as the logs' superblocks say: the truth, by which the catalog is corrected when it is opened. */
+  liveDisks(): readonly LiveDisk[];
+  /** What opening the logs dropped. */
+  unclean(): readonly UncleanLog[];
+  /** The cuts that wait for their copy or its release, in the order of their LSNs in each log. */
+  pendingCuts(): readonly PendingCut[];
+  /** A new detached disk, durable: of zeros, or with the content of a point's disk, at once, also while that is copied. */
+  createDisk(request: {
+    readonly diskId: string;
+    readonly name: string;
+    readonly role: string;
+    readonly sizeBytes: number;
+    readonly sectorBytes: number;
+    readonly from: DiskReference | null;
+  }): Promise<void>;
+  /** A new detached disk with the content of an image, which must be still as for a scan. */
+  importDisk(
+    request: {
+      readonly diskId: string;
+      readonly name: string;
+      readonly role: string;
+      readonly path: string;
+      readonly sectorBytes: number;
+    },
+    control?: Control,
+  ): Promise<Omit<ScannedDisk, 'diskId' | 'chunks'>>;
+  /** An empty log for a machine, durable. */
+  createMachineLog(machineId: string): Promise<void>;
+  /** Removes a machine's log, which has no disks and no cuts. Resolves too when there is none. */
+  deleteMachineLog(machineId: string): Promise<void>;
+  /** Moves a detached disk into a machine's log. The superblock of that log is the commit; the generation grows. */
+  attachDisk(diskId: string, machineId: string, role: string): Promise<void>;
+  /** Moves a disk into a log of its own. */
+  detachDisk(diskId: string): Promise<void>;
+  /** Removes a detached disk with its log. Resolves too when there is none. */
+  deleteDisk(diskId: string): Promise<void>;
+  /** Makes a disk larger; the new bytes are zero. */
+  growDisk(diskId: string, sizeBytes: number): Promise<void>;
+  /** Fills the buffer. Sees every write that was acknowledged before the call. */
+  readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void>;
+  /**
+   * Writes bytes as they are at the call, and resolves with the LSN once the record and all before it are in the log;
+   * with `fua` once they are durable.
+   */
+  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string>;
+  /** Zeros, kept allocated, or with `trim` given up. */
+  zeroDisk(
+    diskId: string,
+    offset: number,
+    length: number,
+    options: { readonly trim: boolean; readonly fua: boolean },
+  ): Promise<string>;
+  /** Makes everything durable that was acknowledged before the call, for all disks of the log. */
+  flushDisk(diskId: string): Promise<void>;
+  /** Submits all operations in their order, and resolves when all are done. One that fails fails the call. */
+  batchDisk(diskId: string, operations: readonly DiskOperation[]): Promise<void>;
+  /**
+   * Appends a cut: the consistent state of all disks of the machine at one LSN.
+   *
+   * Holds: when it resolves the cut is in the log, survives the end of the process, and the point can be read.
+   * Errors: `LAYERS_FULL` while too many older cuts wait for their copies.
+   */
+  cut(request: CutRequest): Promise<Cut>;
+  /**
+   * Copies a cut in the background: older layers first, then this one, then the manifest, which is the commit.
+   *
+   * One copy of a machine runs at a time. A cancelled copy keeps what it did and goes on from there when it is called
+   * again. When the manifest is there already the call resolves too. What stands on the point by its id then stands on
+   * its roots.
+   */
+  copy(request: CopyRequest, control?: Control): Promise<{ readonly disks: readonly ScannedDisk[] }>;
+  /** Gives up the layer of a cut whose point has a manifest: the disks stand on its roots. Resolves too without a cut. */
+  releaseCut(pointId: string): Promise<void>;
+  /**
+   * Ends a cut that has no point any more: its layer is folded into bases only. Resolves too when there is none.
+   *
+   * A cut that a disk of another log stands on is first copied to its roots, without a manifest, which takes as long as
+   * a copy; a cancelled call goes on from there when it is called again.
+   */
+  dropCut(pointId: string, control?: Control): Promise<void>;
+  /** Gives disks of one machine the content and size of disks of points, as one record: all or none, at once. */
+  resetDisks(
+    machineId: string,
+    disks: readonly { readonly diskId: string; readonly from: DiskReference }[],
+  ): Promise<{ readonly lsn: string }>;
+  /**
+   * A cut at a moment that the log still holds: a hidden point with the disks, sizes and resets of that moment.
+   *
+   * Errors: `MOMENT_NOT_KEPT`.
+   */
+  pointInTime(request: CutRequest & { readonly at: Moment }): Promise<Cut>;
+  /** How far writers are ahead; cheap, to be polled. */
+  livePressure(): LivePressure;
+}
+
 /** Runs work with the store's reserve of space at its disposal; see `Engine.withReserve`. */
 export type WithReserve = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** An open store as the engine sees it. */
-export interface Engine {
+/** An open store as the engine sees it. `read`, `diff` and `restore` take the points of pending cuts too. */
+export interface Engine extends LiveEngine {
   readonly info: StoreInfo;
   readonly readOnly: boolean;
   /** What opening found; empty for a sound store. */

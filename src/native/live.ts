@@ -115,6 +115,11 @@ export class DiskRequests<E> {
     }
   }
 
+  /** Nothing is under way any more. */
+  close(): void {
+    clearInterval(this.#alive);
+  }
+
   #request(submit: (number: number) => void): Promise<Completion> {
     const number = this.#next;
     this.#next += 1;

@@ -46,15 +46,32 @@ export const errorTable = {
     action: 'A pack file is missing; bring it back, or run verify to see which points are hit.',
   },
   COLLECTION_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the machine to see its collections.' },
+  DISKS_DIFFER: {
+    kind: 'fix-call',
+    origin: 'control',
+    action: 'Name the disks to put back, or attach those that the point has and detach the others.',
+  },
+  DISK_ATTACHED: { kind: 'fix-call', origin: 'control', action: 'Detach the disk first.' },
+  DISK_BUSY: {
+    kind: 'retry',
+    origin: 'control',
+    action: 'Wait until the disk is no longer being created, moved or deleted.',
+  },
+  DISK_DETACHED: { kind: 'fix-call', origin: 'control', action: 'Attach the disk to a machine first.' },
   DISK_EXISTS: {
     kind: 'fix-call',
     origin: 'control',
-    action: 'Choose another role, or another name for the machine: disks are called MACHINE-ROLE.',
+    action: 'Choose another role or name; the disks of a machine are called MACHINE-ROLE.',
+  },
+  DISK_LOST: {
+    kind: 'fix-data',
+    origin: 'control',
+    action: "Bring the disk's log back from a copy of the store, or delete the disk.",
   },
   DISK_NOT_FOUND: {
     kind: 'fix-call',
     origin: 'engine',
-    action: 'Show the point or machine to see the roles of its disks.',
+    action: 'Show the point or machine to see the roles of its disks, or list the disks.',
   },
   INDEX_DAMAGED: {
     kind: 'fix-data',
@@ -74,22 +91,31 @@ export const errorTable = {
   LAYERS_FULL: {
     kind: 'retry',
     origin: 'engine',
-    action: 'Wait until the copy of one of the points has ended, or delete a point.',
+    action: 'Wait until the copy of an older point of this machine has ended, or delete one.',
   },
   LOG_DAMAGED: {
     kind: 'fix-data',
     origin: 'engine',
-    action:
-      "Copy what can be read of the machine's disks, then restore them from a point; or bring the log's files back from a copy.",
+    action: 'Bring the write log back from a copy of the store; points, and the disks of other machines, stay usable.',
   },
   LOG_FENCED: {
     kind: 'reopen',
     origin: 'engine',
-    action: 'Close the store and open it again; look at the device if it goes on.',
+    action: 'Close and open the store again; nothing that was flushed is lost, and other machines go on.',
+  },
+  MACHINE_BUSY: {
+    kind: 'retry',
+    origin: 'control',
+    action: 'Wait until the machine is no longer being created or deleted, or delete it again.',
   },
   MACHINE_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name.' },
   MACHINE_NOT_EMPTY: { kind: 'fix-call', origin: 'control', action: 'Delete its restore points first.' },
   MACHINE_NOT_FOUND: { kind: 'fix-call', origin: 'control', action: 'List the store to see its machines.' },
+  MACHINE_NOT_MANAGED: {
+    kind: 'fix-call',
+    origin: 'control',
+    action: 'Use a machine whose disks the store holds; make one with restore --to-vm.',
+  },
   MANIFEST_DAMAGED: {
     kind: 'fix-data',
     origin: 'engine',
@@ -100,6 +126,11 @@ export const errorTable = {
     origin: 'control',
     action:
       "Nothing: the manifest was put into quarantine. If its point is missed, bring the store's files back from a copy.",
+  },
+  MOMENT_NOT_KEPT: {
+    kind: 'fix-call',
+    origin: 'engine',
+    action: 'Name a moment that the write log still holds, or the restore point before it.',
   },
   NAME_AMBIGUOUS: { kind: 'fix-call', origin: 'control', action: 'Name the collection too: VM/COLLECTION/POINT.' },
   NAME_INVALID: {
@@ -135,6 +166,7 @@ export const errorTable = {
     action: 'Wait until the point is no longer being captured or deleted.',
   },
   POINT_EXISTS: { kind: 'fix-call', origin: 'control', action: 'Choose another name or leave it out.' },
+  POINT_HELD: { kind: 'fix-call', origin: 'control', action: 'Take the hold away first, if nobody needs it.' },
   POINT_LIMIT_REACHED: { kind: 'fix-call', origin: 'control', action: 'Delete restore points of this machine first.' },
   POINT_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'List the machine to see its points.' },
   RESTORE_POINT_LOST: {
@@ -201,6 +233,11 @@ export const errorTable = {
     action: 'Name a file in an existing directory, or a block device that is not in use.',
   },
   TARGET_TOO_SMALL: { kind: 'fix-call', origin: 'engine', action: 'Use a target at least as large as the disk.' },
+  UNCLEAN_STOP: {
+    kind: 'report',
+    origin: 'control',
+    action: 'Nothing: what was flushed is there. Check what the guest had not flushed, as after any power cut.',
+  },
   WORK_INTERRUPTED: {
     kind: 'report',
     origin: 'control',

@@ -2,19 +2,27 @@
 
 import type { Json } from '../catalog/json.js';
 import type { Captured, PointFailure } from '../catalog/record.js';
-import type { CollectReport, Extent, RestoreReport, StoreInfo, Usage } from '../native/engine.js';
+import type { CollectReport, Extent, LivePressure, RestoreReport, StoreInfo, Usage } from '../native/engine.js';
 import type {
   CaptureOptions,
   CollectOptions,
+  CreateDiskRequest,
   CreateVirtualMachineRequest,
   DiffOptions,
+  ImportDiskRequest,
+  LongCallOptions,
   ReadOptions,
   RestoreDisksOptions,
+  RestoreInPlaceOptions,
   RestoreOptions,
+  RestoreToDiskOptions,
+  RestoreToMachineOptions,
   StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
+import type { Disk, DiskInfo } from './disk-handle.js';
+import type { EventOptions, StoreEvent } from './events.js';
 import type { StoreStatistics } from './statistics.js';
 import type { RestoredDisk } from './target-directory.js';
 import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
@@ -23,6 +31,8 @@ import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
 export interface VirtualMachine {
   readonly id: MachineId;
   readonly name: string;
+  /** Whether its disks are external, or managed: then they form one consistency group. */
+  readonly kind: 'external' | 'managed';
   readonly subscription: string;
   readonly resourceGroup: string;
   readonly configuration: Json;
@@ -30,16 +40,24 @@ export interface VirtualMachine {
   readonly createdMs: number;
 }
 
+/** A machine that can be captured through what was returned. `capture` is not enumerable: it is not printed. */
+export interface VirtualMachineHandle extends VirtualMachine {
+  /** As `store.capture` with its name. */
+  capture(options?: CaptureOptions): Promise<CapturedPoint>;
+}
+
 /** A disk of a machine. */
 export interface VirtualMachineDisk {
   readonly id: DiskId;
   /** Unique in the machine. */
   readonly role: string;
-  /** `MACHINE-ROLE`, unique in the store. */
+  /** Unique in the store; `MACHINE-ROLE` for an external disk. */
   readonly name: string;
-  readonly kind: 'external';
-  /** Absolute path of the image file or block device. */
+  readonly kind: 'external' | 'managed';
+  /** Absolute path of the image file or block device; empty for a managed disk. */
   readonly source: string;
+  /** Of a managed disk only: its size now. */
+  readonly sizeBytes?: number;
   readonly sectorBytes: number;
 }
 
@@ -56,7 +74,14 @@ export interface RestorePoint {
   /** Order of the machine's points; grows with each capture, not always by one. */
   readonly sequence: number;
   readonly createdMs: number;
-  readonly state: 'copied' | 'deleting' | 'failed';
+  /** `cut`: of managed disks, not copied yet; it can be used all the same. */
+  readonly state: 'cut' | 'copied' | 'deleting' | 'failed';
+  /** There in the state `cut` only: how much of the copy is done, 0 to 99. */
+  readonly completionPercent?: number;
+  /** Of managed disks only: where the cut is in the machine's write log, as decimal digits. */
+  readonly lsn?: string;
+  /** There while a hold keeps the point from being deleted. */
+  readonly hold?: { readonly reason: string; readonly createdMs: number };
   /** There in the state `failed` only: why the point cannot be read. */
   readonly failure?: PointFailure;
   readonly consistency: {
@@ -71,6 +96,56 @@ export interface RestorePoint {
   readonly disks: readonly RestorePointDisk[];
   /** The capture itself: its window, bytes read, plain bytes that were new, bytes that the store grew by. */
   readonly captured: Captured;
+}
+
+/** A point that was captured just now. `copied` is not enumerable: it is not printed. */
+export interface CapturedPoint extends RestorePoint {
+  /**
+   * Resolves with the point when its background copy has ended; at once for external disks. Cancelling ends the waiting,
+   * not the copy.
+   *
+   * Errors: what the copy fails with (waiting again tries again), `POINT_NOT_FOUND` when the point is deleted first,
+   * `STORE_CLOSED` (the copy goes on at the next open), `CANCELLED`.
+   */
+  copied(options?: LongCallOptions): Promise<RestorePoint>;
+  /** How much of the copy is done now: 0 to 100, and 100 only when it is. */
+  readonly completionPercent: number;
+}
+
+/** A moment that something was restored from. */
+export interface RestoredMoment {
+  /** The last record that counted. */
+  readonly lsn: string;
+  readonly timeMs: number;
+}
+
+/** What `restore` answers. */
+export interface FileRestoreReport extends RestoreReport {
+  /** There when a moment was asked for. */
+  readonly at?: RestoredMoment;
+}
+
+/** What `restoreToDisk` answers. */
+export interface DiskRestoreReport {
+  readonly disk: DiskInfo;
+  readonly at?: RestoredMoment;
+}
+
+/** What `restoreInPlace` answers. */
+export interface InPlaceRestoreReport {
+  /** Name of the machine. */
+  readonly machine: string;
+  /** Roles of the disks. */
+  readonly disks: readonly string[];
+  /** The record that did it: what is below it in the log can still be gone back to. */
+  readonly lsn: string;
+  readonly at?: RestoredMoment;
+}
+
+/** What `restoreToMachine` answers. */
+export interface MachineRestoreReport {
+  readonly machine: VirtualMachine;
+  readonly at?: RestoredMoment;
 }
 
 /** A disk as it was at the capture. */
@@ -145,6 +220,8 @@ export interface VerifyReport {
 export interface RestoreDisksReport {
   /** In the order of the request, or of the point. */
   readonly disks: readonly RestoredDisk[];
+  /** There when a moment was asked for. */
+  readonly at?: RestoredMoment;
 }
 
 /** How the store is. */
@@ -156,6 +233,10 @@ export interface StoreStatus extends Usage {
   /** How many there are. */
   readonly machines: number;
   readonly points: number;
+  /** Managed disks. */
+  readonly disks: number;
+  /** How far writers are ahead of the copies. */
+  readonly live: LivePressure;
   /** Captures and deletions that run, or that an earlier failure left for the next open. */
   readonly work: readonly StoreWork[];
 }
@@ -167,6 +248,8 @@ export interface StoreWork {
   /** Reference of the point. */
   readonly point: string;
   readonly state: 'creating' | 'cut' | 'deleting';
+  /** There in the state `cut`: how much of the copy is done. */
+  readonly completionPercent?: number;
 }
 
 /**
@@ -182,36 +265,64 @@ export interface Store extends AsyncDisposable {
   readonly findings: readonly Finding[];
 
   /**
-   * Creates a machine with external disks. The images need not exist yet.
+   * Creates a machine, with external disks (the images need not exist yet) or with managed ones.
    *
-   * Holds: the machine survives a power cut. Errors: `MACHINE_EXISTS`, `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`.
+   * Holds: the machine survives a power cut; a machine with managed disks is there whole or not at all. Cost: importing
+   * reads the images. Errors: `MACHINE_EXISTS`, `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`; with managed disks
+   * also `DISK_NOT_FOUND`, `DISK_ATTACHED`, `DISK_BUSY`, those of `importDisk`.
    */
-  createVirtualMachine(request: CreateVirtualMachineRequest): Promise<VirtualMachine>;
+  createVirtualMachine(request: CreateVirtualMachineRequest, options?: LongCallOptions): Promise<VirtualMachineHandle>;
   /**
    * Changes a machine's configuration, disks or paths.
    *
    * Holds: the change survives a power cut; points keep what they had. Errors: `MACHINE_NOT_FOUND`, `DISK_NOT_FOUND`,
    * `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`.
    */
-  updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachine>;
-  /** Forgets a machine that has no points, with its collections. Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`. */
+  updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachineHandle>;
+  /**
+   * Forgets a machine that has no points, with its collections. Managed disks stay, detached.
+   *
+   * Errors: `MACHINE_NOT_FOUND`, `MACHINE_NOT_EMPTY`.
+   */
   deleteVirtualMachine(name: string): Promise<void>;
   /** All machines, by name. */
   virtualMachines(): Promise<VirtualMachine[]>;
   /** One machine. Errors: `MACHINE_NOT_FOUND`. */
-  virtualMachine(name: string): Promise<VirtualMachine>;
+  virtualMachine(name: string): Promise<VirtualMachineHandle>;
+
+  /** Creates a detached disk of zeros; durable when it resolves. Errors: `DISK_EXISTS`, `NAME_INVALID`, `ARGUMENT_INVALID`. */
+  createDisk(request: CreateDiskRequest): Promise<Disk>;
+  /**
+   * Creates a detached disk with the content of an image, which is read once.
+   *
+   * Errors: those of `createDisk`; `SOURCE_NOT_FOUND`, `SOURCE_NOT_A_DISK`, `SOURCE_SIZE_INVALID`, `SOURCE_NOT_STILL`,
+   * `SOURCE_CHANGED`, `SOURCE_NOT_EXCLUSIVE`, `NO_SPACE`, `CANCELLED`.
+   */
+  importDisk(request: ImportDiskRequest): Promise<Disk>;
+  /**
+   * Creates a detached disk with the content of a point's disk, `VM/POINT/DISK`: at once, also while the point is copied.
+   *
+   * Errors: those of `createDisk` and of `diff`.
+   */
+  cloneDisk(name: string, pointDisk: string): Promise<Disk>;
+  /** A managed disk. Errors: `DISK_NOT_FOUND`. */
+  disk(name: string): Promise<Disk>;
+  /** All managed disks, by name. */
+  disks(): Promise<DiskInfo[]>;
 
   /**
    * Captures all disks of a machine as one restore point.
    *
    * Holds: when it resolves the point survives a power cut and can be read. When it rejects, is cancelled or crashes,
    * the point is gone; after a crash or a failed write it may also be there, whole, once the store is opened again.
-   * Cost: reads what the images hold; stores what is new.
+   * A point of managed disks is `cut` then: it can be read, diffed, restored and cloned at once, and is copied in the
+   * background. Cost: of external disks, reads what the images hold and stores what is new; of managed ones, one sync.
+   * Errors of managed disks: `LAYERS_FULL`, `LOG_FENCED`, `LOG_DAMAGED`.
    * Errors: `MACHINE_NOT_FOUND`, `CAPTURE_IN_PROGRESS`, `POINT_EXISTS`, `POINT_LIMIT_REACHED`, `NAME_INVALID`,
    * `DISK_NOT_FOUND`, `NO_WRITERS`, `SOURCE_NOT_FOUND`, `SOURCE_NOT_A_DISK`, `SOURCE_SIZE_INVALID`,
    * `SOURCE_NOT_EXCLUSIVE`, `SOURCE_NOT_STILL`, `SOURCE_CHANGED`, `NO_SPACE`, `CANCELLED`.
    */
-  capture(machine: string, options?: CaptureOptions): Promise<RestorePoint>;
+  capture(machine: string, options?: CaptureOptions): Promise<CapturedPoint>;
   /** The points of one machine, oldest first, or of all, machines by name. Errors: `MACHINE_NOT_FOUND`. */
   restorePoints(machine?: string): Promise<RestorePoint[]>;
   /**
@@ -236,7 +347,7 @@ export interface Store extends AsyncDisposable {
    * Holds: when it resolves the target has the disk's bytes, durably with `sync`. A new file appears only when it is
    * whole. Errors: those of `diff`; `TARGET_EXISTS`, `TARGET_INVALID`, `TARGET_TOO_SMALL`, `NO_SPACE`, `CANCELLED`.
    */
-  restore(point: string, options: RestoreOptions): Promise<RestoreReport>;
+  restore(point: string, options: RestoreOptions): Promise<FileRestoreReport>;
   /**
    * Writes disks of a restore point to `ROLE.raw` in a directory, one after the other.
    *
@@ -246,10 +357,35 @@ export interface Store extends AsyncDisposable {
    */
   restoreDisks(point: string, options: RestoreDisksOptions): Promise<RestoreDisksReport>;
   /**
+   * Makes a new detached disk of a point's disk, at once, also while the point is copied.
+   *
+   * Errors: those of `cloneDisk`; with `at` also `MACHINE_NOT_MANAGED`, `MOMENT_NOT_KEPT`.
+   */
+  restoreToDisk(point: string, options: RestoreToDiskOptions): Promise<DiskRestoreReport>;
+  /**
+   * Gives disks of the point's machine back the content and size that they had, at once: one record of the log.
+   *
+   * Holds: when it resolves readers see it; it is durable with the next flush, as any write. Errors: those of `diff`;
+   * `MACHINE_NOT_MANAGED`, `DISKS_DIFFER` without `disks`, `DISK_NOT_FOUND`, `DISK_BUSY`, `ARGUMENT_INVALID` where sector
+   * sizes differ; with `at` also `MOMENT_NOT_KEPT`.
+   */
+  restoreInPlace(point: string, options?: RestoreInPlaceOptions): Promise<InPlaceRestoreReport>;
+  /**
+   * Makes a new machine of a point: its configuration and all its disks, as managed ones, at once.
+   *
+   * Holds: the machine is there whole or not at all. Errors: those of `createVirtualMachine` and `restoreToDisk`.
+   */
+  restoreToMachine(point: string, options: RestoreToMachineOptions): Promise<MachineRestoreReport>;
+  /** Keeps a point from being deleted. A hold that is there gets the new reason. Errors: those of `restorePoint`, `POINT_BUSY`. */
+  holdPoint(reference: string, reason: string): Promise<RestorePoint>;
+  /** Takes a hold away; nothing happens where there is none. Errors: those of `restorePoint`. */
+  unholdPoint(reference: string): Promise<RestorePoint>;
+  /**
    * Deletes a restore point, also a failed one.
    *
-   * Holds: the point is gone durably; its space comes back with the next `collect`. Errors: those of `restorePoint`,
-   * `POINT_BUSY`.
+   * Holds: the point is gone durably; its space comes back with the next `collect`. A point whose copy runs is deleted
+   * too; where a disk of another machine stands on it, that takes until it is copied. Errors: those of `restorePoint`,
+   * `POINT_BUSY`, `POINT_HELD`.
    */
   deletePoint(reference: string): Promise<void>;
 
@@ -266,6 +402,11 @@ export interface Store extends AsyncDisposable {
    * Errors: `MACHINE_NOT_FOUND`, `MANIFEST_DAMAGED`, `NODE_DAMAGED`, `NODE_MISSING`, `CANCELLED`.
    */
   statistics(options?: StatisticsOptions): Promise<StoreStatistics>;
-  /** Waits for running calls, then closes everything and gives up the lock. May be called more than once. */
+  /** What happens from now on, and first what opening found of logs that were not closed. Ends when the store is closed. */
+  events(options?: EventOptions): AsyncIterable<StoreEvent>;
+  /**
+   * Waits for running calls, stops the background copies, which go on at the next open, then closes everything and gives
+   * up the lock. May be called more than once.
+   */
   close(): Promise<void>;
 }

@@ -40,11 +40,11 @@ export async function openStore(options: OpenStoreOptions, parts: Parts = {}): P
   const engine = await opening;
   try {
     const storeId = toStoreId(engine.info.storeId);
-    const { catalog, findings } = plan.readOnly
+    const { catalog, findings, unfinished } = plan.readOnly
       ? await look(engine, storage.files, storeId)
       : await engine.withReserve(() => recover(engine, storage, storeId));
     const all = [...engineFindings(engine, findings), ...findings];
-    return new OpenStore({ path: plan.path, engine, catalog, clock, random, findings: all });
+    return new OpenStore({ path: plan.path, engine, catalog, clock, random, findings: all, unfinished });
   } catch (error) {
     await engine.close();
     throw error;

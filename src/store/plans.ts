@@ -8,10 +8,13 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 
 import { notJsonAt, isJson, type Json } from '../catalog/json.js';
-import type { CapturePlan } from '../coordinator/capture.js';
-import { configurationBytesMax, pathBytesMax } from '../coordinator/limits.js';
+import type { CapturePlan } from '../coordinator/begin-capture.js';
+import { configurationBytesMax, diskBytesMax, pathBytesMax } from '../coordinator/limits.js';
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
+import type { ManagedMachinePlan, NewDisk } from '../coordinator/managed-disks.js';
+import type { SourceName } from '../coordinator/sources.js';
 import type { CollectRequest, Control, CreateRequest, OpenRequest } from '../native/engine.js';
+import type { EventOptions } from './events.js';
 import {
   callback,
   invalid,
@@ -28,15 +31,20 @@ import {
 import type {
   CaptureOptions,
   CollectOptions,
+  CreateDiskRequest,
   CreateStoreOptions,
   CreateVirtualMachineRequest,
   DiffOptions,
-  DiskRequest,
+  ExternalDiskRequest,
+  ImportDiskRequest,
   LongCallOptions,
   OpenStoreOptions,
   ReadOptions,
   RestoreDisksOptions,
+  RestoreInPlaceOptions,
   RestoreOptions,
+  RestoreToDiskOptions,
+  RestoreToMachineOptions,
   StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
@@ -103,7 +111,8 @@ function configuration(value: unknown): Json {
 }
 
 function disk(option: string, value: unknown): DiskPlan {
-  const given: Members = members(option, value, ['role', 'external', 'sectorBytes'] satisfies (keyof DiskRequest)[]);
+  const known = ['role', 'external', 'sectorBytes'] satisfies (keyof ExternalDiskRequest)[];
+  const given: Members = members(option, value, known);
   return {
     role: text(`${option}.role`, given['role']),
     source: absolutePath(`${option}.external`, given['external']),
@@ -111,18 +120,68 @@ function disk(option: string, value: unknown): DiskPlan {
   };
 }
 
+/** A machine to create, of either kind. */
+export type AnyMachinePlan =
+  | { readonly kind: 'external'; readonly plan: MachinePlan }
+  | { readonly kind: 'managed'; readonly plan: ManagedMachinePlan };
+
 /** Checks a request for a new machine; names are checked where they are looked up. */
-export function machinePlan(request: CreateVirtualMachineRequest): MachinePlan {
+export function machinePlan(request: CreateVirtualMachineRequest): AnyMachinePlan {
   const given = members('request', request, ['name', 'disks', 'configuration', 'subscription', 'resourceGroup']);
+  const rest = {
+    name: text('name', given['name']),
+    ...placement(given),
+    configuration: configuration(given['configuration'] ?? null),
+  };
+  const disks = given['disks'];
+  if (!Array.isArray(disks)) {
+    if (typeof disks !== 'object' || disks === null) {
+      throw invalid('disks', disks, 'an array of disks, or an object of names of disks by role');
+    }
+    const attach = Object.entries(disks).map(([role, name]) => ({ role, disk: text(`disks.${role}`, name) }));
+    return { kind: 'managed', plan: { ...rest, attach, make: [] } };
+  }
+  const isManaged = disks.some((each: unknown) => {
+    return typeof each === 'object' && each !== null && ('disk' in each || 'import' in each);
+  });
+  if (!isManaged) return { kind: 'external', plan: { ...rest, disks: list('disks', disks, disk) } };
+  const managed = list('disks', disks, managedDisk);
+  return {
+    kind: 'managed',
+    plan: {
+      ...rest,
+      attach: managed.flatMap((each) => ('disk' in each ? [each] : [])),
+      make: managed.flatMap((each) => ('disk' in each ? [] : [each])),
+    },
+  };
+}
+
+/** Where a machine is listed. */
+function placement(given: Members): { subscription: string; resourceGroup: string } {
   const subscription = text('subscription', given['subscription'] ?? zeroGuid);
   if (!guidPattern.test(subscription)) throw invalid('subscription', subscription, 'a GUID');
   return {
-    name: text('name', given['name']),
     subscription: subscription.toLowerCase(),
     resourceGroup: text('resourceGroup', given['resourceGroup'] ?? 'default'),
-    configuration: configuration(given['configuration'] ?? null),
-    disks: list('disks', given['disks'], disk),
   };
+}
+
+function managedDisk(
+  option: string,
+  value: unknown,
+): ManagedMachinePlan['attach'][number] | ManagedMachinePlan['make'][number] {
+  const given = members(option, value, ['role', 'disk', 'import', 'sectorBytes']);
+  const role = text(`${option}.role`, given['role']);
+  if (given['disk'] !== undefined) {
+    if (given['import'] !== undefined) throw invalid(`${option}.import`, given['import'], 'left out beside disk');
+    if (given['sectorBytes'] !== undefined) {
+      throw invalid(`${option}.sectorBytes`, given['sectorBytes'], 'left out beside disk, which has its own');
+    }
+    return { role, disk: text(`${option}.disk`, given['disk']) };
+  }
+  const path = absolutePath(`${option}.import`, given['import']);
+  const sectorBytes = oneOf(`${option}.sectorBytes`, given['sectorBytes'] ?? 512, sectorBytesAllowed);
+  return { role, sectorBytes, content: { kind: 'image', path } };
 }
 
 /** Checks a change of a machine. */
@@ -201,9 +260,27 @@ export function readPlan(point: string, options: ReadOptions): ReadPlan {
   };
 }
 
+const lsnPattern = /^(?:0|[1-9][0-9]{0,19})$/;
+
+/** What is restored from: a point, or with `at` a machine at a moment. */
+function sourceName(name: string, at: unknown): SourceName {
+  if (at === undefined) return { name: text('point', name), at: null };
+  const given = members('at', at, ['lsn', 'timeMs']);
+  const { lsn, timeMs } = given;
+  if ((lsn === undefined) === (timeMs === undefined)) throw invalid('at', at, 'an object with either lsn or timeMs');
+  if (timeMs !== undefined) {
+    const time = wholeNumber('at.timeMs', timeMs, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    return { name: text('machine', name), at: { timeMs: time } };
+  }
+  const digits = text('at.lsn', lsn);
+  if (!lsnPattern.test(digits) || BigInt(digits) >= 1n << 64n)
+    throw invalid('at.lsn', lsn, 'an LSN, as decimal digits');
+  return { name: text('machine', name), at: { lsn: digits } };
+}
+
 /** A restore with its options checked. */
 export interface RestorePlan {
-  readonly point: string;
+  readonly source: SourceName;
   readonly role: string;
   readonly target: { readonly targetPath: string; readonly overwrite: boolean; readonly sync: boolean };
   readonly control: Control;
@@ -211,9 +288,9 @@ export interface RestorePlan {
 
 /** Checks the options of `restore`. */
 export function restorePlan(point: string, options: RestoreOptions): RestorePlan {
-  const given = members('options', options, ['disk', 'to', 'overwrite', 'sync', ...longCall]);
+  const given = members('options', options, ['disk', 'to', 'overwrite', 'sync', 'at', ...longCall]);
   return {
-    point: text('point', point),
+    source: sourceName(point, given['at']),
     role: text('disk', given['disk']),
     target: {
       targetPath: absolutePath('to', given['to']),
@@ -226,7 +303,7 @@ export function restorePlan(point: string, options: RestoreOptions): RestorePlan
 
 /** A restore of several disks with its options checked. */
 export interface RestoreDisksPlan {
-  readonly point: string;
+  readonly source: SourceName;
   /** Null: all. */
   readonly roles: readonly string[] | null;
   readonly target: TargetDirectory;
@@ -235,12 +312,12 @@ export interface RestoreDisksPlan {
 
 /** Checks the options of `restoreDisks`. */
 export function restoreDisksPlan(point: string, options: RestoreDisksOptions): RestoreDisksPlan {
-  const given = members('options', options, ['directory', 'disks', 'overwrite', 'sync', ...longCall]);
+  const given = members('options', options, ['directory', 'disks', 'overwrite', 'sync', 'at', ...longCall]);
   const { disks } = given;
   const roles = disks === undefined ? null : list('disks', disks, text);
   if (roles?.length === 0) throw invalid('disks', disks, 'left out, or at least one role');
   return {
-    point: text('point', point),
+    source: sourceName(point, given['at']),
     roles,
     target: {
       directory: absolutePath('directory', given['directory']),
@@ -274,4 +351,76 @@ export function statisticsPlan(options: StatisticsOptions): { machine: string | 
   const given = members('options', options, ['machine', ...longCall]);
   const { machine } = given;
   return { machine: machine === undefined ? null : text('machine', machine), control: control(options) };
+}
+
+/** Checks a request for a new disk. */
+export function createDiskPlan(request: CreateDiskRequest): NewDisk {
+  const given = members('request', request, ['name', 'sizeBytes', 'sectorBytes']);
+  const name = text('name', given['name']);
+  const sectorBytes = oneOf('sectorBytes', given['sectorBytes'] ?? 512, sectorBytesAllowed);
+  const sizeBytes = wholeNumber('sizeBytes', given['sizeBytes'], sectorBytes, diskBytesMax);
+  if (sizeBytes % sectorBytes !== 0) throw invalid('sizeBytes', sizeBytes, `a multiple of ${sectorBytes}`);
+  return { name, role: name, sectorBytes, content: { kind: 'zeros', sizeBytes } };
+}
+
+/** Checks a request for a disk with the content of an image. */
+export function importDiskPlan(request: ImportDiskRequest): { disk: NewDisk; control: Control } {
+  const given = members('request', request, ['name', 'path', 'sectorBytes', ...longCall]);
+  const name = text('name', given['name']);
+  const sectorBytes = oneOf('sectorBytes', given['sectorBytes'] ?? 512, sectorBytesAllowed);
+  const path = absolutePath('path', given['path']);
+  return { disk: { name, role: name, sectorBytes, content: { kind: 'image', path } }, control: control(request) };
+}
+
+/** Takes `POINT/DISK` apart. */
+export function pointDiskPlan(pointDisk: string): { source: SourceName; role: string } {
+  const whole = text('pointDisk', pointDisk);
+  const at = whole.lastIndexOf('/');
+  const role = whole.slice(at + 1);
+  if (at < 1 || role === '') throw invalid('pointDisk', whole, 'VM/POINT/DISK or VM/COLLECTION/POINT/DISK');
+  return { source: sourceName(whole.slice(0, at), undefined), role };
+}
+
+/** Checks the options of `restoreToDisk`. */
+export function restoreToDiskPlan(
+  point: string,
+  options: RestoreToDiskOptions,
+): { source: SourceName; role: string; name: string } {
+  const given = members('options', options, ['disk', 'name', 'at']);
+  const name = text('name', given['name']);
+  return { source: sourceName(point, given['at']), role: text('disk', given['disk']), name };
+}
+
+/** Checks the options of `restoreInPlace`. */
+export function restoreInPlacePlan(
+  point: string,
+  options: RestoreInPlaceOptions,
+): { source: SourceName; roles: readonly string[] | null } {
+  const given = members('options', options, ['disks', 'at']);
+  const { disks } = given;
+  const roles = disks === undefined ? null : list('disks', disks, text);
+  if (roles?.length === 0) throw invalid('disks', disks, 'left out, or at least one role');
+  return { source: sourceName(point, given['at']), roles };
+}
+
+/** Checks the options of `restoreToMachine`. */
+export function restoreToMachinePlan(
+  point: string,
+  options: RestoreToMachineOptions,
+): { source: SourceName; name: string; subscription: string; resourceGroup: string } {
+  const given = members('options', options, ['name', 'subscription', 'resourceGroup', 'at']);
+  return { source: sourceName(point, given['at']), name: text('name', given['name']), ...placement(given) };
+}
+
+/** Checks the options of `events`. */
+export function eventsPlan(options: EventOptions): { intervalMs: number; signal: AbortSignal | undefined } {
+  const given = members('options', options, ['signal', 'intervalMs']);
+  const intervalMs = wholeNumber('intervalMs', given['intervalMs'] ?? 1000, 10, 3_600_000);
+  return { intervalMs, signal: signal(given['signal']) };
+}
+
+/** Checks the options of calls that have no others than those of every long call. */
+export function longCallPlan(options: LongCallOptions): Control {
+  members('options', options, longCall);
+  return control(options);
 }

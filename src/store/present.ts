@@ -2,28 +2,31 @@
 
 import type { MachineRecord, PointRecord } from '../catalog/record.js';
 import type { CatalogView } from '../catalog/view.js';
+import type { Copies } from '../coordinator/copies.js';
 import type { Finding as EngineFinding } from '../native/engine.js';
 import type { Finding, RestorePoint, StoreWork, VirtualMachine } from './handles.js';
 import { idPattern, toPointId } from './units.js';
 
 /** A machine with its disks. */
 export function presentMachine(view: CatalogView, machine: MachineRecord): VirtualMachine {
-  const { id, name, subscription, resourceGroup, configuration, createdMs } = machine;
+  const { id, name, kind, subscription, resourceGroup, configuration, createdMs } = machine;
   const disks = view.disksOf(machine).map((disk) => ({
     id: disk.id,
     role: disk.role,
     name: disk.name,
     kind: disk.kind,
-    source: disk.source,
+    source: disk.kind === 'external' ? disk.source : '',
+    ...(disk.kind === 'managed' ? { sizeBytes: disk.sizeBytes } : {}),
     sectorBytes: disk.sectorBytes,
   }));
-  return { id, name, subscription, resourceGroup, configuration, disks, createdMs };
+  return { id, name, kind, subscription, resourceGroup, configuration, disks, createdMs };
 }
 
 /** A restore point; null while it is being made. */
-export function presentPoint(view: CatalogView, point: PointRecord): RestorePoint | null {
+export function presentPoint(view: CatalogView, point: PointRecord, copies: Copies): RestorePoint | null {
   const { state } = point;
-  if (state === 'creating' || state === 'cut') return null;
+  if (state === 'creating') return null;
+  const hold = view.hold(point.id);
   const reference = view.referenceOf(point);
   const [machine = '', collection = ''] = reference.split('/');
   const { createdMs } = point;
@@ -36,6 +39,9 @@ export function presentPoint(view: CatalogView, point: PointRecord): RestorePoin
     sequence: point.sequence,
     createdMs,
     state,
+    ...(state === 'cut' ? { completionPercent: copies.percentOf(point) } : {}),
+    ...(point.lsn === null ? {} : { lsn: point.lsn }),
+    ...(hold === undefined ? {} : { hold: { reason: hold.reason, createdMs: hold.createdMs } }),
     ...(point.failure === null ? {} : { failure: point.failure }),
     consistency: point.consistency,
     configuration: point.configuration,
@@ -58,12 +64,13 @@ export function presentFinding(view: CatalogView, finding: EngineFinding): Findi
 }
 
 /** The work that is in progress. */
-export function presentWork(view: CatalogView): StoreWork[] {
+export function presentWork(view: CatalogView, copies: Copies): StoreWork[] {
   return view.machines().flatMap((machine) =>
     view.pointsOf(machine.id).flatMap((point) => {
       const { state } = point;
       if (state !== 'creating' && state !== 'cut' && state !== 'deleting') return [];
-      return [{ machine: machine.name, point: view.referenceOf(point), state }];
+      const work: StoreWork = { machine: machine.name, point: view.referenceOf(point), state };
+      return [state === 'cut' ? { ...work, completionPercent: copies.percentOf(point) } : work];
     }),
   );
 }

@@ -36,8 +36,8 @@ export interface OpenStoreOptions {
   readonly threads?: number | undefined;
 }
 
-/** A disk of a machine. */
-export interface DiskRequest {
+/** An external disk of a machine: an image or device that someone else writes. */
+export interface ExternalDiskRequest {
   /** Its role, unique in the machine. The disk is called `MACHINE-ROLE`. */
   readonly role: string;
   /** Path of the image file or block device. A relative one is resolved against the current directory now. */
@@ -46,11 +46,33 @@ export interface DiskRequest {
   readonly sectorBytes?: number | undefined;
 }
 
+/** A managed disk of a machine: one that is there and detached, or a new one with the content of an image. */
+export type ManagedDiskRequest =
+  | {
+      /** Its role, unique in the machine. */
+      readonly role: string;
+      /** Name of a detached disk. */
+      readonly disk: string;
+    }
+  | {
+      readonly role: string;
+      /** Path of a raw image or block device, which is read once. The disk is called `MACHINE-ROLE`. */
+      readonly import: string;
+      /** Sector size in bytes: 512 or 4096. Default 512. */
+      readonly sectorBytes?: number | undefined;
+    };
+
+/** A disk of a machine. */
+export type DiskRequest = ExternalDiskRequest | ManagedDiskRequest;
+
 /** A machine to create. */
 export interface CreateVirtualMachineRequest {
   readonly name: string;
-  /** 1 to 256 disks. */
-  readonly disks: readonly DiskRequest[];
+  /**
+   * 1 to 256 disks, all external or all managed; or names of detached disks by role. With an empty object the machine is
+   * managed and has no disks yet.
+   */
+  readonly disks: readonly DiskRequest[] | Readonly<Record<string, string>>;
   /** Any JSON value of up to 1 MiB as text. Default null. */
   readonly configuration?: unknown;
   /** A GUID. Default the zero GUID. */
@@ -64,7 +86,7 @@ export interface VirtualMachineChange {
   /** Replaces the configuration as a whole. */
   readonly configuration?: unknown;
   /** Disks to add. */
-  readonly addDisks?: readonly DiskRequest[] | undefined;
+  readonly addDisks?: readonly ExternalDiskRequest[] | undefined;
   /** Roles of disks that the machine no longer has. They go before others are added, so a role can be given anew. */
   readonly removeDisks?: readonly string[] | undefined;
   /** New paths, by role. The disk stays the same disk. */
@@ -108,8 +130,17 @@ export interface ReadOptions {
   readonly length: number;
 }
 
+/** A moment between restore points: the last record not after a time, or not above an LSN (decimal digits). */
+export type MomentOption = { readonly lsn: string } | { readonly timeMs: number };
+
+/** What every restore takes. */
+export interface SourceOptions {
+  /** Restore what a machine's disks were at a moment that its write log still holds; a machine is then named, no point. */
+  readonly at?: MomentOption | undefined;
+}
+
 /** Options of `restore`. */
-export interface RestoreOptions extends LongCallOptions {
+export interface RestoreOptions extends LongCallOptions, SourceOptions {
   /** Role of the disk. */
   readonly disk: string;
   /** Path of the target. */
@@ -121,7 +152,7 @@ export interface RestoreOptions extends LongCallOptions {
 }
 
 /** Options of `restoreDisks`. */
-export interface RestoreDisksOptions extends LongCallOptions {
+export interface RestoreDisksOptions extends LongCallOptions, SourceOptions {
   /** Directory in which `ROLE.raw` is made for each disk. It is made if it does not exist. */
   readonly directory: string;
   /** Roles of the disks. Default: every disk that the point has. */
@@ -150,4 +181,48 @@ export interface CollectOptions extends LongCallOptions {
 export interface StatisticsOptions extends LongCallOptions {
   /** Name of the machine to tell of. Default: all. */
   readonly machine?: string | undefined;
+}
+
+/** A disk to create. */
+export interface CreateDiskRequest {
+  /** Unique in the store. */
+  readonly name: string;
+  /** A multiple of the sector size. Nothing is allocated. */
+  readonly sizeBytes: number;
+  /** Sector size in bytes: 512 or 4096. Default 512. */
+  readonly sectorBytes?: number | undefined;
+}
+
+/** A disk to import. */
+export interface ImportDiskRequest extends LongCallOptions {
+  /** Unique in the store. */
+  readonly name: string;
+  /** Path of a raw image or block device, which must not change while it is read. */
+  readonly path: string;
+  /** Sector size in bytes: 512 or 4096. Default 512. */
+  readonly sectorBytes?: number | undefined;
+}
+
+/** Options of `restoreToDisk`. */
+export interface RestoreToDiskOptions extends SourceOptions {
+  /** Role of the disk. */
+  readonly disk: string;
+  /** Name of the new disk. */
+  readonly name: string;
+}
+
+/** Options of `restoreInPlace`. */
+export interface RestoreInPlaceOptions extends SourceOptions {
+  /** Roles of the disks. Default all; then the point's disks must be exactly those that the machine has now. */
+  readonly disks?: readonly string[] | undefined;
+}
+
+/** Options of `restoreToMachine`. */
+export interface RestoreToMachineOptions extends SourceOptions {
+  /** Name of the new machine. Its disks are called `NAME-ROLE`. */
+  readonly name: string;
+  /** A GUID. Default the zero GUID. */
+  readonly subscription?: string | undefined;
+  /** A name. Default `default`. */
+  readonly resourceGroup?: string | undefined;
 }

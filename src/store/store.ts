@@ -5,31 +5,52 @@ import { catalogFinding, lostPointFindings } from '../catalog/finding.js';
 import { findMachine, findPoint } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
 import { Coordinator } from '../coordinator/coordinator.js';
-import type { PointRecord } from '../catalog/record.js';
-import type { CollectReport, Engine, Finding as EngineFinding, RestoreReport, StoreInfo } from '../native/engine.js';
+import { checkGoing } from '../coordinator/gate.js';
+import type { CopyEnd } from '../coordinator/copies.js';
+import type { Unfinished } from '../coordinator/recover.js';
+import type { MachineRecord, ManagedDiskRecord, PointRecord } from '../catalog/record.js';
+import type { CollectReport, Engine, Finding as EngineFinding, StoreInfo } from '../native/engine.js';
+import { capturedPoint, machineHandle } from './captured.js';
 import { text } from './checks.js';
 import type { Clock } from './clock.js';
 import { StoreDiff } from './diff.js';
-import { StillpointError } from './errors.js';
+import { OpenDisk, presentDisk } from './disk.js';
+import type { Disk, DiskInfo } from './disk-handle.js';
+import { isStillpointError, StillpointError } from './errors.js';
+import { Events, type EventOptions, type StoreEvent } from './events.js';
 import type {
+  CapturedPoint,
   Diff,
+  DiskRestoreReport,
+  FileRestoreReport,
   Finding,
+  InPlaceRestoreReport,
+  MachineRestoreReport,
   RestoreDisksReport,
   RestorePoint,
   Store,
   StoreStatus,
   VerifyReport,
   VirtualMachine,
+  VirtualMachineHandle,
 } from './handles.js';
 import {
   capturePlan,
   collectPlan,
+  createDiskPlan,
   diffPlan,
+  eventsPlan,
+  importDiskPlan,
+  longCallPlan,
   machineChangePlan,
   machinePlan,
+  pointDiskPlan,
   readPlan,
   restoreDisksPlan,
+  restoreInPlacePlan,
   restorePlan,
+  restoreToDiskPlan,
+  restoreToMachinePlan,
   statisticsPlan,
   verifyPlan,
 } from './plans.js';
@@ -38,18 +59,26 @@ import type { Random } from './random.js';
 import type {
   CaptureOptions,
   CollectOptions,
+  CreateDiskRequest,
   CreateVirtualMachineRequest,
   DiffOptions,
+  ImportDiskRequest,
+  LongCallOptions,
   ReadOptions,
   RestoreDisksOptions,
+  RestoreInPlaceOptions,
   RestoreOptions,
+  RestoreToDiskOptions,
+  RestoreToMachineOptions,
   StatisticsOptions,
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
+import { diskOf, inPlace, momentOf, toDisk, toMachine } from './restores.js';
 import { RunningCalls } from './running-calls.js';
 import { presentStatistics, type StoreStatistics } from './statistics.js';
 import { restoreInto } from './target-directory.js';
+import { toMachineId } from './units.js';
 
 /** What an open store stands on; it closes engine and catalog when it is closed. */
 export interface StoreParts {
@@ -59,6 +88,7 @@ export interface StoreParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly findings: readonly EngineFinding[];
+  readonly unfinished: Unfinished;
 }
 
 /** A store that is open. */
@@ -69,62 +99,113 @@ export class OpenStore implements Store {
   readonly #parts: StoreParts;
   readonly #coordinator: Coordinator;
   readonly #calls = new RunningCalls();
+  readonly #events: Events;
   readonly #openDiffs = new Set<StoreDiff>();
   #closing: Promise<void> | null = null;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
-    this.#coordinator = new Coordinator(parts);
+    const { engine, clock } = parts;
+    this.#events = new Events(this.#uncleanLogs(), clock, () => engine.livePressure());
+    this.#coordinator = new Coordinator({ ...parts, onCopyEnd: (end) => this.#tellCopy(end) });
     this.info = parts.engine.info;
     this.readOnly = parts.engine.readOnly;
     this.findings = parts.findings.map((finding) => presentFinding(this.#view, finding));
+    this.#coordinator.resume(parts.unfinished);
   }
 
   get #view(): CatalogView {
     return this.#parts.catalog.view;
   }
 
-  createVirtualMachine(request: CreateVirtualMachineRequest): Promise<VirtualMachine> {
+  createVirtualMachine(
+    request: CreateVirtualMachineRequest,
+    options: LongCallOptions = {},
+  ): Promise<VirtualMachineHandle> {
     return this.#calls.run(async () => {
-      return presentMachine(this.#view, await this.#coordinator.createMachine(machinePlan(request)));
+      const made = machinePlan(request);
+      const control = longCallPlan(options);
+      const machine =
+        made.kind === 'external'
+          ? await this.#coordinator.createMachine(made.plan)
+          : await this.#coordinator.disks.createMachine(made.plan, control);
+      return this.#machine(machine);
     });
   }
 
-  updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachine> {
+  updateVirtualMachine(name: string, change: VirtualMachineChange): Promise<VirtualMachineHandle> {
+    return this.#calls.run(async () =>
+      this.#machine(await this.#coordinator.changeMachine(text('name', name), machineChangePlan(change))),
+    );
+  }
+
+  deleteVirtualMachine(name: string): Promise<void> {
+    return this.#calls.run(async () => this.#coordinator.deleteMachine(text('name', name)));
+  }
+
+  virtualMachines(): Promise<VirtualMachine[]> {
+    return this.#calls.run(async () => this.#machines().map((machine) => presentMachine(this.#view, machine)));
+  }
+
+  virtualMachine(name: string): Promise<VirtualMachineHandle> {
+    return this.#calls.run(async () => this.#machine(findMachine(this.#view, text('name', name))));
+  }
+
+  createDisk(request: CreateDiskRequest): Promise<Disk> {
     return this.#calls.run(async () => {
-      return presentMachine(
-        this.#view,
-        await this.#coordinator.changeMachine(text('name', name), machineChangePlan(change)),
+      return this.#disk(await this.#coordinator.disks.create(createDiskPlan(request), {}));
+    });
+  }
+
+  importDisk(request: ImportDiskRequest): Promise<Disk> {
+    return this.#calls.run(async () => {
+      const { disk, control } = importDiskPlan(request);
+      return this.#disk(await this.#coordinator.disks.create(disk, control));
+    });
+  }
+
+  cloneDisk(name: string, pointDisk: string): Promise<Disk> {
+    return this.#calls.run(async () => {
+      const { source, role } = pointDiskPlan(pointDisk);
+      const wanted = text('name', name);
+      return this.#disk(
+        await this.#coordinator.fromSource(source, (found) => toDisk(this.#coordinator, found, role, wanted)),
       );
     });
   }
 
-  deleteVirtualMachine(name: string): Promise<void> {
-    return this.#calls.run(async () => {
-      await this.#coordinator.deleteMachine(text('name', name));
-    });
+  disk(name: string): Promise<Disk> {
+    return this.#calls.run(async () => this.#disk(this.#coordinator.disks.find(text('name', name))));
   }
 
-  virtualMachines(): Promise<VirtualMachine[]> {
-    return this.#calls.run(async () => this.#view.machines().map((machine) => presentMachine(this.#view, machine)));
+  disks(): Promise<DiskInfo[]> {
+    return this.#calls.run(async () =>
+      this.#view
+        .disks()
+        .flatMap((disk) => (disk.kind === 'managed' && disk.state === 'ready' ? [presentDisk(this.#view, disk)] : [])),
+    );
   }
 
-  virtualMachine(name: string): Promise<VirtualMachine> {
-    return this.#calls.run(async () => presentMachine(this.#view, findMachine(this.#view, text('name', name))));
-  }
-
-  capture(machine: string, options: CaptureOptions = {}): Promise<RestorePoint> {
+  capture(machine: string, options: CaptureOptions = {}): Promise<CapturedPoint> {
     return this.#calls.run(async () => {
       const { plan, control } = capturePlan(machine, options);
-      return this.#present(await this.#coordinator.capture(plan, control));
+      const point = await this.#coordinator.capture(plan, control);
+      const { copies } = this.#coordinator;
+      return capturedPoint(
+        this.#present(point),
+        (waiting: LongCallOptions = {}) => this.#copied(point, waiting),
+        () => copies.percentOf(this.#view.point(point.id) ?? point),
+      );
     });
   }
 
   restorePoints(machine?: string): Promise<RestorePoint[]> {
     return this.#calls.run(async () => {
       const view = this.#view;
-      const machines = machine === undefined ? view.machines() : [findMachine(view, text('machine', machine))];
-      return machines.flatMap(({ id }) => view.pointsOf(id).flatMap((point) => presentPoint(view, point) ?? []));
+      const machines = machine === undefined ? this.#machines() : [findMachine(view, text('machine', machine))];
+      return machines.flatMap(({ id }) =>
+        view.pointsOf(id).flatMap((point) => presentPoint(view, point, this.#coordinator.copies) ?? []),
+      );
     });
   }
 
@@ -151,23 +232,70 @@ export class OpenStore implements Store {
     });
   }
 
-  restore(point: string, options: RestoreOptions): Promise<RestoreReport> {
+  restore(point: string, options: RestoreOptions): Promise<FileRestoreReport> {
     return this.#calls.run(async () => {
-      const plan = restorePlan(point, options);
-      return this.#coordinator.restore(plan, plan.target, plan.control);
+      const { source, role, target, control } = restorePlan(point, options);
+      checkGoing(control.signal);
+      return this.#coordinator.fromSource(source, async (found, engine) => {
+        const { reference } = diskOf(this.#view, found, role);
+        return { ...(await engine.restore({ ...reference, ...target }, control)), ...momentOf(found) };
+      });
     });
   }
 
   restoreDisks(point: string, options: RestoreDisksOptions): Promise<RestoreDisksReport> {
     return this.#calls.run(async () => {
-      const { roles, target, control, ...plan } = restoreDisksPlan(point, options);
+      const { source, roles, target, control } = restoreDisksPlan(point, options);
+      checkGoing(control.signal);
       const { sync } = target;
-      return this.#coordinator.restoreDisks(plan.point, roles, control, async (disks, engine) => ({
-        disks: await restoreInto(target, disks, control, ({ reference }, place, ofDisk) =>
+      return this.#coordinator.fromSource(source, async (found, engine) => {
+        const wanted = roles?.map((role) => diskOf(this.#view, found, role)) ?? found.disks;
+        const disks = await restoreInto(target, [...new Set(wanted)], control, ({ reference }, place, ofDisk) =>
           engine.restore({ ...reference, ...place, sync }, ofDisk),
-        ),
+        );
+        return { disks, ...momentOf(found) };
+      });
+    });
+  }
+
+  restoreToDisk(point: string, options: RestoreToDiskOptions): Promise<DiskRestoreReport> {
+    return this.#calls.run(async () => {
+      const { source, role, name } = restoreToDiskPlan(point, options);
+      return this.#coordinator.fromSource(source, async (found) => {
+        const disk = await toDisk(this.#coordinator, found, role, name);
+        return { disk: presentDisk(this.#view, disk), ...momentOf(found) };
+      });
+    });
+  }
+
+  restoreInPlace(point: string, options: RestoreInPlaceOptions = {}): Promise<InPlaceRestoreReport> {
+    return this.#calls.run(async () => {
+      const { source, roles } = restoreInPlacePlan(point, options);
+      return this.#coordinator.fromSource(source, async (found) => ({
+        ...(await inPlace(this.#coordinator, found, roles)),
+        ...momentOf(found),
       }));
     });
+  }
+
+  restoreToMachine(point: string, options: RestoreToMachineOptions): Promise<MachineRestoreReport> {
+    return this.#calls.run(async () => {
+      const { source, ...place } = restoreToMachinePlan(point, options);
+      return this.#coordinator.fromSource(source, async (found) => {
+        const machine = await toMachine(this.#coordinator, found, place);
+        return { machine: presentMachine(this.#view, machine), ...momentOf(found) };
+      });
+    });
+  }
+
+  holdPoint(reference: string, reason: string): Promise<RestorePoint> {
+    return this.#calls.run(async () => {
+      return this.#present(await this.#coordinator.hold(text('reference', reference), text('reason', reason)));
+    });
+  }
+
+  unholdPoint(reference: string): Promise<RestorePoint> {
+    return this.#calls.run(async () => this.#present(await this.#coordinator.unhold(text('reference', reference))));
   }
 
   deletePoint(reference: string): Promise<void> {
@@ -198,14 +326,17 @@ export class OpenStore implements Store {
     return this.#calls.run(async () => {
       const { engine, path } = this.#parts;
       const usage = await engine.usage();
-      const machines = this.#view.machines().length;
-      const work = presentWork(this.#view);
+      const machines = this.#machines().length;
+      const work = presentWork(this.#view, this.#coordinator.copies);
+      const disks = this.#view.disks().filter(({ kind }) => kind === 'managed').length;
       return {
         info: this.info,
         path,
         readOnly: this.readOnly,
         machines,
         points: this.#view.pointCount,
+        disks,
+        live: engine.livePressure(),
         work,
         ...usage,
       };
@@ -215,11 +346,16 @@ export class OpenStore implements Store {
   statistics(options: StatisticsOptions = {}): Promise<StoreStatistics> {
     return this.#calls.run(async () => {
       const { machine, control } = statisticsPlan(options);
-      const asked = this.#view.machines();
+      const asked = this.#machines();
       const shown = new Set(machine === null ? asked : [findMachine(this.#view, machine)]);
       const all = await this.#coordinator.statistics(asked, control);
       return presentStatistics(this.#view, asked, shown, all, await this.#parts.engine.usage());
     });
+  }
+
+  events(options: EventOptions = {}): AsyncIterable<StoreEvent> {
+    const { intervalMs, signal } = eventsPlan(options);
+    return this.#events.listen(intervalMs, signal);
   }
 
   close(): Promise<void> {
@@ -236,6 +372,8 @@ export class OpenStore implements Store {
     // Diffs that are between two steps run no call, and hold the engine and with it the lock.
     for (const diff of this.#openDiffs) diff.endWhenIdle();
     await this.#calls.drained();
+    await this.#coordinator.close();
+    this.#events.close();
     try {
       await this.#parts.catalog.close();
     } finally {
@@ -244,8 +382,47 @@ export class OpenStore implements Store {
     }
   }
 
+  /** The machines that are there: none that is being created or deleted. */
+  #machines(): MachineRecord[] {
+    return this.#view.machines().filter(({ state }) => state === 'ready');
+  }
+
+  #machine(machine: MachineRecord): VirtualMachineHandle {
+    return machineHandle(presentMachine(this.#view, machine), (options) => this.capture(machine.name, options));
+  }
+
+  #disk(disk: ManagedDiskRecord): Disk {
+    const { engine } = this.#parts;
+    const coordinator = this.#coordinator;
+    return new OpenDisk({ engine, view: this.#view, coordinator, calls: this.#calls }, disk);
+  }
+
+  /** Not one of the calls that `close` waits for: it ends them. */
+  async #copied(point: PointRecord, options: LongCallOptions): Promise<RestorePoint> {
+    const { signal, onProgress } = longCallPlan(options);
+    if (this.#calls.isClosed) throw new StillpointError('STORE_CLOSED', 'the store was closed');
+    return this.#present(await this.#coordinator.copies.copied(point.id, signal, onProgress));
+  }
+
+  #tellCopy({ reference, error }: CopyEnd): void {
+    if (error === null) {
+      this.#events.tell({ kind: 'copied', point: reference });
+      return;
+    }
+    const code = isStillpointError(error) ? error.code : 'INTERNAL';
+    const message = error instanceof Error ? error.message : 'it failed with no error';
+    this.#events.tell({ kind: 'copyFailed', point: reference, code, message });
+  }
+
+  #uncleanLogs(): StoreEvent[] {
+    return this.#parts.engine.unclean().map(({ machineId, ...log }) => {
+      const machine = machineId === null ? null : (this.#view.machine(toMachineId(machineId))?.name ?? null);
+      return { kind: 'unclean', machine, ...log };
+    });
+  }
+
   #present(point: PointRecord): RestorePoint {
-    const presented = presentPoint(this.#view, point);
+    const presented = presentPoint(this.#view, point, this.#coordinator.copies);
     if (presented !== null) return presented;
     throw new StillpointError('POINT_BUSY', `${this.#view.referenceOf(point)} is being captured`, {
       point: point.name,

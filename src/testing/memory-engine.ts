@@ -35,6 +35,8 @@ import { systemClock, type Clock } from '../store/clock.js';
 import { StillpointError } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { extentsBetween } from './memory-diff.js';
+import { MemoryLive, scannedDisk, type LiveStep } from './memory-live.js';
+import { MemoryLogs, withoutEntry } from './memory-logs.js';
 import { statisticsOf } from './memory-statistics.js';
 import { writeNew, writeOver } from './memory-target.js';
 import { seededRandom } from './random.js';
@@ -55,7 +57,8 @@ export type EngineStep =
   | 'diff-page'
   | 'verify'
   | 'collect'
-  | 'statistics';
+  | 'statistics'
+  | LiveStep;
 
 /** What a memory engine is made with. */
 export interface MemoryEngineOptions {
@@ -80,8 +83,14 @@ export interface MemoryEngineFactory extends EngineFactory {
   loseManifest(storePath: string, pointId: string): () => void;
   /** Makes a manifest unreadable, as if its file were damaged. */
   damageManifest(storePath: string, pointId: string): void;
-  /** Forgets who has the stores open, as the end of a process does. */
-  crash(): void;
+  /** Ids of the points whose cuts are neither released nor dropped. */
+  cutIds(storePath: string): string[];
+  /** Takes a cut away, as if its log were lost. */
+  loseCut(storePath: string, pointId: string): void;
+  /** Takes a live disk away, as if its log were lost. */
+  loseDisk(storePath: string, diskId: string): void;
+  /** Forgets who has the stores open, as the end of a process does; a power cut also takes what logs had not synced. */
+  crash(how?: 'processKilled' | 'powerCut'): void;
 }
 
 interface StoredPoint {
@@ -94,6 +103,7 @@ interface StoredStore {
   readonly points: Map<string, StoredPoint>;
   readonly damaged: Map<string, StoredPoint>;
   readonly quarantined: Set<string>;
+  readonly logs: MemoryLogs;
   /** Bytes that the packs would take: of every scan until it is collected. */
   packBytes: number;
   parents: ReadonlyMap<string, string | null>;
@@ -148,9 +158,21 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
       damaged.set(pointId, pointIn(points, pointId));
       points.delete(pointId);
     },
-    crash: () => {
+    cutIds: (storePath) => [...storeAt(storePath).logs.logs.values()].flatMap((log) => [...log.current.cuts.keys()]),
+    loseCut: (storePath, pointId) => {
+      const found = storeAt(storePath).logs.cut(pointId);
+      found?.log.commit(world.clock.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });
+    },
+    loseDisk: (storePath, diskId) => {
+      const { log } = storeAt(storePath).logs.ofDisk(diskId);
+      log.commit(world.clock.nowMs(), { disks: withoutEntry(log.current.disks, diskId) });
+    },
+    crash: (how = 'processKilled') => {
       world.life += 1;
-      for (const store of world.stores.values()) store.isLocked = false;
+      for (const store of world.stores.values()) {
+        store.isLocked = false;
+        store.logs.stop(how === 'powerCut');
+      }
     },
   };
 }
@@ -165,6 +187,7 @@ function create(world: World, request: CreateRequest, storeId: string): void {
     points: new Map(),
     damaged: new Map(),
     quarantined: new Set(),
+    logs: new MemoryLogs(),
     packBytes: 0,
     parents: new Map(),
     isLocked: false,
@@ -186,7 +209,7 @@ function openEngine(world: World, store: StoredStore, { path: storePath, readOnl
 }
 
 /** One open store. */
-class MemoryEngine implements Engine {
+class MemoryEngine extends MemoryLive implements Engine {
   readonly info: StoreInfo;
   readonly readOnly: boolean;
   readonly findings: readonly Finding[];
@@ -197,6 +220,7 @@ class MemoryEngine implements Engine {
   #isClosed = false;
 
   constructor(world: World, store: StoredStore, readOnly: boolean) {
+    super(readOnly ? new MemoryLogs() : store.logs);
     this.#world = world;
     this.#store = store;
     this.#life = world.life;
@@ -217,7 +241,7 @@ class MemoryEngine implements Engine {
       const scanned: ScannedDisk[] = [];
       for (const request of requests) {
         if (request.parentPointId !== null) pointIn(this.#store.points, request.parentPointId);
-        const bytes = await sourceBytes(this.#world, request);
+        const bytes = await sourceBytes(this.#world, request.path, request.sectorBytes);
         disks.set(request.diskId, bytes);
         scanned.push(scannedDisk(request.diskId, bytes));
         control.onProgress?.({ doneBytes: bytes.length, totalBytes: bytes.length });
@@ -272,7 +296,7 @@ class MemoryEngine implements Engine {
   read(disk: DiskReference, offset: number, length: number): Promise<Uint8Array> {
     return this.#call(async () => {
       await this.#step('read');
-      const bytes = this.#disk(disk);
+      const bytes = this.pointBytes(disk);
       if (offset + length > bytes.length) {
         const message = `${length} bytes from ${offset} reach past the end of the disk at ${bytes.length}`;
         throw new StillpointError('ARGUMENT_INVALID', message, { offset, length, sizeBytes: bytes.length });
@@ -289,7 +313,7 @@ class MemoryEngine implements Engine {
   ): Promise<DiffCursor> {
     return this.#call(async () => {
       await this.#step('diff', control);
-      const [older, newer] = [this.#disk(before), this.#disk(after)];
+      const [older, newer] = [this.pointBytes(before), this.pointBytes(after)];
       const extents = extentsBetween(older, newer, granularityBytes ?? this.info.chunkBytes);
       let at = 0;
       return {
@@ -310,7 +334,7 @@ class MemoryEngine implements Engine {
   restore(request: RestoreRequest, control: Control = {}): Promise<RestoreReport> {
     return this.#call(async () => {
       await this.#step('restore', control);
-      const bytes = this.#disk(request);
+      const bytes = this.pointBytes(request);
       await (request.overwrite ? writeOver(request.targetPath, bytes) : writeNew(request.targetPath, bytes));
       control.onProgress?.({ doneBytes: bytes.length, totalBytes: bytes.length });
       return { sizeBytes: bytes.length, bytesWritten: bytes.length };
@@ -364,7 +388,9 @@ class MemoryEngine implements Engine {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await Promise.allSettled(this.#running);
-    if (!this.readOnly && this.#life === this.#world.life) this.#store.isLocked = false;
+    if (this.readOnly || this.#life !== this.#world.life) return;
+    this.#store.logs.close();
+    this.#store.isLocked = false;
   }
 
   #neededBytes(): number {
@@ -375,11 +401,33 @@ class MemoryEngine implements Engine {
     );
   }
 
-  #disk({ pointId, diskId }: DiskReference): Uint8Array {
-    const bytes = pointIn(this.#store.points, pointId).disks.get(diskId);
-    if (bytes === undefined)
-      throw new StillpointError('DISK_NOT_FOUND', `${pointId} has no disk ${diskId}`, { pointId, diskId });
-    return bytes;
+  protected liveStep(step: LiveStep, control?: Control): Promise<void> {
+    return this.#step(step, control);
+  }
+
+  protected liveWrite<T>(call: () => Promise<T>): Promise<T> {
+    return this.#write(call);
+  }
+
+  protected liveRead<T>(call: () => Promise<T>): Promise<T> {
+    return this.#call(call);
+  }
+
+  protected nowMs(): number {
+    return this.#world.clock.nowMs();
+  }
+
+  protected imageBytes(source: string, sectorBytes: number): Promise<Uint8Array> {
+    return sourceBytes(this.#world, source, sectorBytes);
+  }
+
+  protected publishedDisks(pointId: string): ReadonlyMap<string, Uint8Array> | undefined {
+    return this.#store.points.get(pointId)?.disks;
+  }
+
+  protected publishPoint(manifest: Manifest, disks: ReadonlyMap<string, Uint8Array>): void {
+    this.#store.packBytes += [...disks.values()].reduce((sum, bytes) => sum + bytes.length, 0);
+    this.#store.points.set(manifest.pointId, { manifest, disks });
   }
 
   async #step(step: EngineStep, control: Control = {}): Promise<void> {
@@ -424,7 +472,7 @@ function damagedFinding(pointId: string): Finding {
   };
 }
 
-async function sourceBytes(world: World, { path: source, sectorBytes }: ScanDiskRequest): Promise<Uint8Array> {
+async function sourceBytes(world: World, source: string, sectorBytes: number): Promise<Uint8Array> {
   const bytes = world.sources.get(path.resolve(source)) ?? (await fileBytes(source));
   if (bytes.length === 0 || bytes.length % sectorBytes !== 0) {
     const message = `${source} has ${bytes.length} bytes, not a whole number of sectors of ${sectorBytes}`;
@@ -439,16 +487,4 @@ async function fileBytes(source: string): Promise<Uint8Array> {
   } catch (cause) {
     throw new StillpointError('SOURCE_NOT_FOUND', `there is no image ${source}`, { path: source }, cause);
   }
-}
-
-function scannedDisk(diskId: string, bytes: Uint8Array): ScannedDisk {
-  const chunks = { hole: 0, fill: 0, unchanged: 0, known: 0, stored: 1 };
-  return {
-    diskId,
-    sizeBytes: bytes.length,
-    bytesRead: bytes.length,
-    bytesNew: bytes.length,
-    bytesStored: bytes.length,
-    chunks,
-  };
 }

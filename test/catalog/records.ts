@@ -6,8 +6,10 @@ import type { Json } from '../../src/catalog/json.js';
 import type {
   CatalogRecord,
   CollectionRecord,
-  DiskRecord,
+  ExternalDiskRecord,
+  HoldRecord,
   MachineRecord,
+  ManagedDiskRecord,
   PointRecord,
   PointState,
 } from '../../src/catalog/record.js';
@@ -26,13 +28,15 @@ export function machine(number: number, change: Partial<MachineRecord> = {}): Ma
     subscription: '00000000-0000-0000-0000-000000000000',
     resourceGroup: 'default',
     configuration: { number },
+    kind: 'external',
+    state: 'ready',
     diskIds: [toDiskId(numbered('d', number))],
     createdMs: 1000,
     ...change,
   };
 }
 
-export function disk(number: number, change: Partial<DiskRecord> = {}): DiskRecord {
+export function disk(number: number, change: Partial<ExternalDiskRecord> = {}): ExternalDiskRecord {
   return {
     type: 'disk',
     id: toDiskId(numbered('d', number)),
@@ -45,6 +49,28 @@ export function disk(number: number, change: Partial<DiskRecord> = {}): DiskReco
     createdMs: 1000,
     ...change,
   };
+}
+
+/** A managed disk, attached to machine `number` as `data` unless the change says otherwise. */
+export function managedDisk(number: number, change: Partial<ManagedDiskRecord> = {}): ManagedDiskRecord {
+  return {
+    type: 'disk',
+    id: toDiskId(numbered('b', number)),
+    machineId: machine(number).id,
+    name: `disk${number}`,
+    role: 'data',
+    kind: 'managed',
+    state: 'ready',
+    sizeBytes: 4096,
+    sectorBytes: 512,
+    generation: 1,
+    createdMs: 1000,
+    ...change,
+  };
+}
+
+export function hold(of: PointRecord): HoldRecord {
+  return { type: 'hold', pointId: of.id, reason: 'audit', createdMs: 2000 };
 }
 
 export function collection(number: number, change: Partial<CollectionRecord> = {}): CollectionRecord {
@@ -80,6 +106,7 @@ export function point(
     configuration: { number: machineNumber },
     disks: [{ id, role, name, kind, source, sizeBytes: 4096, sectorBytes, excluded: false }],
     captured: { startedMs: 1000, endedMs: 1001, bytesRead: 4096, bytesNew: 4096, bytesStored: 4096 },
+    lsn: null,
     ...change,
   };
 }

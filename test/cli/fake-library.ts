@@ -20,7 +20,7 @@ export function fakeLibrary(world: FakeWorld): Library {
         throw new StillpointError('STORE_EXISTS', `there is a store in ${path} already`, { path });
       const createdMs = world.clock.nowMs();
       const info = { storeId: world.id(), formatVersion: 1, createdMs, chunkBytes, compression, compressionLevel };
-      world.stores.set(path, { info, machines: [], points: [], garbageBytes: 0 });
+      world.stores.set(path, { info, machines: [], points: [], disks: [], garbageBytes: 0 });
     },
     async openStore({ path, readOnly = false, threads }) {
       world.threads = threads ?? null;

@@ -4,17 +4,24 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StillpointError } from '../../src/store/errors.js';
 import type {
+  CapturedPoint,
+  Disk,
+  DiskInfo,
   DiskRequest,
+  ExternalDiskRequest,
   Finding,
   LongCallOptions,
+  MomentOption,
   RestoredDisk,
   RestorePoint,
   Store,
   VirtualMachine,
   VirtualMachineDisk,
+  VirtualMachineHandle,
 } from '../../src/index.js';
 import type { Json } from '../../src/catalog/json.js';
 import { toDiskId, toMachineId, toPointId } from '../../src/store/units.js';
+import { addDisk, FakeDisk } from './fake-disk.js';
 import { mebibyte, type FakeStoreState, type FakeWorld } from './fake-world.js';
 
 type Arguments<Name extends 'capture' | 'diff' | 'restore' | 'restoreDisks' | 'verify' | 'collect'> = Parameters<
@@ -47,32 +54,43 @@ export class FakeStore implements Store {
     return this.#world.findings.map((finding) => ({ ...finding, hits: [] }));
   }
 
-  async createVirtualMachine(request: Parameters<Store['createVirtualMachine']>[0]): Promise<VirtualMachine> {
+  async createVirtualMachine(
+    request: Parameters<Store['createVirtualMachine']>[0],
+    options: LongCallOptions = {},
+  ): Promise<VirtualMachineHandle> {
     this.#writable();
     if (this.#state.machines.some((machine) => same(machine.name, request.name))) {
       throw new StillpointError('MACHINE_EXISTS', `there is a machine ${request.name} already`, {
         machine: request.name,
       });
     }
+    const asked = Array.isArray(request.disks) ? (request.disks as readonly DiskRequest[]) : [];
     const machine: VirtualMachine = {
       id: toMachineId(this.#world.id()),
       name: request.name,
+      kind: asked.some((disk) => 'external' in disk) ? 'external' : 'managed',
       subscription: request.subscription ?? '00000000-0000-0000-0000-000000000000',
       resourceGroup: request.resourceGroup ?? 'default',
       configuration: json(request.configuration ?? null),
-      disks: request.disks.map((disk) => this.#disk(request.name, disk)),
+      disks: asked.flatMap((disk) => ('external' in disk ? [this.#disk(request.name, disk)] : [])),
       createdMs: this.#world.clock.nowMs(),
     };
     this.#state.machines.push(machine);
-    return machine;
+    for (const disk of asked) {
+      if (!('import' in disk)) continue;
+      const sizeBytes = await this.#sizeOf(request.name, disk.role, disk.import);
+      await this.#work(sizeBytes, options, 800 * mebibyte);
+      this.#addDisk(`${request.name}-${disk.role}`, disk.role, request.name, sizeBytes, disk.sectorBytes ?? 512);
+    }
+    return this.virtualMachine(request.name);
   }
 
   async updateVirtualMachine(
     name: string,
     change: Parameters<Store['updateVirtualMachine']>[1],
-  ): Promise<VirtualMachine> {
+  ): Promise<VirtualMachineHandle> {
     this.#writable();
-    const machine = await this.virtualMachine(name);
+    const machine = this.#machine(name);
     const paths = change.paths ?? {};
     const kept = machine.disks
       .filter((disk) => !(change.removeDisks ?? []).includes(disk.role))
@@ -81,12 +99,12 @@ export class FakeStore implements Store {
     const configuration = 'configuration' in change ? json(change.configuration) : machine.configuration;
     const changed: VirtualMachine = { ...machine, disks: [...kept, ...added], configuration };
     this.#state.machines.splice(this.#state.machines.indexOf(machine), 1, changed);
-    return changed;
+    return this.virtualMachine(name);
   }
 
   async deleteVirtualMachine(name: string): Promise<void> {
     this.#writable();
-    const machine = await this.virtualMachine(name);
+    const machine = this.#machine(name);
     const count = this.#pointsOf(machine.name).length;
     if (count > 0) {
       throw new StillpointError('MACHINE_NOT_EMPTY', `${machine.name} has ${count} restore points`, {
@@ -97,20 +115,99 @@ export class FakeStore implements Store {
   }
 
   async virtualMachines(): Promise<VirtualMachine[]> {
-    return this.#state.machines.toSorted((left, right) => left.name.localeCompare(right.name));
+    const names = this.#state.machines.map(({ name }) => name).sort((left, right) => left.localeCompare(right));
+    return names.map((name) => this.#shown(this.#machine(name)));
   }
 
-  async virtualMachine(name: string): Promise<VirtualMachine> {
-    const machine = this.#state.machines.find((each) => same(each.name, name));
-    if (machine === undefined) {
-      throw new StillpointError('MACHINE_NOT_FOUND', `there is no machine ${name}`, { machine: name });
-    }
-    return machine;
+  async virtualMachine(name: string): Promise<VirtualMachineHandle> {
+    return machineHandle(this.#shown(this.#machine(name)), (options) => this.capture(name, options));
   }
 
-  async capture(name: string, options: Arguments<'capture'>[1] = {}): Promise<RestorePoint> {
+  async createDisk({ name, sizeBytes, sectorBytes }: Parameters<Store['createDisk']>[0]): Promise<Disk> {
     this.#writable();
-    const machine = await this.virtualMachine(name);
+    return this.#addDisk(name, name, null, sizeBytes, sectorBytes ?? 512);
+  }
+
+  async importDisk({ name, path, sectorBytes, ...call }: Parameters<Store['importDisk']>[0]): Promise<Disk> {
+    this.#writable();
+    const sizeBytes = await this.#sizeOf(name, name, path);
+    await this.#work(sizeBytes, call, 800 * mebibyte);
+    return this.#addDisk(name, name, null, sizeBytes, sectorBytes ?? 512);
+  }
+
+  async cloneDisk(name: string, pointDisk: string): Promise<Disk> {
+    const at = pointDisk.lastIndexOf('/');
+    await this.restoreToDisk(pointDisk.slice(0, at), { disk: pointDisk.slice(at + 1), name });
+    return this.disk(name);
+  }
+
+  async disk(name: string): Promise<Disk> {
+    const disk = new FakeDisk(this.#state, name);
+    return new FakeDisk(this.#state, disk.info.name);
+  }
+
+  async disks(): Promise<DiskInfo[]> {
+    return this.#state.disks.toSorted((left, right) => left.name.localeCompare(right.name));
+  }
+
+  async restoreToDisk(
+    reference: string,
+    { disk, name, at }: Parameters<Store['restoreToDisk']>[1],
+  ): ReturnType<Store['restoreToDisk']> {
+    this.#writable();
+    const source = at === undefined ? await this.restorePoint(reference) : this.#atMoment(reference);
+    const { sizeBytes, sectorBytes } = this.#diskIn(source, disk);
+    return { disk: this.#addDisk(name, name, null, sizeBytes, sectorBytes).info, ...momentIn(at) };
+  }
+
+  async restoreInPlace(
+    reference: string,
+    { disks, at }: NonNullable<Parameters<Store['restoreInPlace']>[1]> = {},
+  ): ReturnType<Store['restoreInPlace']> {
+    this.#writable();
+    const source = at === undefined ? await this.restorePoint(reference) : this.#atMoment(reference);
+    const roles = disks?.map((role) => this.#diskIn(source, role).role) ?? source.disks.map(({ role }) => role);
+    return { machine: source.machine, disks: roles, lsn: '81920', ...momentIn(at) };
+  }
+
+  async restoreToMachine(
+    reference: string,
+    { name, at }: Parameters<Store['restoreToMachine']>[1],
+  ): ReturnType<Store['restoreToMachine']> {
+    this.#writable();
+    const source = at === undefined ? await this.restorePoint(reference) : this.#atMoment(reference);
+    const { configuration } = source;
+    await this.createVirtualMachine({ name, disks: {}, configuration });
+    for (const { role, sizeBytes, sectorBytes } of source.disks)
+      this.#addDisk(`${name}-${role}`, role, name, sizeBytes, sectorBytes);
+    return { machine: this.#shown(this.#machine(name)), ...momentIn(at) };
+  }
+
+  async holdPoint(reference: string, reason: string): Promise<RestorePoint> {
+    this.#writable();
+    const hold = { reason, createdMs: this.#world.clock.nowMs() };
+    return this.#replacePoint(await this.restorePoint(reference), { hold });
+  }
+
+  async unholdPoint(reference: string): Promise<RestorePoint> {
+    this.#writable();
+    const point = { ...(await this.restorePoint(reference)) };
+    Reflect.deleteProperty(point, 'hold');
+    this.#state.points.splice(
+      this.#state.points.findIndex(({ id }) => id === point.id),
+      1,
+      point,
+    );
+    return point;
+  }
+
+  async *events(): ReturnType<Store['events']> & AsyncGenerator<never> {
+    // Nothing happens here.
+  }
+
+  async capture(name: string, options: Arguments<'capture'>[1] = {}): Promise<CapturedPoint> {
+    this.#writable();
+    const machine = this.#shown(this.#machine(name));
     if (options.consistency === 'applicationConsistent') {
       throw new StillpointError('NO_WRITERS', `${machine.name} has nothing that could be frozen`, {
         machine: machine.name,
@@ -126,9 +223,10 @@ export class FakeStore implements Store {
     const disks: RestorePoint['disks'][number][] = [];
     for (const disk of machine.disks) {
       const excluded = (options.exclude ?? []).includes(disk.role);
-      const sizeBytes = excluded ? 0 : await this.#sizeOf(reference, disk.role, disk.source);
-      disks.push({ ...disk, sizeBytes, excluded });
+      const found = disk.sizeBytes ?? (await this.#sizeOf(reference, disk.role, disk.source));
+      disks.push({ ...disk, sizeBytes: excluded ? 0 : found, excluded });
     }
+    if (machine.kind === 'managed') return this.#cut(machine, reference, collection, pointName, disks);
     const total = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
     await this.#work(total, options, 800 * mebibyte);
     const isFirst = this.#pointsOf(machine.name).length === 0;
@@ -154,7 +252,11 @@ export class FakeStore implements Store {
       },
     };
     this.#state.points.push(point);
-    return point;
+    return capturedPoint(
+      point,
+      async () => point,
+      () => 100,
+    );
   }
 
   async restorePoints(machine?: string): Promise<RestorePoint[]> {
@@ -209,7 +311,7 @@ export class FakeStore implements Store {
   }
 
   async restore(reference: string, options: Arguments<'restore'>[1]): ReturnType<Store['restore']> {
-    const point = await this.restorePoint(reference);
+    const point = options.at === undefined ? await this.restorePoint(reference) : this.#atMoment(reference);
     const disk = this.#diskIn(point, options.disk);
     const { to } = options;
     if (this.#world.files.has(to) && options.overwrite !== true) {
@@ -222,11 +324,15 @@ export class FakeStore implements Store {
       await writeFile(to, this.#world.corrupts ? content.subarray(1) : content, {
         flag: options.overwrite === true ? 'w' : 'wx',
       });
-    return { sizeBytes: disk.sizeBytes, bytesWritten: content?.length ?? Math.floor(disk.sizeBytes / 3) };
+    return {
+      sizeBytes: disk.sizeBytes,
+      bytesWritten: content?.length ?? Math.floor(disk.sizeBytes / 3),
+      ...momentIn(options.at),
+    };
   }
 
   async restoreDisks(reference: string, options: Arguments<'restoreDisks'>[1]): ReturnType<Store['restoreDisks']> {
-    const point = await this.restorePoint(reference);
+    const point = options.at === undefined ? await this.restorePoint(reference) : this.#atMoment(reference);
     const { directory, disks: roles, ...rest } = options;
     const wanted = roles?.map((role) => this.#diskIn(point, role)) ?? point.disks.filter((disk) => !disk.excluded);
     const isReal = wanted.some(({ role }) => this.#world.contents.has(`${point.reference}/${role}`));
@@ -234,14 +340,22 @@ export class FakeStore implements Store {
     const disks: RestoredDisk[] = [];
     for (const { role } of wanted) {
       const to = join(directory, `${role}.raw`);
-      disks.push({ disk: role, to, ...(await this.restore(reference, { ...rest, disk: role, to })) });
+      const { sizeBytes, bytesWritten } = await this.restore(reference, { ...rest, disk: role, to });
+      disks.push({ disk: role, to, sizeBytes, bytesWritten });
     }
-    return { disks };
+    return { disks, ...momentIn(options.at) };
   }
 
   async deletePoint(reference: string): Promise<void> {
     this.#writable();
     const point = await this.restorePoint(reference);
+    if (point.hold !== undefined) {
+      const { reason } = point.hold;
+      throw new StillpointError('POINT_HELD', `${point.reference} is held: ${reason}`, {
+        point: point.reference,
+        reason,
+      });
+    }
     this.#state.points.splice(this.#state.points.indexOf(point), 1);
     this.#state.garbageBytes += point.captured.bytesStored;
   }
@@ -292,13 +406,22 @@ export class FakeStore implements Store {
       readOnly: this.readOnly,
       machines: this.#state.machines.length,
       points: this.#state.points.length,
+      disks: this.#state.disks.length,
+      live: {
+        debtBytes: 0,
+        availableBytes: 349_000 * mebibyte,
+        logBytes: this.#state.disks.length === 0 ? 0 : 64 * mebibyte,
+        layers: 0,
+      },
       packCount: Math.ceil(packBytes / (64 * mebibyte)),
       packBytes,
       indexBytes: Math.floor(packBytes / 1000),
       manifestBytes: 1024 * this.#state.points.length,
       chunkCount: Math.floor((3 * packBytes) / 65_536),
       availableBytes: 350_000 * mebibyte,
-      work: [],
+      work: this.#state.points.flatMap(({ state, machine, reference: point, completionPercent = 0 }) =>
+        state === 'cut' ? [{ machine, point, state, completionPercent }] : [],
+      ),
     };
   }
 
@@ -377,7 +500,7 @@ export class FakeStore implements Store {
     return this.#state.points.reduce((sum, point) => sum + point.captured.bytesStored, 0);
   }
 
-  #disk(machine: string, { role, external, sectorBytes }: DiskRequest): VirtualMachineDisk {
+  #disk(machine: string, { role, external, sectorBytes }: ExternalDiskRequest): VirtualMachineDisk {
     return {
       id: toDiskId(this.#world.id()),
       role,
@@ -385,6 +508,106 @@ export class FakeStore implements Store {
       kind: 'external',
       source: external,
       sectorBytes: sectorBytes ?? 512,
+    };
+  }
+
+  #machine(name: string): VirtualMachine {
+    const machine = this.#state.machines.find((each) => same(each.name, name));
+    if (machine !== undefined) return machine;
+    throw new StillpointError('MACHINE_NOT_FOUND', `there is no machine ${name}`, { machine: name });
+  }
+
+  /** A machine with the managed disks that it has now. */
+  #shown(machine: VirtualMachine): VirtualMachine {
+    if (machine.kind === 'external') return machine;
+    const disks = this.#state.disks
+      .filter((disk) => disk.machine === machine.name)
+      .map(({ id, role, name, sizeBytes, sectorBytes }): VirtualMachineDisk => {
+        return { id, role, name, kind: 'managed', source: '', sizeBytes, sectorBytes };
+      });
+    return { ...machine, disks };
+  }
+
+  #addDisk(name: string, role: string, machine: string | null, sizeBytes: number, sectorBytes: number): FakeDisk {
+    const createdMs = this.#world.clock.nowMs();
+    const id = toDiskId(this.#world.id());
+    return new FakeDisk(
+      this.#state,
+      addDisk(this.#state, { id, name, role, machine, sizeBytes, sectorBytes, createdMs }).name,
+    );
+  }
+
+  /** A point that is cut, and copied when somebody waits for it. */
+  #cut(
+    machine: VirtualMachine,
+    reference: string,
+    collection: string,
+    name: string,
+    disks: RestorePoint['disks'],
+  ): CapturedPoint {
+    const createdMs = this.#world.clock.nowMs();
+    const total = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
+    const nothing = { startedMs: createdMs, endedMs: createdMs, bytesRead: 0, bytesNew: 0, bytesStored: 0 };
+    const point: RestorePoint = {
+      id: toPointId(this.#world.id()),
+      name,
+      machine: machine.name,
+      collection,
+      reference,
+      sequence: this.#state.points.length + 1,
+      createdMs,
+      state: 'cut',
+      completionPercent: 0,
+      lsn: String(4096 * (this.#state.points.length + 1)),
+      consistency: { requested: null, reached: 'crashConsistent', writers: [] },
+      configuration: machine.configuration,
+      disks,
+      captured: nothing,
+    };
+    this.#state.points.push(point);
+    const copied = async (options: LongCallOptions = {}): Promise<RestorePoint> => {
+      await this.#work(Math.floor(total / 8), options, 800 * mebibyte);
+      const bytesNew = Math.floor(total / 10);
+      const captured = {
+        ...nothing,
+        bytesRead: Math.floor(total / 8),
+        bytesNew,
+        bytesStored: Math.floor(bytesNew / 3),
+      };
+      const whole: RestorePoint = { ...point, state: 'copied', captured };
+      Reflect.deleteProperty(whole, 'completionPercent');
+      return this.#replacePoint(point, {}, whole);
+    };
+    return capturedPoint(point, copied, () => 0);
+  }
+
+  #replacePoint(point: RestorePoint, change: Partial<RestorePoint>, base: RestorePoint = point): RestorePoint {
+    const changed = { ...base, ...change };
+    const at = this.#state.points.findIndex(({ id }) => id === point.id);
+    this.#state.points.splice(at, 1, changed);
+    return changed;
+  }
+
+  /** A machine at a moment, as if that were a point. */
+  #atMoment(name: string): RestorePoint {
+    const machine = this.#shown(this.#machine(name));
+    if (machine.kind === 'external') {
+      const message = `the disks of ${machine.name} are external: someone else writes them`;
+      throw new StillpointError('MACHINE_NOT_MANAGED', message, { machine: machine.name });
+    }
+    return {
+      id: toPointId('0'.repeat(32)),
+      name: '',
+      machine: machine.name,
+      collection: '',
+      reference: machine.name,
+      sequence: 0,
+      createdMs: 0,
+      state: 'copied',
+      consistency: { requested: null, reached: 'crashConsistent', writers: [] },
+      configuration: machine.configuration,
+      disks: machine.disks.map((disk) => ({ ...disk, sizeBytes: disk.sizeBytes ?? 0, excluded: false })),
+      captured: { startedMs: 0, endedMs: 0, bytesRead: 0, bytesNew: 0, bytesStored: 0 },
     };
   }
 
@@ -427,6 +650,30 @@ export class FakeStore implements Store {
     this.#world.pass(Math.round((totalBytes * 1000) / bytesPerSecond));
     call.onProgress?.({ doneBytes: totalBytes, totalBytes });
   }
+}
+
+/** A point with the members that are not printed; the tests that compile this take no part of the library's store. */
+function capturedPoint(
+  point: RestorePoint,
+  copied: CapturedPoint['copied'],
+  completionPercent: () => number,
+): CapturedPoint {
+  return Object.defineProperties({ ...point } as CapturedPoint, {
+    completionPercent: { get: completionPercent, enumerable: point.state === 'cut' },
+    copied: { value: copied },
+  });
+}
+
+/** A machine with the member that is not printed. */
+function machineHandle(machine: VirtualMachine, capture: VirtualMachineHandle['capture']): VirtualMachineHandle {
+  return Object.defineProperty({ ...machine } as VirtualMachineHandle, 'capture', { value: capture });
+}
+
+/** The moment that an answer names: the one asked for, as a record of the log. */
+function momentIn(at: MomentOption | undefined): { readonly at?: { readonly lsn: string; readonly timeMs: number } } {
+  if (at === undefined) return {};
+  const timeMs = 'timeMs' in at ? at.timeMs - 3 : 1_795_408_093_000;
+  return { at: { lsn: 'lsn' in at ? at.lsn : '73412', timeMs } };
 }
 
 /** Resolves when the signal is aborted; keeps the process alive until then, as work would. */

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { CommandClock } from '../../src/control/clock.js';
 import type { ImageKind } from '../../src/control/image-kind.js';
-import type { RestorePoint, StoreInfo, VirtualMachine } from '../../src/index.js';
+import type { DiskInfo, RestorePoint, StoreInfo, VirtualMachine } from '../../src/index.js';
 
 export const mebibyte: number = 1024 ** 2;
 
@@ -16,6 +16,7 @@ export interface FakeStoreState {
   readonly info: StoreInfo;
   readonly machines: VirtualMachine[];
   readonly points: RestorePoint[];
+  readonly disks: DiskInfo[];
   /** Bytes stored for points that were deleted since. */
   garbageBytes: number;
 }

@@ -26,8 +26,8 @@ describe('the decision', () => {
     ['deleting', 'damaged', 'finish-delete'],
     ['deleting', 'present', 'finish-delete'],
   ] as const)('for a point that is %s, its manifest %s, is to %s', (state, manifest, action) => {
-    expect(onOpen(state, manifest, 'sound')).toBe(action);
-    expect(onOpen(state, manifest, 'rebuilt')).toBe(action);
+    expect(onOpen(state, 'absent', manifest, 'sound')).toBe(action);
+    expect(onOpen(state, 'absent', manifest, 'rebuilt')).toBe(action);
   });
 
   it.each([
@@ -38,7 +38,7 @@ describe('the decision', () => {
     ['rebuilt', 'damaged', 'keep-and-report'],
     ['rebuilt', 'present', 'adopt'],
   ] as const)('for a manifest without a record in a %s catalog, %s, is to %s', (origin, manifest, action) => {
-    expect(onOpen(null, manifest, origin)).toBe(action);
+    expect(onOpen(null, 'absent', manifest, origin)).toBe(action);
   });
 });
 

@@ -14,6 +14,7 @@ const ways = [
   'cut copied',
   'cut deleting',
   'cut failed',
+  'copied cut',
   'copied deleting',
   'copied failed',
   'deleting none',

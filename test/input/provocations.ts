@@ -19,10 +19,18 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 
-import { createStore, isStillpointError, openStore, type ErrorCode, type Store } from '../../src/index.js';
+import {
+  createStore,
+  isStillpointError,
+  openStore,
+  StillpointError,
+  type ErrorCode,
+  type Store,
+} from '../../src/index.js';
 import { memoryEngine, World } from '../../src/testing/index.js';
 import { codeOf, runCommand } from './command.js';
 import { changeConfigVersion } from './config-version.js';
+import { liveStore, type LiveStore } from './live-store.js';
 import { deviceOf, smallFileSystem } from './small-file-system.js';
 import { packsOf, slowContent, slowStore, unfinishedIn } from './slow-scan.js';
 import { smallStore, withOpen, type SmallStore } from './small-store.js';
@@ -196,6 +204,25 @@ async function beyondTheLimit(): Promise<readonly string[]> {
   return codes;
 }
 
+/** Makes calls on a store with live disks. */
+function live(provoke: (world: LiveStore) => Promise<readonly string[]>): Provoke {
+  return async () => {
+    const world = await liveStore();
+    const codes = await provoke(world);
+    world.onStep = () => undefined;
+    await world.store.close();
+    return codes;
+  };
+}
+
+/** What opening a store with live disks again finds. */
+async function reopened({ store, storePath, parts }: LiveStore): Promise<string[]> {
+  await store.close();
+  const again = await openStore({ path: storePath }, parts);
+  await again.close();
+  return again.findings.map(({ code }) => code);
+}
+
 /** Every code with what provokes it. */
 export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   ARGUMENT_INVALID: call((open) => open.read('web1/first', { disk: 'os', offset: 1 << 30, length: 1 })),
@@ -208,6 +235,16 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   CHUNK_DAMAGED: after((copy) => damage(packs(copy, '.chunks'), 0.1)),
   CHUNK_MISSING: after((copy) => remove(packs(copy, '.chunks'))),
   COLLECTION_NOT_FOUND: call((open) => open.restorePoint('web1/weekly/first')),
+  DISKS_DIFFER: live(async ({ store }) => {
+    await (await store.disk('two')).attach('db');
+    return refused(store.restoreInPlace('db/first'));
+  }),
+  DISK_ATTACHED: live(async ({ store }) => refused((await store.disk('one')).delete())),
+  DISK_BUSY: live(async ({ store }) => {
+    const disk = await store.disk('two');
+    return refused(disk.attach('db'), disk.delete());
+  }),
+  DISK_DETACHED: live(async ({ store }) => refused((await store.disk('two')).detach())),
   DISK_EXISTS: async ({ open }) => {
     await open.createVirtualMachine({ name: 'a', disks: [{ role: 'b-c', external: '/images/a.raw' }] });
     const codes = refused(
@@ -216,6 +253,10 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     await open.deleteVirtualMachine('a');
     return codes;
   },
+  DISK_LOST: live(async (world) => {
+    world.engine.loseDisk(world.storePath, (await world.store.disk('two')).id);
+    return reopened(world);
+  }),
   DISK_NOT_FOUND: call((open) => open.capture('web1', { exclude: ['swap'] })),
   INDEX_DAMAGED: after((copy) => damage(filesIn(`${copy}/home/index`, '.segment'), 0.99)),
   INTERNAL: { because: 'something that cannot happen did: a defect of Stillpoint' },
@@ -223,12 +264,39 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     symlinkSync('round.raw', at('round.raw'));
     return at('round.raw');
   }),
-  LAYERS_FULL: { because: 'no call of the library cuts a write log yet' },
-  LOG_DAMAGED: { because: 'no call of the library opens a write log yet' },
-  LOG_FENCED: { because: 'no call of the library writes to a write log yet' },
+  LAYERS_FULL: live(async (world) => {
+    world.onStep = (step) => {
+      if (step === 'copy-before') throw new StillpointError('NO_SPACE', 'the disk is full');
+    };
+    for (let count = 0; count < 8; count += 1) await world.store.capture('db');
+    return refused(world.store.capture('db'));
+  }),
+  LOG_DAMAGED: live(async (world) => {
+    world.onStep = (step) => {
+      if (step === 'cut-before') throw new StillpointError('LOG_DAMAGED', 'a record fails its checksum');
+    };
+    return refused(world.store.capture('db'));
+  }),
+  LOG_FENCED: live(async (world) => {
+    world.onStep = (step) => {
+      if (step === 'durable-before') throw new StillpointError('LOG_FENCED', 'a sync failed');
+    };
+    return refused(world.store.capture('db'));
+  }),
+  MACHINE_BUSY: live(async (world) => {
+    const { store } = world;
+    await store.deletePoint('db/first');
+    const codes: string[] = [];
+    world.onStep = async (step) => {
+      if (step === 'detach-before') codes.push(...(await refused(store.updateVirtualMachine('db', {}))));
+    };
+    await store.deleteVirtualMachine('db');
+    return codes;
+  }),
   MACHINE_EXISTS: call((open) => open.createVirtualMachine({ name: 'WEB1', disks: [{ role: 'os', external: '/a' }] })),
   MACHINE_NOT_EMPTY: call((open) => open.deleteVirtualMachine('web1')),
   MACHINE_NOT_FOUND: call((open) => open.capture('web2')),
+  MACHINE_NOT_MANAGED: call((open) => open.restoreInPlace('web1/first')),
   MANIFEST_DAMAGED: after((copy) => damage([firstManifest(copy)])),
   MANIFEST_UNKNOWN: async (shared) => {
     const copy = copyOf(shared);
@@ -238,6 +306,9 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     writeFileSync(file, bytes);
     return foundAndRead(copy);
   },
+  MOMENT_NOT_KEPT: live(({ store }) =>
+    refused(store.restoreToDisk('db', { disk: 'os', name: 'x', at: { lsn: '999' } })),
+  ),
   NAME_AMBIGUOUS: call((open) => open.restorePoint('web1/twice')),
   NAME_INVALID: call((open) => open.capture('web1', { name: '.hidden' })),
   NODE_DAMAGED: after((copy) => damage(packs(copy, '.nodes'), 0.3)),
@@ -255,6 +326,10 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   POINT_BUSY: async (shared) =>
     withOpen(copyOf(shared), (open) => refused(open.deletePoint('web1/first'), open.deletePoint('web1/first'))),
   POINT_EXISTS: call((open) => open.capture('web1', { name: 'First' })),
+  POINT_HELD: live(async ({ store }) => {
+    await store.holdPoint('db/first', 'audit');
+    return refused(store.deletePoint('db/first'));
+  }),
   POINT_LIMIT_REACHED: beyondTheLimit,
   POINT_NOT_FOUND: call((open) => open.restorePoint('web1/second')),
   RESTORE_POINT_LOST: after((copy) => remove([firstManifest(copy)])),
@@ -308,6 +383,12 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   TARGET_TOO_SMALL: call((open, { at }) => {
     writeFileSync(at('small.raw'), 'small');
     return restore(open, at('small.raw'), true);
+  }),
+  UNCLEAN_STOP: live(async (world) => {
+    await (await world.store.disk('one')).write(0, new Uint8Array(512));
+    world.engine.crash('powerCut');
+    await world.store.close().catch(() => undefined);
+    return reopened(world);
   }),
   WORK_INTERRUPTED: slow,
 };

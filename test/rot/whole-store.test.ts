@@ -172,7 +172,7 @@ const namedFor = (file: string): string => (file.startsWith('catalog/') ? 'catal
 
 function check(file: string, what: string, { findings, unreadable }: Outcome): void {
   const named = findings.filter((finding) => finding.file === namedFor(file));
-  // LevelDB ignores some of its own bytes (docs/catalog-format.md, section 7); then all records were proven equal.
+  // LevelDB ignores some of its own bytes (docs/catalog-format.md, section 8); then all records were proven equal.
   if (!file.startsWith('catalog/') && !isWithoutMeaning(file)) {
     expect(named, `${what}: ${JSON.stringify(findings)}`).not.toEqual([]);
   }

@@ -69,6 +69,41 @@ export class World {
     return { world, store };
   }
 
+  /** A new store without anything; it has to be opened. */
+  static async empty(): Promise<World> {
+    const world = new World();
+    await createStore({ path: storePath, chunkBytes: 16384 }, world.parts);
+    return world;
+  }
+
+  /** A new store with a managed machine `db` of two disks of 4096 bytes, `os` and `data`, filled with 1. */
+  static async makeManaged(): Promise<{ world: World; store: Store }> {
+    const world = new World();
+    await createStore({ path: storePath, chunkBytes: 16384 }, world.parts);
+    const store = await world.open();
+    for (const name of ['db-os', 'db-data']) {
+      const disk = await store.createDisk({ name, sizeBytes: 4096 });
+      await disk.write(0, new Uint8Array(4096).fill(1));
+    }
+    await store.createVirtualMachine({
+      name: 'db',
+      disks: { os: 'db-os', data: 'db-data' },
+      configuration: { vcpus: 4 },
+    });
+    return { world, store };
+  }
+
+  /** Fills a managed disk with a byte. */
+  async fill(store: Store, name: string, value: number): Promise<void> {
+    const disk = await store.disk(name);
+    await disk.write(0, new Uint8Array(disk.info.sizeBytes).fill(value));
+  }
+
+  /** Ids of the points whose cuts wait. */
+  get cuts(): string[] {
+    return this.engine.cutIds(storePath);
+  }
+
   open(readOnly = false): Promise<Store> {
     return openStore({ path: storePath, readOnly }, this.parts);
   }
@@ -102,7 +137,7 @@ export class World {
 
   /** Ends the process now; the medium keeps what was synced, and of the rest what is said. */
   stop(kept: Kept = 'nothing'): void {
-    this.engine.crash();
+    this.engine.crash(kept === 'nothing' ? 'powerCut' : 'processKilled');
     this.storage.restart(kept);
     this.#endAt = Number.POSITIVE_INFINITY;
     this.#hasEnded = false;

@@ -2,7 +2,7 @@
 
 import { StillpointError } from '../../store/errors.js';
 import type { CommandContext } from '../context.js';
-import type { DiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
+import type { ExternalDiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 
 /** An external disk as a caller names it; the path is absolute. */
@@ -44,7 +44,7 @@ export interface DeletedResult {
   readonly deleted: readonly string[];
 }
 
-function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): DiskRequest {
+function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): ExternalDiskRequest {
   return { role: disk.role, external: disk.path, sectorBytes: sectorBytes ?? undefined };
 }
 

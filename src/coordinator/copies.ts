@@ -1,0 +1,240 @@
+/**
+ * Background copies: steps 5 to 8 of the commit protocol (DESIGN section 3), one after the other for each machine.
+ *
+ *   5, 6  engine: packs, map nodes and index durable, then the manifest     <- the commit of the copy
+ *   7     catalog: point `copied`, with counts; not if it is being deleted by now
+ *   8     engine: the cut's layer released
+ *
+ * A copy that fails stops those of its machine, as later ones need its result. They are tried again by the next capture
+ * of the machine, when somebody waits for one of them, when space may have come back, and when the store is opened.
+ */
+
+import type { Catalog } from '../catalog/catalog.js';
+import { encodeDetail } from '../catalog/detail.js';
+import type { PointRecord } from '../catalog/record.js';
+import type { Engine, Operation } from '../native/engine.js';
+import { StillpointError } from '../store/errors.js';
+import type { MachineId, PointId } from '../store/units.js';
+import { capturedBy } from './capture.js';
+import { cancelled } from './gate.js';
+import { moved } from './state.js';
+
+/** What became of a copy. */
+export interface CopyEnd {
+  readonly point: PointRecord;
+  /** `VM/COLLECTION/POINT`. */
+  readonly reference: string;
+  /** Null when the point is copied. */
+  readonly error: unknown;
+}
+
+interface Job {
+  readonly pointId: PointId;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+interface Waiter {
+  readonly resolve: (point: PointRecord) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onProgress: ((progress: Operation) => void) | undefined;
+}
+
+/** What copies stand on. */
+export interface CopiesParts {
+  readonly engine: Engine;
+  readonly catalog: Catalog;
+  /** Told of every copy that ended, but for those that were cancelled. */
+  readonly onEnd: (end: CopyEnd) => void;
+}
+
+/** The background copies of one open store. */
+export class Copies {
+  readonly #parts: CopiesParts;
+  readonly #waiting = new Map<MachineId, PointId[]>();
+  readonly #running = new Map<MachineId, Job>();
+  readonly #waiters = new Map<PointId, Set<Waiter>>();
+  readonly #progress = new Map<PointId, Operation>();
+  #isClosed = false;
+
+  constructor(parts: CopiesParts) {
+    this.#parts = parts;
+  }
+
+  /** Queues the copy of a point that is cut, behind the older ones of its machine. */
+  enqueue({ id, machineId }: Pick<PointRecord, 'id' | 'machineId'>): void {
+    const queue = this.#waiting.get(machineId) ?? [];
+    if (!queue.includes(id) && this.#running.get(machineId)?.pointId !== id) queue.push(id);
+    this.#waiting.set(machineId, queue);
+    this.#next(machineId);
+  }
+
+  /** Tries again what stopped. */
+  retry(): void {
+    for (const machineId of this.#waiting.keys()) this.#next(machineId);
+  }
+
+  /** How much of a point is copied: 0 to 100, and 100 only when it is. */
+  percentOf(point: PointRecord): number {
+    if (point.state !== 'cut') return 100;
+    const { doneBytes, totalBytes } = this.#progress.get(point.id) ?? { doneBytes: 0, totalBytes: 0 };
+    return totalBytes === 0 ? 0 : Math.min(99, Math.floor((100 * doneBytes) / totalBytes));
+  }
+
+  /**
+   * Resolves when a point is copied. Cancelling ends the waiting, not the copy.
+   *
+   * Errors: what the copy failed with; `POINT_NOT_FOUND` when it is deleted first; `STORE_CLOSED`, `CANCELLED`.
+   */
+  copied(pointId: PointId, signal?: AbortSignal, onProgress?: (progress: Operation) => void): Promise<PointRecord> {
+    const point = this.#parts.catalog.view.point(pointId);
+    if (signal?.aborted === true) return Promise.reject(cancelled(signal));
+    if (point === undefined || point.state === 'deleting') return Promise.reject(deletedFirst(pointId));
+    if (point.state !== 'cut') return Promise.resolve(point);
+    return new Promise((resolve, reject) => {
+      const waiters = this.#waiters.get(pointId) ?? new Set();
+      const leave = (): void => {
+        waiters.delete(waiter);
+        signal?.removeEventListener('abort', giveUp);
+      };
+      const giveUp = (): void => {
+        leave();
+        if (signal !== undefined) reject(cancelled(signal));
+      };
+      const waiter: Waiter = {
+        onProgress,
+        resolve: (copied) => {
+          leave();
+          resolve(copied);
+        },
+        reject: (error) => {
+          leave();
+          reject(error instanceof Error ? error : new Error(String(error)));
+        },
+      };
+      signal?.addEventListener('abort', giveUp, { once: true });
+      this.#waiters.set(pointId, waiters.add(waiter));
+      this.enqueue(point);
+    });
+  }
+
+  /** Stops the copy of a point that is being deleted, and resolves when it does nothing any more. */
+  async cancel({ id, machineId }: PointRecord): Promise<void> {
+    const queue = this.#waiting.get(machineId) ?? [];
+    this.#setQueue(
+      machineId,
+      queue.filter((each) => each !== id),
+    );
+    const job = this.#running.get(machineId);
+    if (job?.pointId === id) {
+      job.abort.abort();
+      await job.ended;
+    }
+    this.#settle(id, deletedFirst(id));
+  }
+
+  /** Stops everything; what is left goes on when the store is opened again. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const jobs = [...this.#running.values()];
+    for (const { abort } of jobs) abort.abort();
+    for (const pointId of this.#waiters.keys())
+      this.#settle(pointId, new StillpointError('STORE_CLOSED', 'the store was closed before the point was copied'));
+    await Promise.all(jobs.map(({ ended }) => ended));
+  }
+
+  #setQueue(machineId: MachineId, queue: PointId[]): void {
+    if (queue.length === 0) this.#waiting.delete(machineId);
+    else this.#waiting.set(machineId, queue);
+  }
+
+  /** Starts the next copy of a machine, if none runs. */
+  #next(machineId: MachineId): void {
+    const queue = this.#waiting.get(machineId) ?? [];
+    const [pointId, ...others] = queue;
+    if (pointId === undefined || this.#isClosed || this.#running.has(machineId)) return;
+    this.#setQueue(machineId, others);
+    const abort = new AbortController();
+    const ended = this.#copy(pointId, abort.signal)
+      .then(
+        () => true,
+        (error: unknown) => {
+          this.#failed(machineId, pointId, error, abort.signal);
+          return false;
+        },
+      )
+      .then((isDone) => {
+        this.#progress.delete(pointId);
+        this.#running.delete(machineId);
+        if (isDone || abort.signal.aborted) this.#next(machineId);
+      });
+    this.#running.set(machineId, { pointId, abort, ended });
+  }
+
+  async #copy(pointId: PointId, signal: AbortSignal): Promise<void> {
+    const { engine, catalog, onEnd } = this.#parts;
+    const { view } = catalog;
+    const point = view.point(pointId);
+    const machine = point === undefined ? undefined : view.machine(point.machineId);
+    const collection = point === undefined ? undefined : view.collection(point.collectionId);
+    if (point?.state !== 'cut' || machine === undefined || collection === undefined) return;
+    const { createdMs } = point;
+    // The manifest is written before the counts are known; the catalog has them.
+    const uncounted = capturedBy([], createdMs, createdMs);
+    const { disks } = await engine.copy(
+      {
+        pointId,
+        createdMs,
+        detail: encodeDetail(machine, collection, point, uncounted),
+        diskIds: point.disks.filter((disk) => !disk.excluded).map((disk) => disk.id),
+        excludedDiskIds: point.disks.filter((disk) => disk.excluded).map((disk) => disk.id),
+      },
+      {
+        signal,
+        onProgress: (progress) => {
+          this.#progress.set(pointId, progress);
+          for (const { onProgress } of this.#waiters.get(pointId) ?? []) onProgress?.(progress);
+        },
+      },
+    );
+    const captured = capturedBy(disks, createdMs, createdMs);
+    const copied = await engine.withReserve(() =>
+      catalog.transact((now) => {
+        const current = now.point(pointId);
+        // A deletion has begun: its manifest goes again.
+        if (current?.state !== 'cut') return { changes: [], result: null };
+        const next: PointRecord = { ...moved(current, 'copied'), captured };
+        return { changes: [{ put: next }], result: next };
+      }),
+    );
+    if (copied === null) return;
+    // Where this fails the next open does it; the log says so to the next write.
+    await engine.releaseCut(pointId).catch(() => undefined);
+    this.#settle(pointId, null);
+    onEnd({ point: copied, reference: view.referenceOf(copied), error: null });
+  }
+
+  #failed(machineId: MachineId, pointId: PointId, error: unknown, signal: AbortSignal): void {
+    const { view } = this.#parts.catalog;
+    const point = view.point(pointId);
+    if (signal.aborted || point?.state !== 'cut') return;
+    const behind = this.#waiting.get(machineId) ?? [];
+    this.#setQueue(machineId, [pointId, ...behind]);
+    for (const each of [pointId, ...behind]) this.#settle(each, error);
+    this.#parts.onEnd({ point, reference: view.referenceOf(point), error });
+  }
+
+  /** Answers who waits for a point: with its record, or an error. */
+  #settle(pointId: PointId, error: unknown): void {
+    const point = this.#parts.catalog.view.point(pointId);
+    for (const waiter of this.#waiters.get(pointId) ?? []) {
+      if (error === null && point !== undefined) waiter.resolve(point);
+      else waiter.reject(error ?? deletedFirst(pointId));
+    }
+    this.#waiters.delete(pointId);
+  }
+}
+
+function deletedFirst(pointId: PointId): StillpointError {
+  return new StillpointError('POINT_NOT_FOUND', 'the restore point was deleted before it was copied', { pointId });
+}

@@ -1,0 +1,170 @@
+/**
+ * Write logs in memory: a state is a value, so everything that a log ever was can be kept and gone back to.
+ *
+ * `current` is what readers see and what the end of a process leaves; `durable` is what a power cut leaves. Whoever
+ * changes a superblock makes both equal.
+ */
+
+import type { CutRequest, LiveDisk, UncleanLog } from '../native/engine.js';
+import { StillpointError } from '../store/errors.js';
+
+/** A live disk at one LSN. */
+export interface DiskState {
+  readonly disk: Omit<LiveDisk, 'machineId' | 'sizeBytes'>;
+  /** Never changed in place. */
+  readonly bytes: Uint8Array;
+  /** The point that the disk stands on by its id, while that has no manifest. */
+  readonly standsOn: string | null;
+}
+
+/** A cut that is not released yet. */
+export interface CutState {
+  readonly request: CutRequest;
+  readonly lsn: bigint;
+  readonly timeMs: number;
+  readonly disks: ReadonlyMap<string, DiskState>;
+}
+
+/** A log at one LSN. */
+export interface LogState {
+  readonly lsn: bigint;
+  readonly timeMs: number;
+  readonly disks: ReadonlyMap<string, DiskState>;
+  readonly cuts: ReadonlyMap<string, CutState>;
+}
+
+/** How many states a log keeps for moments in the past. */
+const historyMax = 256;
+
+/** New LSNs start so far above the highest known after a stop. */
+const lsnGap = 1n << 32n;
+
+/** The log of a machine or of a detached disk. */
+export class MemoryLog {
+  readonly machineId: string | null;
+  current: LogState = { lsn: 0n, timeMs: 0, disks: new Map(), cuts: new Map() };
+  durable: LogState = this.current;
+  history: LogState[] = [];
+
+  constructor(machineId: string | null) {
+    this.machineId = machineId;
+  }
+
+  /** Appends a record. */
+  append(timeMs: number, change: Partial<Pick<LogState, 'disks' | 'cuts'>>): bigint {
+    this.current = {
+      ...this.current,
+      ...change,
+      lsn: this.current.lsn + 1n,
+      timeMs: Math.max(timeMs, this.current.timeMs),
+    };
+    this.history = [...this.history.slice(1 - historyMax), this.current];
+    return this.current.lsn;
+  }
+
+  /** Changes what the superblock says, durably. */
+  commit(timeMs: number, change: Partial<Pick<LogState, 'disks' | 'cuts'>>): void {
+    this.append(timeMs, change);
+    this.durable = this.current;
+  }
+
+  /** The newest state that the log keeps and that `isIncluded`. */
+  stateAt(isIncluded: (state: LogState) => boolean): LogState | undefined {
+    return this.history.findLast(isIncluded);
+  }
+
+  /** What the next process finds. */
+  stop(logId: string, isPowerCut: boolean): UncleanLog | null {
+    const lost = isPowerCut ? this.current.lsn - this.durable.lsn : 0n;
+    const kept = isPowerCut ? this.durable : this.current;
+    this.history = this.history.filter(({ lsn }) => lsn <= kept.lsn);
+    this.current = { ...kept, lsn: this.current.lsn + lsnGap };
+    this.durable = this.current;
+    if (lost === 0n) return null;
+    return {
+      logId,
+      machineId: this.machineId,
+      durableLsn: String(kept.lsn),
+      droppedRecords: Number(lost),
+      droppedBytes: 0,
+      lastTimeMs: kept.timeMs,
+    };
+  }
+}
+
+/** All logs of a store. */
+export class MemoryLogs {
+  readonly logs: Map<string, MemoryLog> = new Map<string, MemoryLog>();
+  unclean: UncleanLog[] = [];
+
+  /** Ends the process. */
+  stop(isPowerCut: boolean): void {
+    this.unclean = [...this.logs].flatMap(([logId, log]) => log.stop(logId, isPowerCut) ?? []);
+  }
+
+  /** Closes all logs: nothing is lost from here on. */
+  close(): void {
+    this.unclean = [];
+    for (const log of this.logs.values()) log.durable = log.current;
+  }
+
+  /** The log of a machine. Errors: `MACHINE_NOT_FOUND`. */
+  ofMachine(machineId: string): MemoryLog {
+    const log = this.logs.get(machineId);
+    if (log !== undefined) return log;
+    throw new StillpointError('MACHINE_NOT_FOUND', `there is no log of the machine ${machineId}`, { machineId });
+  }
+
+  /** The log that has a disk. Errors: `DISK_NOT_FOUND`. */
+  ofDisk(diskId: string): { readonly log: MemoryLog; readonly state: DiskState } {
+    for (const log of this.logs.values()) {
+      const state = log.current.disks.get(diskId);
+      if (state !== undefined) return { log, state };
+    }
+    throw new StillpointError('DISK_NOT_FOUND', `there is no live disk ${diskId}`, { diskId });
+  }
+
+  /** The cut of a point, with its log. */
+  cut(pointId: string): { readonly log: MemoryLog; readonly cut: CutState } | undefined {
+    for (const log of this.logs.values()) {
+      const cut = log.current.cuts.get(pointId);
+      if (cut !== undefined) return { log, cut };
+    }
+    return undefined;
+  }
+
+  /** Whether a disk of another log stands on a point by its id. */
+  isPinned(pointId: string): boolean {
+    const own = this.cut(pointId)?.log;
+    return [...this.logs.values()].some(
+      (log) => log !== own && [...log.current.disks.values()].some(({ standsOn }) => standsOn === pointId),
+    );
+  }
+
+  /** Lets whatever stands on a point by its id stand on its roots. */
+  resolve(pointId: string): void {
+    for (const log of this.logs.values()) {
+      const resolved = (state: LogState): LogState => ({
+        ...state,
+        disks: new Map(
+          [...state.disks].map(([id, disk]) => [id, disk.standsOn === pointId ? { ...disk, standsOn: null } : disk]),
+        ),
+      });
+      const isDurable = log.durable === log.current;
+      log.current = resolved(log.current);
+      log.durable = isDurable ? log.current : resolved(log.durable);
+    }
+  }
+}
+
+/** A map with one more entry. */
+export function withEntry<K, V>(map: ReadonlyMap<K, V>, key: K, value: V): ReadonlyMap<K, V> {
+  return new Map(map).set(key, value);
+}
+
+/** A map with one entry less. */
+export function withoutEntry<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> {
+  const next = new Map(map);
+  next.delete(key);
+  return next;
+}
