@@ -126,7 +126,7 @@ impl Engine {
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
         }
-        self.resolve_point(cut.body.point_id, &folded.versions)?;
+        self.resolve_cut(&cut, &folded)?;
         let copied = |(disk_id, disk): (&Uid, &CutDisk)| CopiedDisk {
             disk_id: *disk_id,
             size: disk.size,
@@ -146,7 +146,7 @@ impl Engine {
         self.settle_origins(&cut.log, cut.lsn, &control)?;
         let _alone = cut.log.folding();
         let folded = self.fold_cut(&cut, &control)?;
-        self.resolve_point(cut.body.point_id, &folded.versions)?;
+        self.resolve_cut(&cut, &folded)?;
         if let Some(oldest) = cut.log.group.oldest_sealed()
             && oldest.sealed().is_some_and(|sealed| sealed.cut == cut.lsn)
         {
@@ -167,7 +167,7 @@ impl Engine {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
             let folded = self.fold_cut(&cut, control)?;
-            self.resolve_point(cut.body.point_id, &folded.versions)?;
+            self.resolve_cut(&cut, &folded)?;
         }
         self.forget_cut(&cut);
         cut.log.group.merge_layers(true);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use super::log::{LiveLog, pin};
 use crate::background_copy::Folded;
@@ -125,10 +125,17 @@ impl TakenCut {
     }
 }
 
+/// A point on which something stood by its id: views that were taken then still name it when it is gone.
+struct Resolved {
+    folded: Arc<FoldedCut>,
+    needed_by: Vec<Weak<TakenCut>>,
+}
+
 /// All cuts with a point, by its id.
 #[derive(Default)]
 pub(super) struct Cuts {
     by_point: RwLock<BTreeMap<Uid, Arc<TakenCut>>>,
+    resolved: RwLock<BTreeMap<Uid, Resolved>>,
 }
 
 impl Cuts {
@@ -149,9 +156,24 @@ impl Cuts {
         self.by_point.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
     }
 
+    /// Keeps the maps of a point that something stood on by its id, for as long as a cut is pending that may name it.
+    pub(super) fn keep_resolved(&self, point_id: Uid, folded: &Arc<FoldedCut>) {
+        let needed_by = self.all().iter().map(Arc::downgrade).collect();
+        let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        resolved.retain(|_, resolved| resolved.needed_by.iter().any(|cut| cut.strong_count() > 0));
+        resolved.insert(point_id, Resolved { folded: Arc::clone(folded), needed_by });
+    }
+
+    /// The map of a disk of a point that something stood on.
+    fn resolved(&self, point_id: &Uid, disk_id: &Uid) -> Option<DiskVersion> {
+        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        resolved.get(point_id)?.folded.versions.get(disk_id).copied()
+    }
+
     /// Forgets all: cuts and the bases that stand on them keep each other.
     pub(super) fn clear(&self) {
         self.by_point.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.resolved.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A disk of a cut as a map, with who can read it: the one that its copy made, or one that is made for this now, in
@@ -200,9 +222,12 @@ impl Cuts {
         };
         match base.content {
             BaseContent::Map(root) => Ok((DiskVersion { root, size: base.size }, Arc::clone(maps))),
-            BaseContent::Point { point_id, disk_id } => match self.get(&point_id) {
-                Some(cut) => self.version(&cut, &disk_id, maps, control),
-                None => Err(Error::new(Code::PointNotFound, format!("the store has no restore point {point_id}"))),
+            BaseContent::Point { point_id, disk_id } => match (self.get(&point_id), self.resolved(&point_id, &disk_id)) {
+                (Some(cut), _) => self.version(&cut, &disk_id, maps, control),
+                (None, Some(version)) => Ok((version, Arc::clone(maps))),
+                (None, None) => {
+                    Err(Error::new(Code::PointNotFound, format!("the store has no restore point {point_id}")))
+                }
             },
         }
     }
@@ -270,7 +295,9 @@ impl BaseReader for Bases {
                 if let Some(cut) = self.cuts.get(&point_id) {
                     return cut.log.group.read_view(&cut.disk(&disk_id)?.view, offset, buffer);
                 }
-                self.reader.read(&self.points.disk(&point_id, &disk_id)?, offset, buffer)
+                let resolved = self.cuts.resolved(&point_id, &disk_id);
+                let version = resolved.map_or_else(|| self.points.disk(&point_id, &disk_id), Ok)?;
+                self.reader.read(&version, offset, buffer)
             }
         }
     }

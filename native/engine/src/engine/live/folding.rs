@@ -126,6 +126,19 @@ impl Engine {
     ///
     /// # Errors
     /// What writing superblocks gives.
+    pub(super) fn resolve_cut(&self, cut: &TakenCut, folded: &Arc<FoldedCut>) -> Result<()> {
+        let point_id = cut.body.point_id;
+        if self.is_point_pinned(&point_id) {
+            self.live().cuts.keep_resolved(point_id, folded);
+            self.resolve_point(point_id, &folded.versions)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::resolve_cut`], by what the point's disks are.
+    ///
+    /// # Errors
+    /// What writing superblocks gives.
     pub(super) fn resolve_point(&self, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
         let maps: BTreeMap<Uid, BaseContent> =
             versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
@@ -166,7 +179,7 @@ impl Engine {
             self.settle_origins(&origin.log, origin.lsn, control)?;
             let _alone = origin.log.folding();
             let folded = self.fold_cut(&origin, control)?;
-            self.resolve_point(point_id, &folded.versions)?;
+            self.resolve_cut(&origin, &folded)?;
         }
         Ok(())
     }
