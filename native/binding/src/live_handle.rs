@@ -4,8 +4,7 @@ use napi::bindgen_prelude::{Function, Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::engine::{
-    CopyRequest, CutRequest, DiskReference, DiskRequest, LiveDisk, NewDisk, PendingCut, SourceRequest,
-    UncleanLog,
+    CopyRequest, CutRequest, DiskReference, DiskRequest, LiveDisk, NewDisk, PendingCut, SourceRequest, UncleanLog,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::limits::READ_BYTES_MAX;
@@ -130,15 +129,7 @@ impl NativeDisks {
 
     /// Writes; the bytes are copied before this returns.
     #[napi]
-    pub fn write(
-        &self,
-        engine: &NativeEngine,
-        request: f64,
-        disk_id: String,
-        offset: f64,
-        bytes: &[u8],
-        fua: bool,
-    ) {
+    pub fn write(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, bytes: &[u8], fua: bool) {
         let bytes = bytes.to_vec();
         self.add(engine, request, move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);

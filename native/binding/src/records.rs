@@ -3,8 +3,8 @@
 use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
 use stillpoint_engine::engine::{
-    ChunkCounts, Codec, CollectReport, Config, CopiedDisk, FORMAT_VERSION, Finding, Folded, Hit, Manifest, ManifestDisk,
-    Restored, Scanned, ScannedDisk, Usage, VerifyReport,
+    ChunkCounts, Codec, CollectReport, Config, CopiedDisk, FORMAT_VERSION, Finding, Folded, Hit, Manifest,
+    ManifestDisk, Restored, Scanned, ScannedDisk, Usage, VerifyReport,
 };
 use stillpoint_engine::units::Uid;
 

@@ -58,9 +58,9 @@ mod collecting;
 pub use collecting::Collecting;
 
 // The words of this file's calls, so that its callers need not know the stages.
-pub use crate::collect::{Options as CollectOptions, Progress as CollectProgress, Report as CollectReport};
 pub use crate::background_copy::Folded;
 pub use crate::block_map::ChunkCounts;
+pub use crate::collect::{Options as CollectOptions, Progress as CollectProgress, Report as CollectReport};
 pub use crate::diff::{Extent, ExtentKind};
 pub use crate::format::config::Config;
 pub use crate::format::manifest::{Manifest, ManifestDisk};
@@ -69,9 +69,7 @@ pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
-pub use live::{
-    CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UncleanLog,
-};
+pub use live::{CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UncleanLog};
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;
 

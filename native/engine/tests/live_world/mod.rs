@@ -638,7 +638,9 @@ impl World {
                 }
             }
             let mut there = Disks::new();
-            for disk in listed.iter().filter(|disk| log.states[first..].iter().any(|state| state.contains_key(&disk.disk_id))) {
+            for disk in
+                listed.iter().filter(|disk| log.states[first..].iter().any(|state| state.contains_key(&disk.disk_id)))
+            {
                 there.insert(disk.disk_id, self.read_disk(disk.disk_id, disk.size as usize)?);
             }
             let is = |state: &Disks| there.iter().all(|(disk_id, bytes)| state.get(disk_id) == Some(bytes));
@@ -700,7 +702,10 @@ pub(crate) fn crash_everywhere(seed: u64, steps: u64, cuts_max: u64) -> u64 {
         for choice in choices {
             cuts += 1;
             let mut after = world.after(world.memory.crash(choice));
-            after.log.push(format!("crash at call {call}: {choice:?}\n{}", faults.log().lines().rev().take(12).collect::<Vec<_>>().join("\n")));
+            after.log.push(format!(
+                "crash at call {call}: {choice:?}\n{}",
+                faults.log().lines().rev().take(12).collect::<Vec<_>>().join("\n")
+            ));
             let is_kill = matches!(choice, CrashChoice::ProcessKilled);
             if let Err(error) = after.settle(is_kill) {
                 after.fail(&format!("{error}"));

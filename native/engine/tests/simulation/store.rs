@@ -13,6 +13,7 @@ use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::scan::SourceRequest;
 use stillpoint_engine::units::Uid;
+use stillpoint_engine::write_log::LogParameters;
 
 /// Where the store lies.
 pub(crate) const STORE: &str = "/stores/one";
@@ -23,8 +24,13 @@ pub(crate) const NOW_NS: i128 = 1_000_000_000_000;
 pub(crate) const CHUNK: usize = 16 << 10;
 
 /// Small packs, so that a short history has many.
-pub(crate) const OPEN: OpenOptions =
-    OpenOptions { read_only: false, thread_count: 1, pack_bytes_target: 64 << 10, reserve_bytes_max: RESERVE_BYTES };
+pub(crate) const OPEN: OpenOptions = OpenOptions {
+    read_only: false,
+    thread_count: 1,
+    pack_bytes_target: 64 << 10,
+    reserve_bytes_max: RESERVE_BYTES,
+    log: LogParameters { segment_bytes: 64 << 10 },
+};
 
 /// A few pages set aside, so that every crash and fault also meets the reserve.
 pub(crate) const RESERVE_BYTES: u64 = 16 << 10;

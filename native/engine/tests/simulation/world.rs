@@ -20,7 +20,7 @@ use stillpoint_engine::units::Uid;
 
 use super::history::{Op, Parent, Settings, Target};
 use super::laws::check_diff;
-use super::store::{RESERVE_BYTES, STORE, disk_id, files_in, image_path, memory_parts, uid};
+use super::store::{OPEN, RESERVE_BYTES, STORE, disk_id, files_in, image_path, memory_parts, uid};
 
 /// Points as frozen copies of their disks, by disk.
 type Points = BTreeMap<Uid, BTreeMap<usize, Arc<Vec<u8>>>>;
@@ -379,6 +379,7 @@ impl World {
             thread_count: self.settings.thread_count,
             pack_bytes_target: self.settings.pack_bytes_target,
             reserve_bytes_max: RESERVE_BYTES,
+            ..OPEN
         };
         let engine = Engine::open(self.parts.clone(), Path::new(STORE), options).map_err(told)?;
         let findings = engine.findings();

@@ -65,7 +65,8 @@ impl Engine {
         self.check_writable()?;
         let log = self.live().log(&request.machine_id)?;
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
-        if point_id == Uid::default() || self.live().cuts.get(&point_id).is_some() || self.points.get(&point_id).is_ok() {
+        if point_id == Uid::default() || self.live().cuts.get(&point_id).is_some() || self.points.get(&point_id).is_ok()
+        {
             let message = format!("a new point needs an id of its own, not {point_id}");
             return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
         }

@@ -222,7 +222,8 @@ impl Cuts {
         };
         match base.content {
             BaseContent::Map(root) => Ok((DiskVersion { root, size: base.size }, Arc::clone(maps))),
-            BaseContent::Point { point_id, disk_id } => match (self.get(&point_id), self.resolved(&point_id, &disk_id)) {
+            BaseContent::Point { point_id, disk_id } => match (self.get(&point_id), self.resolved(&point_id, &disk_id))
+            {
                 (Some(cut), _) => self.version(&cut, &disk_id, maps, control),
                 (None, Some(version)) => Ok((version, Arc::clone(maps))),
                 (None, None) => {

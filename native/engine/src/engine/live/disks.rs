@@ -147,7 +147,8 @@ impl Engine {
         let _alone = live.moving();
         let Ok(log) = live.log(machine_id) else { return Ok(()) };
         if !log.group.disks().is_empty() || has_cuts(live, &log) {
-            let message = format!("the write log of the machine {machine_id} still has disks, or points that are not copied");
+            let message =
+                format!("the write log of the machine {machine_id} still has disks, or points that are not copied");
             return Err(Error::new(Code::StoreBusy, message).with("machine", machine_id.to_string()));
         }
         live.logs_mut().remove(machine_id);
@@ -282,11 +283,8 @@ impl Engine {
     /// Makes a log, durably.
     fn new_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
         let live = self.live();
-        let identity = LogIdentity {
-            store_id: self.config.store_id,
-            log_id: *log_id,
-            machine_id: machine_id.unwrap_or_default(),
-        };
+        let identity =
+            LogIdentity { store_id: self.config.store_id, log_id: *log_id, machine_id: machine_id.unwrap_or_default() };
         let io = self.parts.io.as_ref();
         match io.create_directory(&live.directory) {
             Ok(()) => io.sync_directory(&self.directory)?,

@@ -214,7 +214,13 @@ impl Engine {
             }
             let time_ms = cut_times.get(&sealed.cut).copied().unwrap_or_default();
             let when = (sealed.cut, time_ms);
-            self.live().cuts.insert(TakenCut::new(Arc::clone(log), when, sealed.body.clone(), Arc::clone(layer), disks));
+            self.live().cuts.insert(TakenCut::new(
+                Arc::clone(log),
+                when,
+                sealed.body.clone(),
+                Arc::clone(layer),
+                disks,
+            ));
         }
     }
 }
@@ -250,8 +256,13 @@ impl Live {
 
     fn note_damage(&self, log_id: Uid, error: &Error) {
         let file = format!("{LIVE}/{log_id}");
-        let finding =
-            Finding { file, place: None, code: Code::LogDamaged, message: error.message().to_owned(), hits: Vec::new() };
+        let finding = Finding {
+            file,
+            place: None,
+            code: Code::LogDamaged,
+            message: error.message().to_owned(),
+            hits: Vec::new(),
+        };
         self.findings().push(finding);
     }
 }

@@ -164,9 +164,9 @@ impl Engine {
             log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
             self.settle_origins(&log, Lsn(u64::MAX), control)?;
             let _alone = log.folding();
-            while let Some(oldest) = log.group.oldest_sealed().filter(|oldest| {
-                oldest.sealed().is_some_and(|sealed| !sealed.has_point())
-            }) {
+            while let Some(oldest) =
+                log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
+            {
                 self.fold_away(&log, &oldest, control)?;
             }
         }
