@@ -76,7 +76,7 @@ struct Writer {
 
 #[test]
 fn points_of_interleaved_submissions_are_write_order_consistent() {
-    over_seeds("live-order", sized(15, 4_000), |seed, counts: &mut Counts| {
+    over_seeds("live-order", sized(15, 2_000), |seed, counts: &mut Counts| {
         let mut random = Seeded::new(seed);
         let world = World::new(seed);
         let group = world.create(&empty_disks());
