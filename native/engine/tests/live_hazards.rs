@@ -210,6 +210,7 @@ fn a_copy_of_a_layer_that_was_merged_meanwhile_changes_nothing() {
     let copied = group.cut(cut_body(0)).unwrap().layer;
     group.cut(cut_body(0)).unwrap();
     assert!(group.merge_layers(false));
+    group.flush().unwrap();
     assert!(!group.replace_base(&copied, std::collections::BTreeMap::new()));
     assert!(world.fold_oldest(&group));
     assert_eq!(group.layer_count(), 1);

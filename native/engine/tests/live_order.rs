@@ -76,7 +76,7 @@ struct Writer {
 
 #[test]
 fn points_of_interleaved_submissions_are_write_order_consistent() {
-    over_seeds("live-order", sized(15, 4_000), |seed, counts: &mut Counts| {
+    over_seeds("live-order", sized(15, 2_000), |seed, counts: &mut Counts| {
         let mut random = Seeded::new(seed);
         let world = World::new(seed);
         let group = world.create(&empty_disks());
@@ -151,6 +151,15 @@ fn points_of_interleaved_submissions_are_write_order_consistent() {
     });
 }
 
+/// Ends the readers, also when a check fails.
+struct EndsReaders<'a>(&'a AtomicBool);
+
+impl Drop for EndsReaders<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn clock_of(counters: &[AtomicU32; WRITERS]) -> Clock {
     std::array::from_fn(|writer| counters[writer].load(Ordering::SeqCst))
 }
@@ -163,6 +172,7 @@ fn points_cut_under_many_writing_threads_are_write_order_consistent() {
         let (acknowledged, submitted) = (<[AtomicU32; WRITERS]>::default(), <[AtomicU32; WRITERS]>::default());
         let has_ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let ends_readers = EndsReaders(&has_ended);
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| {
                     let (group, acknowledged, submitted) = (Arc::clone(&group), &acknowledged, &submitted);
@@ -214,7 +224,7 @@ fn points_cut_under_many_writing_threads_are_write_order_consistent() {
                     points.remove(random.below(12) as usize).check(&group);
                 }
             }
-            has_ended.store(true, Ordering::SeqCst);
+            drop(ends_readers);
             for mut point in points {
                 point.check(&group);
                 count(counts, "points", 1);

@@ -80,6 +80,12 @@ impl Group {
     /// superblock says so, durably. Returns whether it still was the oldest; if not, nothing was changed.
     pub fn replace_base(&self, layer: &Arc<Layer>, bases: BTreeMap<Uid, Base>) -> bool {
         let _one = self.reshaping.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = layer.sealed().map(|sealed| sealed.cut);
+        // Else a power cut could leave a base with more than the prefix that is left of the log (I-34).
+        assert!(
+            cut.is_some_and(|cut| cut <= self.parts.log.durable()),
+            "a layer is folded once the log is durable past its cut"
+        );
         if !self.change_stack(|stack| stack.fold(layer, bases)) {
             return false;
         }
