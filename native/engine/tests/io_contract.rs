@@ -243,7 +243,7 @@ mod laws {
         assert!(io.list_directory(&root.join("b")).is_err());
     }
 
-    pub fn only_an_empty_directory_is_removed(io: &dyn Io, folder: &Path) {
+    pub(crate) fn only_an_empty_directory_is_removed(io: &dyn Io, folder: &Path) {
         let directory = folder.join("directory");
         io.create_directory(&directory).unwrap();
         io.open(&directory.join("file"), OpenMode::CreateNew).unwrap();
