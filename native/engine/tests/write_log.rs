@@ -85,7 +85,7 @@ fn used(seed: u64) -> (MemoryIo, Model) {
 
 #[test]
 fn a_power_cut_or_a_crash_at_any_call_of_any_history_leaves_a_prefix_with_all_that_was_promised() {
-    over_seeds("write-log-crashes", sized(6, 400), |seed, counts| {
+    over_seeds("write-log-crashes", sized(5, 400), |seed, counts| {
         let (before, model) = used(seed);
         let calls = run(&before, &model, seed, 60, FaultPlan::none()).fault.counts().calls;
         for call in 0..=calls {
@@ -99,7 +99,7 @@ fn a_power_cut_or_a_crash_at_any_call_of_any_history_leaves_a_prefix_with_all_th
 
 #[test]
 fn a_failure_at_any_call_loses_nothing_that_was_promised_and_fences_or_changes_nothing() {
-    over_seeds("write-log-failures", sized(4, 200), |seed, counts| {
+    over_seeds("write-log-failures", sized(2, 200), |seed, counts| {
         let (before, model) = used(seed);
         let calls = run(&before, &model, seed, 60, FaultPlan::none()).fault.counts().calls;
         for call in 0..calls {
@@ -189,4 +189,34 @@ fn a_full_disk_gives_no_lsn_and_the_log_goes_on_when_there_is_space() {
     log.flush(Lsn(written)).unwrap();
     memory.set_capacity(None);
     assert_eq!(log_one(&log, &[1; 100]), Lsn(written + 1));
+}
+
+#[test]
+fn a_log_opens_on_a_disk_without_a_free_byte_but_for_what_must_be_written_anew() {
+    for settled in [false, true] {
+        let memory = MemoryIo::new();
+        let log = create(Arc::new(memory.clone())).unwrap();
+        let lsns: Vec<Lsn> = (0..25).map(|byte| log_one(&log, &[byte; 4096])).collect();
+        log.prepare().unwrap();
+        if settled {
+            log.settle().unwrap();
+        }
+        drop(log);
+        // Taken: five segments of 32 KiB with records, one prepared, two slots of 16 KiB.
+        memory.set_capacity(Some((6 * 32 + 2 * 16) << 10));
+        let (log, replay) = open_memory(&memory);
+        assert_eq!(replay.records.iter().map(|record| record.lsn).collect::<Vec<_>>(), lsns);
+        let payloads: Vec<u8> = replay.records.iter().map(|record| read_back(&log, record).payload[0]).collect();
+        assert_eq!(payloads, (0..25).collect::<Vec<u8>>());
+        // It goes on as far as there is space, and after a release further.
+        let last = *lsns.last().unwrap();
+        log.change_superblock(|superblock| superblock.disks[0].base_lsn = last).unwrap();
+        assert!(log.release(last).unwrap() >= 4 * log_world::SEGMENT_BYTES);
+        for byte in 0..12 {
+            log_one(&log, &[byte; 4096]);
+        }
+        log.settle().unwrap();
+        drop(log);
+        assert_eq!(open_memory(&memory.crash(CrashChoice::LoseUnsynced)).1.records.len(), 12);
+    }
 }

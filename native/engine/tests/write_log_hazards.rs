@@ -305,3 +305,35 @@ fn a_record_that_no_segment_can_hold_is_refused_and_takes_no_lsn() {
     assert_eq!(refused.code(), Code::ArgumentInvalid);
     assert_eq!(log_one(&log, &payload[1..]), Lsn(1));
 }
+
+#[test]
+fn a_time_means_the_last_record_that_is_not_after_it() {
+    let memory = MemoryIo::new();
+    let clock = Arc::new(stillpoint_engine::clock::ManualClock::new(0));
+    let parts = stillpoint_engine::write_log::LogParts {
+        clock: Arc::clone(&clock) as Arc<dyn stillpoint_engine::clock::Clock>,
+        ..log_world::parts(Arc::new(memory.clone()), 1)
+    };
+    let mut given = Vec::new();
+    let write = |log: &Arc<WriteLog>, given: &mut Vec<(u64, Lsn)>, times: std::ops::Range<u64>| {
+        for time in times {
+            clock.set_ns(i128::from(time) * 10_000_000); // a record each 10 ms
+            given.push((time * 10, log_one(log, &[1; 4096])));
+        }
+    };
+    let (directory, parameters) = (std::path::PathBuf::from(log_world::DIRECTORY), log_world::parameters());
+    let log = WriteLog::create(parts.clone(), directory.clone(), log_world::IDENTITY, parameters, Vec::new()).unwrap();
+    assert_eq!(log.lsn_at(5).unwrap(), None);
+    write(&log, &mut given, 1..20);
+    clock.set_ns(0); // a clock that goes back makes no record earlier than the one before
+    given.push((190, log_one(&log, &[2; 10])));
+    drop(log);
+    let (log, _) = WriteLog::open(parts, directory, log_world::IDENTITY, parameters).unwrap();
+    write(&log, &mut given, 25..40);
+    let unfinished = log.sequence(Record::write(DISK, 0, &[1; 10]), |lsn| lsn).unwrap();
+    for time in 0..500 {
+        let expected = given.iter().rev().find(|(given, _)| *given <= time).map(|(_, lsn)| *lsn);
+        assert_eq!(log.lsn_at(time).unwrap(), expected, "{time} ms");
+    }
+    drop(unfinished);
+}

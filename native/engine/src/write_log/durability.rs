@@ -79,6 +79,16 @@ impl WriteLog {
         Ok(self.durable())
     }
 
+    /// Makes everything durable that is complete, and has the superblock say so: the next opening has nothing to write anew.
+    /// The log is of further use after it.
+    ///
+    /// # Errors
+    /// As [`WriteLog::flush`].
+    pub fn settle(&self) -> Result<()> {
+        self.try_flush()?;
+        self.change_superblock(|_| ())
+    }
+
     /// Syncs the full segments, the last record of which is `last`.
     pub(super) fn sync_full(&self, last: Lsn) -> Result<()> {
         loop {

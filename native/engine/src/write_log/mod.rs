@@ -43,6 +43,7 @@ mod segments;
 mod sequencer;
 mod superblock_slots;
 mod ticket;
+mod times;
 mod walk;
 mod watermark;
 mod window;

@@ -16,16 +16,18 @@ use std::sync::Arc;
 use super::carrying::{Carrier, new_salt};
 use super::replay::{Dropped, Place, Replay, ReplayedRecord};
 use super::segment::Segment;
-use super::sequencer::Sequencer;
+use super::sequencer::{Filling, Sequencer};
 use super::superblock_slots::SuperblockSlots;
 use super::walk::{Found, Link, Walk, walk};
 use super::window::Window;
 use super::{LogIdentity, LogParameters, LogParts, WriteLog};
 use crate::error::{Code, Error, Result};
-use crate::format::log_segment::{Incarnation, LSN_LIMIT, file_name, number_of};
+use crate::format::log_record::record_bytes;
+use crate::format::log_segment::{HEADER_BYTES, Incarnation, LSN_LIMIT, end_bytes, file_name, number_of};
 use crate::format::superblock::{FirstRecord, ListedIncarnation, ListedLogSegment, Superblock};
 use crate::io::{Io, OpenMode};
-use crate::units::Lsn;
+use crate::limits::SEGMENT_BYTES_MIN;
+use crate::units::{Lsn, u64_from};
 
 /// How far above every LSN that was seen new ones begin. More than what can have been given and lost: at most two segments
 /// are unsynced at any time, and they hold fewer records.
@@ -81,31 +83,18 @@ impl Opening {
         (log, replay(superblock, walk, &places, None, Some(damage)))
     }
 
-    fn begin_incarnation(self, mut slots: SuperblockSlots, walk: Walk) -> Result<(Arc<WriteLog>, Replay)> {
+    fn begin_incarnation(self, mut slots: SuperblockSlots, mut walk: Walk) -> Result<(Arc<WriteLog>, Replay)> {
         let superblock = slots.current.clone();
         let before = ended_at(&walk);
         let incarnation = self.incarnation(&superblock, &walk, before)?;
-        let numbers = numbers_in(&*self.parts.io, &self.directory)?;
-        let listed = superblock.segments.iter().map(|segment| segment.number);
-        let first_number = numbers.iter().copied().chain(listed).max().unwrap_or(0) + 1;
-        let mut carrier = Carrier {
-            parts: &self.parts,
-            directory: &self.directory,
-            identity: self.identity,
-            segment_bytes: self.parameters.segment_bytes,
-            incarnation,
-            next_number: first_number,
-            predecessor: before.sum,
-            filled: Vec::new(),
-        };
-        let (places, kept, next) = match self.make(&mut carrier, &mut slots, &walk, before) {
-            Ok(made) => made,
-            Err(error) => {
-                self.remove_made(first_number..carrier.next_number + 1);
-                return Err(error);
+        let made = match self.make(&mut slots, &walk, incarnation, before, self.parameters.segment_bytes) {
+            Err(error) if error.code() == Code::NoSpace && !error.is_failed_sync() => {
+                self.give_back_unused(&mut slots, &mut walk)?;
+                self.make(&mut slots, &walk, incarnation, before, self.least_segment_bytes(&walk, before))
             }
+            made => made,
         };
-        let Carrier { mut filled, predecessor, .. } = carrier;
+        let Made { places, kept, mut filled, predecessor, superblock: next } = made?;
         slots.write(next)?;
         self.remove_unlisted(&slots.current)?;
 
@@ -125,6 +114,27 @@ impl Opening {
         let durable = Lsn(incarnation.lowest.0 - 1);
         let log = WriteLog::assemble(parts, directory, identity, parameters, sequencer, slots, segments, durable);
         Ok((log, replay(superblock, walk, &places, dropped, None)))
+    }
+
+    /// On a full disk: segments behind the chain's end, such as one that was only prepared, are forgotten, then removed.
+    /// What they say of D goes into the superblock first. LSNs that their remains show are far below the new ones anyway.
+    fn give_back_unused(&self, slots: &mut SuperblockSlots, walk: &mut Walk) -> Result<()> {
+        let mut next = slots.current.clone();
+        let used = walk.records.last().map(|found| found.segment).or(next.segments.first().map(|first| first.number));
+        next.segments.retain(|listed| Some(listed.number) <= used);
+        next.sequence += 1;
+        next.durable = walk.durable;
+        slots.write(next)?; // shorter than before: there is room
+        walk.segments.retain(|segment| Some(segment.number) <= used); // an open file keeps its space
+        self.remove_unlisted(&slots.current)
+    }
+
+    /// A segment that takes what must be carried, and a little more.
+    fn least_segment_bytes(&self, walk: &Walk, before: Link) -> u64 {
+        let carried = walk.records.iter().filter(|found| found.entry.lsn > before.lsn);
+        let bytes: u64 = carried.map(|found| record_bytes(found.entry.payload_bytes) + end_bytes(1)).sum();
+        let least = (bytes + u64_from(HEADER_BYTES)).next_multiple_of(4096);
+        least.clamp(SEGMENT_BYTES_MIN, self.parameters.segment_bytes)
     }
 
     fn incarnation(&self, superblock: &Superblock, walk: &Walk, before: Link) -> Result<Incarnation> {
@@ -151,25 +161,41 @@ impl Opening {
     /// Everything up to, but without, the commit: the new segments durable, the superblock that names them, and room for it.
     fn make(
         &self,
-        carrier: &mut Carrier<'_>,
         slots: &mut SuperblockSlots,
         walk: &Walk,
+        incarnation: Incarnation,
         before: Link,
-    ) -> Result<(Vec<Place>, Vec<Arc<Segment>>, Superblock)> {
-        let mut places = Vec::with_capacity(walk.records.len());
-        carrier.begin_segment()?;
-        for (segment, records) in by_segment(walk) {
-            let mut window = Window::new(segment);
-            for found in records {
-                let is_carried = found.entry.lsn > before.lsn;
-                places.push(if is_carried { carrier.carry(found, &mut window)? } else { place_of(found) });
+        segment_bytes: u64,
+    ) -> Result<Made> {
+        let numbers = numbers_in(&*self.parts.io, &self.directory)?;
+        let listed = slots.current.segments.iter().map(|segment| segment.number);
+        let first_number = numbers.iter().copied().chain(listed).max().unwrap_or(0) + 1;
+        let mut carrier = Carrier {
+            parts: &self.parts,
+            directory: &self.directory,
+            identity: self.identity,
+            segment_bytes,
+            incarnation,
+            next_number: first_number,
+            predecessor: before.sum,
+            filled: Vec::new(),
+        };
+        let carried = carry_all(&mut carrier, walk, before).and_then(|places| {
+            let kept = kept_segments(walk, before);
+            let superblock = superblock_after(&slots.current, &carrier, &kept, before);
+            slots.make_room(&superblock)?;
+            Ok((places, kept, superblock))
+        });
+        match carried {
+            Ok((places, kept, superblock)) => {
+                let Carrier { filled, predecessor, .. } = carrier;
+                Ok(Made { places, kept, filled, predecessor, superblock })
+            }
+            Err(error) => {
+                self.remove_made(first_number..carrier.next_number + 1);
+                Err(error)
             }
         }
-        carrier.sync()?;
-        let kept = kept_segments(walk, before);
-        let next = superblock_after(&slots.current, carrier, &kept, before);
-        slots.make_room(&next)?;
-        Ok((places, kept, next))
     }
 
     /// Removes what an opening that failed has made; what cannot be removed the next one removes.
@@ -187,6 +213,34 @@ impl Opening {
         }
         self.parts.io.sync_directory(&self.directory)
     }
+}
+
+/// What an opening has made before its commit.
+struct Made {
+    /// Where each record lies from now on.
+    places: Vec<Place>,
+    /// Old segments that stay.
+    kept: Vec<Arc<Segment>>,
+    /// New ones; the last is to be filled on.
+    filled: Vec<Filling>,
+    /// Header checksum of the last record.
+    predecessor: u64,
+    superblock: Superblock,
+}
+
+/// Writes the records above D anew, durably; tells where each of all records lies.
+fn carry_all(carrier: &mut Carrier<'_>, walk: &Walk, before: Link) -> Result<Vec<Place>> {
+    let mut places = Vec::with_capacity(walk.records.len());
+    carrier.begin_segment()?;
+    for (segment, records) in by_segment(walk) {
+        let mut window = Window::new(segment);
+        for found in records {
+            let is_carried = found.entry.lsn > before.lsn;
+            places.push(if is_carried { carrier.carry(found, &mut window)? } else { place_of(found) });
+        }
+    }
+    carrier.sync()?;
+    Ok(places)
 }
 
 /// Where the old incarnation ends: behind the last record that was known durable.

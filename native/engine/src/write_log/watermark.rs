@@ -23,12 +23,14 @@ struct Ahead {
     base: u64,
     /// Whether `base + 1 + index` is complete. The first is not; as long as the records in flight at most.
     complete: VecDeque<bool>,
+    /// Who waits; waking nobody costs a system call all the same.
+    waiting: usize,
 }
 
 impl Watermark {
     /// Everything up to `lsn` is complete, and nothing above was given yet.
     pub(super) fn new(lsn: Lsn) -> Self {
-        let ahead = Ahead { base: lsn.0, complete: VecDeque::new() };
+        let ahead = Ahead { base: lsn.0, complete: VecDeque::new(), waiting: 0 };
         Self { value: AtomicU64::new(lsn.0), ahead: Mutex::new(ahead), moved: Condvar::new() }
     }
 
@@ -54,16 +56,20 @@ impl Watermark {
             ahead.base += 1;
         }
         self.value.store(ahead.base, Ordering::Release);
-        self.moved.notify_all();
+        if ahead.waiting > 0 {
+            self.moved.notify_all();
+        }
     }
 
     /// Waits until it has reached `lsn`.
     pub(super) fn wait(&self, lsn: Lsn, fence: &Fence) -> Result<()> {
         if self.value() < lsn {
             let mut ahead = self.ahead();
+            ahead.waiting += 1;
             while ahead.base < lsn.0 && !fence.is_set() {
                 ahead = self.moved.wait(ahead).unwrap_or_else(PoisonError::into_inner);
             }
+            ahead.waiting -= 1;
         }
         fence.check()
     }
