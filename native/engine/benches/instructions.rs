@@ -78,7 +78,11 @@ struct Frame {
 
 fn frames(encoder: &mut Encoder, identity: &Identity, samples: &[Sample], as_deltas: bool) -> Vec<Frame> {
     let frame = |sample: &Sample| {
-        let base = Base { id: identity.id(PackKind::Chunks, &sample.before), plain: &sample.before };
+        let base = Base {
+            id: identity.id(PackKind::Chunks, &sample.before),
+            plain: &sample.before,
+            stored_bytes: CHUNK as u32 / 4,
+        };
         let encoded = encoder.encode_against(&sample.after, as_deltas.then_some(base)).unwrap();
         assert_eq!(encoded.codec == Codec::ZstdDelta, as_deltas);
         let header = FrameHeader {
@@ -142,7 +146,7 @@ fn encode(name: &str, encoder: &mut Encoder, samples: &[Sample]) {
 #[inline(never)]
 fn measured_delta_encode(encoder: &mut Encoder, samples: &[Sample]) {
     for sample in samples {
-        let base = Base { id: ContentId([7; 32]), plain: &sample.before };
+        let base = Base { id: ContentId([7; 32]), plain: &sample.before, stored_bytes: CHUNK as u32 / 4 };
         let encoded = encoder.encode_against(black_box(&sample.after), Some(base)).unwrap();
         assert_eq!(encoded.codec, Codec::ZstdDelta);
     }

@@ -16,9 +16,11 @@ pub mod pack_set;
 pub mod pack_writer;
 pub mod writer;
 
+mod delta_compressor;
+mod delta_matches;
 mod follow;
 mod reading;
 mod store;
 
-pub use reading::{Bases, Batch, Located};
+pub use reading::{Batch, Located};
 pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};

@@ -1,12 +1,13 @@
 //! One span of a source: read, hashed, compared with the parent's, and what is new of it encoded.
 
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::{ChunkCounts, Source};
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
 use crate::chunk_store::Batch;
-use crate::chunk_store::codec::{Base, Encoder};
+use crate::chunk_store::codec::{Encoder, is_like};
 use crate::chunk_store::writer::{Added, EncodedFrame};
 use crate::control::Control;
 use crate::error::Result;
@@ -17,6 +18,11 @@ use crate::units::{ContentId, usize_from};
 /// Bytes of chunks that are in hand at once, so that look-ups and reads of their parents go in batches: a span of
 /// chunks of the default size.
 const LOT_BYTES: u64 = 4 << 20;
+
+/// Chunks of a lot whose parents are read first. Writes that leave nothing alike (a log that begins anew, a file over
+/// freed space) are longer than a lot, so if none of these few is like its parent, the other parents are not worth
+/// reading and decoding. Where a lot is mixed, one of the few is found alike nearly always.
+const PROBE_COUNT: usize = 6;
 
 /// One disk to scan.
 pub(super) struct Job<'a> {
@@ -49,7 +55,8 @@ pub(super) struct SpanScanner<'a> {
     added: Added,
     encoder: Encoder,
     batch: Batch,
-    buffer: Vec<u8>,
+    buffer: Vec<u8>, // the chunks in `changed`, one behind the other
+    filled: usize,
     changed: Vec<Changed>,
 }
 
@@ -58,7 +65,7 @@ impl<'a> SpanScanner<'a> {
     pub(super) fn new(job: &'a Job<'a>, added: Added) -> Self {
         let parameters = job.maps.store().parameters();
         let encoder = Encoder::new(parameters.codec, parameters.level);
-        Self { job, added, encoder, batch: Batch::default(), buffer: Vec::new(), changed: Vec::new() }
+        Self { job, added, encoder, batch: Batch::default(), buffer: Vec::new(), filled: 0, changed: Vec::new() }
     }
 
     /// Scans a span; `data` is the first range of data in or after it.
@@ -72,9 +79,9 @@ impl<'a> SpanScanner<'a> {
         while chunk < end {
             let lot_end = end.min(chunk + lot_chunks);
             self.changed.clear();
-            let lot_at = geometry.chunk_offset(chunk);
+            self.filled = 0;
             for chunk in chunk..lot_end {
-                let entry = self.look_at(chunk, lot_at, &mut data, &mut parent, &mut scanned)?;
+                let entry = self.look_at(chunk, &mut data, &mut parent, &mut scanned)?;
                 scanned.entries.push(entry);
             }
             self.encode_changed(&mut scanned)?;
@@ -87,7 +94,6 @@ impl<'a> SpanScanner<'a> {
     fn look_at(
         &mut self,
         chunk: u64,
-        lot_at: u64,
         data: &mut Option<Range<u64>>,
         parent: &mut Option<SpanEntries>,
         scanned: &mut ScannedSpan,
@@ -101,7 +107,8 @@ impl<'a> SpanScanner<'a> {
             scanned.counts.hole += 1;
             return Ok(Entry::Hole);
         }
-        let in_buffer = usize_from(place.start - lot_at)..usize_from(place.end - lot_at);
+        // Behind what is kept of the lot: an unchanged chunk leaves its room, still in the cache, to the next one.
+        let in_buffer = self.filled..self.filled + usize_from(place.end - place.start);
         if self.buffer.len() < in_buffer.end {
             self.buffer.resize(in_buffer.end, 0);
         }
@@ -128,6 +135,7 @@ impl<'a> SpanScanner<'a> {
             scanned.counts.unchanged += 1;
         } else {
             let parent = if let Some(Entry::Id(parent)) = before { Some(parent) } else { None };
+            self.filled = in_buffer.end;
             self.changed.push(Changed { id, place: in_buffer, parent });
         }
         Ok(Entry::Id(id))
@@ -144,24 +152,54 @@ impl<'a> SpanScanner<'a> {
                 new.push(changed);
             }
         }
-        let mut stands_on: HashMap<ContentId, ContentId> = HashMap::new(); // parent's chunk to a full frame near it
-        if self.encoder.uses_bases() {
-            for parent in new.iter().filter_map(|changed| changed.parent) {
-                if let Some(base) = store.base_near(&parent)? {
-                    stands_on.insert(parent, base);
-                }
-            }
-        }
-        let bases = store.read_bases(stands_on.values().copied().collect(), &mut self.batch)?;
-        for Changed { id, place, parent } in new {
-            let plain = &self.buffer[place];
-            let base = parent.and_then(|parent| stands_on.get(&parent));
-            let base = base.and_then(|id| bases.get(id).map(|plain| Base { id: *id, plain }));
+        let bases = self.bases_of(&new)?;
+        for (Changed { id, place, .. }, base) in new.iter().zip(bases) {
+            let plain = &self.buffer[place.clone()];
+            let base = base.and_then(|id| self.batch.base(&id));
             let encoded = self.encoder.encode_against(plain, base)?;
-            scanned.frames.push(EncodedFrame::new(PackKind::Chunks, id, plain.len() as u32, encoded));
+            scanned.frames.push(EncodedFrame::new(PackKind::Chunks, *id, plain.len() as u32, encoded));
         }
         Ok(())
     }
+
+    /// For each chunk what it may stand on, if that is worth trying; those chunks are then in the batch.
+    fn bases_of(&mut self, new: &[Changed]) -> Result<Vec<Option<ContentId>>> {
+        let store = self.job.maps.store();
+        if !self.encoder.uses_bases() {
+            return Ok(vec![None; new.len()]);
+        }
+        let mut stands_on: HashMap<ContentId, Option<ContentId>> = HashMap::new(); // parent's chunk to a full frame near it
+        let mut bases = Vec::with_capacity(new.len());
+        for changed in new {
+            bases.push(match changed.parent {
+                Some(parent) => match stands_on.entry(parent) {
+                    MapEntry::Occupied(known) => *known.get(),
+                    MapEntry::Vacant(unknown) => *unknown.insert(store.base_near(&parent)?),
+                },
+                None => None,
+            });
+        }
+        let tried: Vec<usize> = (0..new.len()).filter(|at| bases[*at].is_some()).collect();
+        let (probes, rest) = probes_and_rest(&tried);
+        store.read_bases(probes.iter().filter_map(|at| bases[*at]).collect(), &mut self.batch)?;
+        let is_like = |at: &usize| {
+            let base = bases[*at].and_then(|id| self.batch.base(&id));
+            base.is_some_and(|base| is_like(&self.buffer[new[*at].place.clone()], base.plain))
+        };
+        if probes.iter().any(is_like) {
+            store.read_more_bases(rest.iter().filter_map(|at| bases[*at]).collect(), &mut self.batch)?;
+        }
+        Ok(bases)
+    }
+}
+
+/// A few of these, spread evenly, and the others.
+fn probes_and_rest(tried: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let count = tried.len().min(PROBE_COUNT);
+    let mut probes: Vec<usize> = (0..count).map(|probe| (2 * probe + 1) * tried.len() / (2 * count)).collect();
+    probes.dedup();
+    let rest = (0..tried.len()).filter(|at| !probes.contains(at)).map(|at| tried[at]).collect();
+    (probes.into_iter().map(|at| tried[at]).collect(), rest)
 }
 
 /// The value of a chunk whose bytes are all equal. A short last chunk is a fill only of zero (format.md section 5).
