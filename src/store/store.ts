@@ -51,6 +51,12 @@ import { RunningCalls } from './running-calls.js';
 import { presentStatistics, type StoreStatistics } from './statistics.js';
 import { restoreInto } from './target-directory.js';
 
+/**
+ * Disks of a point that are restored at a time. One is not enough: file systems let one writer at a time into a file,
+ * and where a copy in memory takes longer than decoding, the threads of one restore wait for each other.
+ */
+const disksAtOnce = 2;
+
 /** What an open store stands on; it closes engine and catalog when it is closed. */
 export interface StoreParts {
   readonly path: string;
@@ -163,7 +169,7 @@ export class OpenStore implements Store {
       const { roles, target, control, ...plan } = restoreDisksPlan(point, options);
       const { sync } = target;
       return this.#coordinator.restoreDisks(plan.point, roles, control, async (disks, engine) => ({
-        disks: await restoreInto(target, disks, control, ({ reference }, place, ofDisk) =>
+        disks: await restoreInto(target, disks, disksAtOnce, control, ({ reference }, place, ofDisk) =>
           engine.restore({ ...reference, ...place, sync }, ofDisk),
         ),
       }));
