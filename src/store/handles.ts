@@ -349,7 +349,7 @@ export interface Store extends AsyncDisposable {
    */
   restore(point: string, options: RestoreOptions): Promise<FileRestoreReport>;
   /**
-   * Writes disks of a restore point to `ROLE.raw` in a directory, one after the other.
+   * Writes disks of a restore point to `ROLE.raw` in a directory, two at a time.
    *
    * Holds: when it resolves every file has its disk's bytes, durably with `sync`. When it rejects, none of the files and
    * directories that it made is left; one that was there and was to be written over may be part old, part new.

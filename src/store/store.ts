@@ -80,6 +80,12 @@ import { presentStatistics, type StoreStatistics } from './statistics.js';
 import { restoreInto } from './target-directory.js';
 import { toMachineId } from './units.js';
 
+/**
+ * Disks of a point that are restored at a time. One is not enough: file systems let one writer at a time into a file,
+ * and where a copy in memory takes longer than decoding, the threads of one restore wait for each other.
+ */
+const disksAtOnce = 2;
+
 /** What an open store stands on; it closes engine and catalog when it is closed. */
 export interface StoreParts {
   readonly path: string;
@@ -250,7 +256,7 @@ export class OpenStore implements Store {
       const { sync } = target;
       return this.#coordinator.fromSource(source, async (found, engine) => {
         const wanted = roles?.map((role) => diskOf(this.#view, found, role)) ?? found.disks;
-        const disks = await restoreInto(target, [...new Set(wanted)], control, ({ reference }, place, ofDisk) =>
+        const disks = await restoreInto(target, [...new Set(wanted)], disksAtOnce, control, ({ reference }, place, ofDisk) =>
           engine.restore({ ...reference, ...place, sync }, ofDisk),
         );
         return { disks, ...momentOf(found) };

@@ -45,14 +45,16 @@ export interface DiskTarget {
 }
 
 /**
- * Restores disks one after the other; each keeps the engine's threads busy by itself.
+ * Restores disks, at most `atOnce` of them at a time.
  *
  * Errors: `TARGET_EXISTS` before anything is written, `TARGET_INVALID`, `PERMISSION_DENIED`, `NO_SPACE`, and what
- * `restoreDisk` rejects with. Files and directories that this call made are then removed, as far as that can be done.
+ * `restoreDisk` rejects with. The others are then stopped, and files and directories that this call made are removed,
+ * as far as that can be done.
  */
 export async function restoreInto<Disk extends WantedDisk>(
   target: TargetDirectory,
   disks: readonly Disk[],
+  atOnce: number,
   control: Control,
   restoreDisk: (disk: Disk, target: DiskTarget, control: Control) => Promise<RestoreReport>,
 ): Promise<readonly RestoredDisk[]> {
@@ -63,32 +65,76 @@ export async function restoreInto<Disk extends WantedDisk>(
   if (first !== undefined && !target.overwrite) {
     throw new StillpointError('TARGET_EXISTS', `${first} exists already; no disk was restored`, { path: first });
   }
-  const totalBytes = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
   const firstMade = await makeDirectory(target);
-  const restored: RestoredDisk[] = [];
-  let doneBefore = 0;
-  try {
-    for (const { disk, to } of places) {
-      const before = doneBefore;
-      const { onProgress } = control;
-      const ofAll: Control = {
-        ...control,
-        ...(onProgress && {
-          onProgress: ({ doneBytes }) => {
-            onProgress({ doneBytes: before + doneBytes, totalBytes });
-          },
-        }),
-      };
-      const report = await restoreDisk(disk, { targetPath: to, overwrite: existing.has(to) }, ofAll);
-      restored.push({ disk: disk.role, to, ...report });
-      doneBefore += disk.sizeBytes;
+  const restored = new Map<Disk, RestoredDisk>();
+  const progress = new ProgressOfAll(disks, control);
+  const failed = new AbortController();
+  const { signal } = control;
+  const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  // The lanes share one iterator: each takes the next disk when it is done with its last one.
+  const waiting = places.values();
+  const lane = async (): Promise<void> => {
+    for (const { disk, to } of waiting) {
+      if (failed.signal.aborted) return;
+      const ofDisk: Control = { ...progress.of(disk), signal: stop };
+      const report = await restoreDisk(disk, { targetPath: to, overwrite: existing.has(to) }, ofDisk);
+      progress.ended(disk);
+      restored.set(disk, { disk: disk.role, to, ...report });
     }
-    return restored;
+  };
+  try {
+    await allSettled(Array.from({ length: Math.min(atOnce, disks.length) }, lane), () => {
+      failed.abort();
+    });
+    return disks.flatMap((disk) => restored.get(disk) ?? []);
   } catch (error) {
     // What led here says more than a removal that fails after it.
-    for (const { to } of restored) if (!existing.has(to)) await rm(to, { force: true }).catch(() => undefined);
+    for (const { to } of restored.values()) if (!existing.has(to)) await rm(to, { force: true }).catch(() => undefined);
     if (firstMade !== null) await removeEmpty(target.directory, firstMade).catch(() => undefined);
     throw error;
+  }
+}
+
+/** Waits for all, whatever becomes of them, and rejects with what the first to fail rejected with. */
+async function allSettled(promises: readonly Promise<void>[], onFailure: () => void): Promise<void> {
+  const failures: unknown[] = [];
+  const noted = promises.map((promise) =>
+    promise.catch((error: unknown) => {
+      failures.push(error);
+      onFailure();
+    }),
+  );
+  await Promise.all(noted);
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Progress of several disks as that of one. */
+class ProgressOfAll<Disk extends WantedDisk> {
+  readonly #onProgress: Control['onProgress'];
+  readonly #totalBytes: number;
+  readonly #doneBytes = new Map<Disk, number>();
+
+  constructor(disks: readonly Disk[], { onProgress }: Control) {
+    this.#onProgress = onProgress;
+    this.#totalBytes = disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
+  }
+
+  /** The part of one disk's control that tells its progress. */
+  of(disk: Disk): Pick<Control, 'onProgress'> {
+    const onProgress = this.#onProgress;
+    if (onProgress === undefined) return {};
+    return {
+      onProgress: ({ doneBytes }) => {
+        this.#doneBytes.set(disk, doneBytes);
+        const all = [...this.#doneBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+        onProgress({ doneBytes: all, totalBytes: this.#totalBytes });
+      },
+    };
+  }
+
+  /** Counts a disk as done; its size is what of it counts then. */
+  ended(disk: Disk): void {
+    this.#doneBytes.set(disk, disk.sizeBytes);
   }
 }
 

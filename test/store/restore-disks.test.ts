@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { StillpointError } from '../../src/store/errors.js';
 import type { Store } from '../../src/store/handles.js';
+import { restoreInto } from '../../src/store/target-directory.js';
 import { World } from './world.js';
 
 let directory: string;
@@ -143,6 +144,22 @@ describe('disks restored into a directory', () => {
     await expect(store.restoreDisks('web1/a', { directory: at('x', 'y') })).rejects.toMatchObject({
       code: 'CHUNK_DAMAGED',
     });
+    expect(await files()).toEqual([]);
+  });
+
+  it('stop those that run beside one that fails, and are not begun after it', async () => {
+    const disks = ['a', 'b', 'c'].map((role) => ({ role, sizeBytes: 1 }));
+    const begun: string[] = [];
+    const target = { directory: at('x'), overwrite: false, sync: false };
+    const restored = restoreInto(target, disks, 2, {}, async ({ role }, { targetPath }, { signal }) => {
+      begun.push(role);
+      if (role === 'b') throw new StillpointError('CHUNK_DAMAGED', 'a chunk is damaged');
+      await new Promise((stopped) => signal?.addEventListener('abort', stopped));
+      await writeFile(targetPath, 'a');
+      return { sizeBytes: 1, bytesWritten: 1 };
+    });
+    await expect(restored).rejects.toMatchObject({ code: 'CHUNK_DAMAGED' });
+    expect(begun).toEqual(['a', 'b']);
     expect(await files()).toEqual([]);
   });
 

@@ -33,6 +33,7 @@ const CHANGES: u64 = 32;
 /// A chunk and the same one later: most of it text, so that it compresses about as disks do, with 8 KiB changed.
 struct Sample {
     before: Vec<u8>,
+    before_stored_bytes: u32,
     after: Vec<u8>,
 }
 
@@ -52,13 +53,14 @@ fn text(random: &mut Seeded, length: usize) -> Vec<u8> {
 }
 
 fn samples() -> Vec<Sample> {
-    let mut random = Seeded::new(1);
+    let (mut random, mut encoder) = (Seeded::new(1), Encoder::new(Codec::Zstd, LEVEL));
     let mut sample = || {
         let mut before = text(&mut random, CHUNK);
         random.fill(&mut before[..CHUNK / 4]);
         let mut after = before.clone();
         random.fill(&mut after[CHUNK / 2..CHUNK / 2 + (8 << 10)]);
-        Sample { before, after }
+        let before_stored_bytes = encoder.encode(&before).unwrap().stored.len() as u32;
+        Sample { before, before_stored_bytes, after }
     };
     (0..CHUNKS).map(|_| sample()).collect()
 }
@@ -78,7 +80,11 @@ struct Frame {
 
 fn frames(encoder: &mut Encoder, identity: &Identity, samples: &[Sample], as_deltas: bool) -> Vec<Frame> {
     let frame = |sample: &Sample| {
-        let base = Base { id: identity.id(PackKind::Chunks, &sample.before), plain: &sample.before };
+        let base = Base {
+            id: identity.id(PackKind::Chunks, &sample.before),
+            plain: &sample.before,
+            stored_bytes: sample.before_stored_bytes,
+        };
         let encoded = encoder.encode_against(&sample.after, as_deltas.then_some(base)).unwrap();
         assert_eq!(encoded.codec == Codec::ZstdDelta, as_deltas);
         let header = FrameHeader {
@@ -142,7 +148,7 @@ fn encode(name: &str, encoder: &mut Encoder, samples: &[Sample]) {
 #[inline(never)]
 fn measured_delta_encode(encoder: &mut Encoder, samples: &[Sample]) {
     for sample in samples {
-        let base = Base { id: ContentId([7; 32]), plain: &sample.before };
+        let base = Base { id: ContentId([7; 32]), plain: &sample.before, stored_bytes: sample.before_stored_bytes };
         let encoded = encoder.encode_against(black_box(&sample.after), Some(base)).unwrap();
         assert_eq!(encoded.codec, Codec::ZstdDelta);
     }

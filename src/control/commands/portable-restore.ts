@@ -78,6 +78,7 @@ export async function portableRestoreDisks(
     const restored = await restoreInto(
       { directory: request.toDirectory, overwrite: false, sync: true },
       disks,
+      1, // it reads on this thread
       { signal: context.signal, onProgress: progressOf(context, `restore ${request.point}`) },
       ({ role }, { targetPath }, { signal, onProgress }) =>
         store.restoreDisk(request.point, role, targetPath, {

@@ -2,16 +2,22 @@
 //!
 //! Scans and copies share it, so that what a chunk is stored as does not depend on the way on which it came.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::Batch;
-use super::codec::{Base, Encoder};
+use super::codec::{Base, Encoder, is_like};
 use super::store::{ChunkStore, Parameters};
 use super::writer::{Added, EncodedFrame};
 use crate::error::Result;
 use crate::format::PackKind;
 use crate::units::ContentId;
+
+/// Chunks of a lot whose bases are read first. Writes that leave nothing alike (a log that begins anew, a file over freed
+/// space) are longer than a lot, so if none of these few is like what stood there, the other bases are not worth reading
+/// and decoding. Where a lot is mixed, one of the few is found alike nearly always.
+const PROBE_COUNT: usize = 6;
 
 /// A chunk that differs from what stood at its place, by where its bytes lie in a buffer.
 #[derive(Clone, Debug)]
@@ -31,13 +37,18 @@ pub struct Changed {
 pub struct ChangedEncoder {
     encoder: Encoder,
     batch: Batch,
+    in_hand: InHand,
 }
+
+/// Bases whose bytes the caller has, by their places, and the lengths of their stored forms.
+type InHand = HashMap<ContentId, (Range<usize>, u32)>;
 
 impl ChangedEncoder {
     /// An encoder as the store's parameters say.
     #[must_use]
     pub fn new(parameters: &Parameters) -> Self {
-        Self { encoder: Encoder::new(parameters.codec, parameters.level), batch: Batch::default() }
+        let encoder = Encoder::new(parameters.codec, parameters.level);
+        Self { encoder, batch: Batch::default(), in_hand: InHand::new() }
     }
 
     /// Empties `changed`: what neither the writer (that is what `added` tells) nor the store has goes to `frames`, against
@@ -61,36 +72,76 @@ impl ChangedEncoder {
         changed.retain(|_| stored.next() == Some(false));
         let known = count - changed.len();
 
-        let mut stands_on: HashMap<ContentId, ContentId> = HashMap::new(); // what stood there to a full frame near it
-        if self.encoder.uses_bases() {
-            for before in changed.iter().filter_map(|changed| changed.before) {
-                if let Some(base) = store.base_near(&before)? {
-                    stands_on.insert(before, base);
-                }
-            }
-        }
-        let identity = &store.parameters().identity;
-        let mut in_hand: HashMap<ContentId, Range<usize>> = HashMap::new();
-        for changed in changed.iter() {
-            let (Some(before), Some(place)) = (changed.before, changed.before_place.clone()) else { continue };
-            if stands_on.get(&before) == Some(&before) && identity.id(PackKind::Chunks, &bytes[place.clone()]) == before
-            {
-                in_hand.insert(before, place);
-            }
-        }
-        let wanted = stands_on.values().filter(|base| !in_hand.contains_key(base));
-        let bases = store.read_bases(wanted.copied().collect(), &mut self.batch)?;
-        for Changed { id, place, before, .. } in changed.drain(..) {
+        let bases = self.bases_of(store, changed, bytes)?;
+        for (Changed { id, place, .. }, base) in changed.drain(..).zip(bases) {
             let plain = &bytes[place];
-            let base = before.and_then(|before| stands_on.get(&before)).and_then(|id| {
-                let plain = in_hand.get(id).map(|place| &bytes[place.clone()]).or_else(|| bases.get(id))?;
-                Some(Base { id: *id, plain })
-            });
+            let base = base.and_then(|id| base_in(&self.in_hand, &self.batch, &id, bytes));
             let encoded = self.encoder.encode_against(plain, base)?;
             frames.push(EncodedFrame::new(PackKind::Chunks, id, plain.len() as u32, encoded));
         }
         Ok(known as u64)
     }
+
+    /// For each chunk what it may stand on, if that is worth trying; those chunks are then in hand.
+    fn bases_of(&mut self, store: &ChunkStore, new: &[Changed], bytes: &[u8]) -> Result<Vec<Option<ContentId>>> {
+        self.in_hand.clear();
+        if !self.encoder.uses_bases() {
+            return Ok(vec![None; new.len()]);
+        }
+        let identity = &store.parameters().identity;
+        let mut stands_on: HashMap<ContentId, Option<ContentId>> = HashMap::new(); // what stood there to a full frame near it
+        let mut bases = Vec::with_capacity(new.len());
+        for Changed { before, before_place, .. } in new {
+            let Some(before) = before else {
+                bases.push(None);
+                continue;
+            };
+            bases.push(match stands_on.entry(*before) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => {
+                    let near = store.base_near(before)?;
+                    if let (Some((base, stored_bytes)), Some(place)) = (near, before_place)
+                        && base == *before
+                        && identity.id(PackKind::Chunks, &bytes[place.clone()]) == base
+                    {
+                        self.in_hand.insert(base, (place.clone(), stored_bytes));
+                    }
+                    *unknown.insert(near.map(|(base, _)| base))
+                }
+            });
+        }
+        let is_missing = |at: &usize| bases[*at].is_some_and(|base| !self.in_hand.contains_key(&base));
+        let missing: Vec<usize> = (0..new.len()).filter(is_missing).collect();
+        let (probes, rest) = probes_and_rest(&missing);
+        store.read_bases(probes.iter().filter_map(|at| bases[*at]).collect(), &mut self.batch)?;
+        let is_like = |at: &usize| {
+            let base = bases[*at].and_then(|id| self.batch.base(&id));
+            base.is_some_and(|base| is_like(&bytes[new[*at].place.clone()], base.plain))
+        };
+        if probes.iter().any(is_like) {
+            store.read_more_bases(rest.iter().filter_map(|at| bases[*at]).collect(), &mut self.batch)?;
+        }
+        Ok(bases)
+    }
+}
+
+/// A base that the caller has read, or that is in the batch.
+fn base_in<'b>(in_hand: &InHand, batch: &'b Batch, id: &ContentId, bytes: &'b [u8]) -> Option<Base<'b>> {
+    match in_hand.get(id) {
+        Some((place, stored_bytes)) => {
+            Some(Base { id: *id, plain: &bytes[place.clone()], stored_bytes: *stored_bytes })
+        }
+        None => batch.base(id),
+    }
+}
+
+/// A few of these, spread evenly, and the others.
+fn probes_and_rest(tried: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let count = tried.len().min(PROBE_COUNT);
+    let mut probes: Vec<usize> = (0..count).map(|probe| (2 * probe + 1) * tried.len() / (2 * count)).collect();
+    probes.dedup();
+    let rest = (0..tried.len()).filter(|at| !probes.contains(at)).map(|at| tried[at]).collect();
+    (probes.into_iter().map(|at| tried[at]).collect(), rest)
 }
 
 /// The value of a chunk whose bytes are all equal. A short last chunk is a fill only of zero (format.md section 5).

@@ -3,6 +3,7 @@
 use lz4_flex::block::{self, CompressTable};
 use zstd_safe::{CCtx, CParameter, DCtx};
 
+use super::delta_compressor::DeltaCompressor;
 use crate::error::{Code, Error, Result};
 use crate::format::Codec;
 use crate::units::ContentId;
@@ -12,6 +13,9 @@ const SAVING_SHARE_MIN: usize = 16;
 
 /// A delta of at most this part of the chunk is kept without trying how small the chunk would be by itself.
 const DELTA_SHARE_SMALL: usize = 16;
+
+/// So is one of at most this part of what its base takes, which tells about as much.
+const DELTA_SHARE_OF_BASE: usize = 2;
 
 /// A larger delta is kept only if it saves at least this part of the chunk's own form: reading it costs two reads and
 /// two decodings.
@@ -31,6 +35,8 @@ pub struct Base<'a> {
     pub id: ContentId,
     /// Its bytes, proven.
     pub plain: &'a [u8],
+    /// Length of its own stored form: about what a chunk that is like it takes without it.
+    pub stored_bytes: u32,
 }
 
 /// The stored form of a chunk.
@@ -55,7 +61,7 @@ pub struct Encoder {
 
 enum Compressor {
     None,
-    Zstd(CCtx<'static>),
+    Zstd { full: CCtx<'static>, delta: DeltaCompressor },
     Lz4(CompressTable),
 }
 
@@ -73,9 +79,9 @@ impl Encoder {
             // chunk is stored as would depend on those before it.
             Codec::Lz4 => Compressor::Lz4(CompressTable::large()),
             Codec::Zstd | Codec::ZstdDelta => {
-                let mut context = CCtx::create();
-                context.set_parameter(CParameter::CompressionLevel(level)).expect("the level was checked");
-                Compressor::Zstd(context)
+                let mut full = CCtx::create();
+                full.set_parameter(CParameter::CompressionLevel(level)).expect("the level was checked");
+                Compressor::Zstd { full, delta: DeltaCompressor::new(level) }
             }
         };
         let (stored, delta, decoded) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,7 +91,7 @@ impl Encoder {
     /// Whether a base can make anything smaller.
     #[must_use]
     pub const fn uses_bases(&self) -> bool {
-        matches!(self.compressor, Compressor::Zstd(_))
+        matches!(self.compressor, Compressor::Zstd { .. })
     }
 
     /// The stored form of `plain`: compressed where that saves enough.
@@ -102,10 +108,12 @@ impl Encoder {
     /// As [`Encoder::encode`].
     pub fn encode_against<'a>(&'a mut self, plain: &'a [u8], base: Option<Base<'_>>) -> Result<Encoded<'a>> {
         let delta_bytes = match base {
-            Some(base) if self.uses_bases() && similar(plain, base.plain) => self.compress_delta(plain, base.plain),
+            Some(base) if self.uses_bases() && is_like(plain, base.plain) => self.compress_delta(plain, base.plain),
             _ => None,
         };
-        if delta_bytes.is_none_or(|bytes| bytes > plain.len() / DELTA_SHARE_SMALL) {
+        let base_bytes = base.map_or(0, |base| base.stored_bytes as usize);
+        let small = (plain.len() / DELTA_SHARE_SMALL).max(base_bytes / DELTA_SHARE_OF_BASE);
+        if delta_bytes.is_none_or(|bytes| bytes > small) {
             let full_bytes = self.compress_full(plain);
             let full_bytes_or_plain = full_bytes.unwrap_or(plain.len());
             let limit = full_bytes_or_plain - full_bytes_or_plain / DELTA_SAVING_SHARE_MIN;
@@ -127,9 +135,9 @@ impl Encoder {
         self.stored.clear();
         let compressed = match &mut self.compressor {
             Compressor::None => return None,
-            Compressor::Zstd(context) => {
+            Compressor::Zstd { full, .. } => {
                 self.stored.reserve(zstd_safe::compress_bound(plain.len()));
-                context.compress2(&mut self.stored, plain).is_ok()
+                full.compress2(&mut self.stored, plain).is_ok()
             }
             Compressor::Lz4(table) => {
                 self.stored.resize(block::get_maximum_output_size(plain.len()), 0);
@@ -142,17 +150,10 @@ impl Encoder {
     }
 
     /// Compresses against a base into `delta`; the length, or `None` when that does not save enough.
-    #[expect(unsafe_code, reason = "a context that is kept takes only prefixes that live as long as it does")]
     fn compress_delta(&mut self, plain: &[u8], base: &[u8]) -> Option<usize> {
-        let Compressor::Zstd(context) = &mut self.compressor else { return None };
-        self.delta.clear();
-        self.delta.reserve(zstd_safe::compress_bound(plain.len()));
-        // SAFETY: the context reads the prefix during `compress2` only, and forgets it in `ref_prefix(&[])`, which
-        // drops every dictionary; both happen while `base` is borrowed.
-        let prefix: &'static [u8] = unsafe { std::slice::from_raw_parts(base.as_ptr(), base.len()) };
-        let compressed = context.ref_prefix(prefix).and_then(|_| context.compress2(&mut self.delta, plain));
-        context.ref_prefix(&[]).expect("dropping a prefix cannot fail between frames");
-        (compressed.is_ok() && saves(self.delta.len(), plain.len())).then_some(self.delta.len())
+        let Compressor::Zstd { delta, .. } = &mut self.compressor else { return None };
+        let compressed = delta.compress(plain, base, &mut self.delta);
+        (compressed && saves(self.delta.len(), plain.len())).then_some(self.delta.len())
     }
 
     /// Decodes what was compressed last and compares it with the plain bytes still in hand.
@@ -175,7 +176,8 @@ const fn saves(stored_bytes: usize, plain_bytes: usize) -> bool {
 }
 
 /// Whether enough of `plain` stands at the same place in `base` for a delta to be worth trying.
-fn similar(plain: &[u8], base: &[u8]) -> bool {
+#[must_use]
+pub fn is_like(plain: &[u8], base: &[u8]) -> bool {
     let blocks = plain.chunks(SIMILAR_BLOCK_BYTES).zip(base.chunks(SIMILAR_BLOCK_BYTES));
     let wanted = plain.len().div_ceil(SIMILAR_BLOCK_BYTES).div_ceil(SIMILAR_SHARE_MIN);
     blocks.filter(|(plain, base)| plain == base).take(wanted).count() == wanted
@@ -259,10 +261,13 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
+    fn base_of(plain: &[u8]) -> Base<'_> {
+        Base { id: ContentId([7; 32]), plain, stored_bytes: plain.len() as u32 }
+    }
+
     fn encode(plain: &[u8], base: &[u8]) -> (Codec, Option<ContentId>, Vec<u8>) {
         let mut encoder = Encoder::new(Codec::Zstd, LEVEL);
-        let base = Base { id: ContentId([7; 32]), plain: base };
-        let encoded = encoder.encode_against(plain, Some(base)).expect("encoding gives what was put in");
+        let encoded = encoder.encode_against(plain, Some(base_of(base))).expect("encoding gives what was put in");
         (encoded.codec, encoded.base, encoded.stored.to_vec())
     }
 
@@ -300,8 +305,7 @@ mod tests {
         assert!(!encoder.uses_bases());
         let text = b"all work and no play ".repeat(4000)[..65536].to_vec();
         for plain in [&text[..], &text[..100], &text[..1 << 10], &text[..65_535]] {
-            let base = Base { id: ContentId([7; 32]), plain };
-            let encoded = encoder.encode_against(plain, Some(base)).expect("encoding gives what was put in");
+            let encoded = encoder.encode_against(plain, Some(base_of(plain))).expect("encoding gives what was put in");
             assert_eq!((encoded.codec, encoded.base), (Codec::Lz4, None));
             assert_eq!(decode(Codec::Lz4, encoded.stored, &[], plain.len()), plain);
         }
@@ -355,7 +359,7 @@ mod tests {
         let mut plain = base.clone();
         plain[0] ^= 1;
         let mut encoder = Encoder::new(Codec::Zstd, LEVEL);
-        let delta = encoder.encode_against(&plain, Some(Base { id: ContentId([7; 32]), plain: &base }));
+        let delta = encoder.encode_against(&plain, Some(base_of(&base)));
         assert_eq!(delta.expect("encoding gives what was put in").codec, Codec::ZstdDelta);
         let full = encoder.encode(&plain).expect("encoding gives what was put in");
         assert_eq!(full.codec, Codec::None, "noise does not compress without its base");

@@ -18,10 +18,12 @@ pub mod pack_writer;
 pub mod writer;
 
 mod changed;
+mod delta_compressor;
+mod delta_matches;
 mod follow;
 mod reading;
 mod store;
 
 pub use changed::{Changed, ChangedEncoder, fill_value};
-pub use reading::{Bases, Batch, WantedChunk};
+pub use reading::{Batch, WantedChunk};
 pub use store::{Anomaly, ChunkStore, Parameters, damaged_code, missing_code};

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::codec::Decoder;
+use super::codec::{Base, Decoder};
 use super::index::{Location, Lookup};
 use super::pack_reader::{decode_frame_into, plain_bytes_max, stored_bytes};
 use super::pack_set::PackHandle;
@@ -58,20 +58,33 @@ pub struct Batch {
     bases: Bases,
 }
 
+impl Batch {
+    /// A chunk that was read for others to stand on, if it could be.
+    #[must_use]
+    pub fn base(&self, id: &ContentId) -> Option<Base<'_>> {
+        let place = self.bases.places.get(id)?;
+        Some(Base { id: *id, plain: &self.bases.bytes[place.bytes.clone()], stored_bytes: place.stored_bytes })
+    }
+}
+
 /// Chunks in memory for others to stand on, one behind the other: in one buffer, because allocating and freeing each by
 /// itself gives pages back to the system and faults them in again for every batch.
 #[derive(Default)]
-pub struct Bases {
+struct Bases {
     bytes: Vec<u8>,
     filled: usize,
-    places: HashMap<ContentId, Range<usize>>,
+    places: HashMap<ContentId, BasePlace>,
+}
+
+struct BasePlace {
+    bytes: Range<usize>,
+    stored_bytes: u32,
 }
 
 impl Bases {
     /// The bytes of a chunk, if they are here.
-    #[must_use]
-    pub fn get(&self, id: &ContentId) -> Option<&[u8]> {
-        self.places.get(id).map(|place| &self.bytes[place.clone()])
+    fn get(&self, id: &ContentId) -> Option<&[u8]> {
+        self.places.get(id).map(|place| &self.bytes[place.bytes.clone()])
     }
 
     fn clear(&mut self) {
@@ -88,9 +101,10 @@ impl Bases {
         &mut self.bytes[self.filled..end]
     }
 
-    fn keep(&mut self, id: ContentId, length: usize) {
-        self.places.insert(id, self.filled..self.filled + length);
-        self.filled += length;
+    fn keep(&mut self, header: &FrameHeader) {
+        let bytes = self.filled..self.filled + header.plain_bytes as usize;
+        self.filled = bytes.end;
+        self.places.insert(header.id, BasePlace { bytes, stored_bytes: header.stored_bytes });
     }
 }
 
@@ -161,7 +175,9 @@ impl ChunkStore {
     /// As [`ChunkStore::get`].
     fn read_batch(&self, mut wanted: Vec<Located>, batch: &mut Batch, out: &mut [u8]) -> Result<()> {
         let deltas = wanted.iter().filter_map(|located| located.first().base);
-        self.read_full(deltas.collect(), batch, false)?;
+        let deltas = deltas.collect();
+        batch.bases.clear();
+        self.read_full(deltas, batch, false)?;
         let bases = std::mem::take(&mut batch.bases);
         let read = self.read_runs(&mut wanted, batch, &mut |located, frame, decoder| {
             let place = &mut out[located.at..located.at + located.place_bytes];
@@ -182,6 +198,7 @@ impl ChunkStore {
             Ok(())
         });
         batch.bases = bases;
+        batch.bases.clear(); // they were not proven
         read
     }
 
@@ -228,13 +245,22 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// The bytes of those of these chunks that can be read from full frames, proven, for others to stand on.
+    /// Reads those of these chunks that can be read from full frames, proven, for others to stand on
+    /// ([`Batch::base`]).
     ///
     /// # Errors
     /// What reading gives. Damage is no error: that chunk is left out.
-    pub fn read_bases<'b>(&self, ids: Vec<ContentId>, batch: &'b mut Batch) -> Result<&'b Bases> {
-        self.read_full(ids, batch, true)?;
-        Ok(&batch.bases)
+    pub fn read_bases(&self, ids: Vec<ContentId>, batch: &mut Batch) -> Result<()> {
+        batch.bases.clear();
+        self.read_full(ids, batch, true)
+    }
+
+    /// As [`ChunkStore::read_bases`], besides those that are in the batch already.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::read_bases`].
+    pub fn read_more_bases(&self, ids: Vec<ContentId>, batch: &mut Batch) -> Result<()> {
+        self.read_full(ids, batch, true)
     }
 
     /// Whether the frame at this place can be read and is what the id says.
@@ -264,9 +290,9 @@ impl ChunkStore {
     /// Reads chunks from full frames into the batch's bases. Without `prove` the ids are not computed: whoever decodes a
     /// delta with these bytes computes the id of what comes out.
     fn read_full(&self, mut ids: Vec<ContentId>, batch: &mut Batch, prove: bool) -> Result<()> {
-        batch.bases.clear();
         ids.sort_unstable();
         ids.dedup();
+        ids.retain(|id| !batch.bases.places.contains_key(id));
         let mut wanted = Vec::with_capacity(ids.len());
         for id in ids {
             let locations = full_frames(self.locate(&id)?);
@@ -283,7 +309,7 @@ impl ChunkStore {
             let plain = bases.room(length);
             let sound = decode_frame_into(&header, stored, decoder, None, plain).is_ok();
             if sound && (!prove || self.parameters().identity.id(PackKind::Chunks, plain) == located.id) {
-                bases.keep(located.id, length);
+                bases.keep(&header);
             }
             Ok(())
         });

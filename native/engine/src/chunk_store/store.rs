@@ -219,17 +219,17 @@ impl ChunkStore {
     }
 
     /// A chunk that a writer may build on and that is the given one, or is what the given one stands on itself: deltas
-    /// are one deep. `None` when there is no full frame of either.
+    /// are one deep. With the length of its stored form. `None` when there is no full frame of either.
     ///
     /// # Errors
     /// What reading the index gives.
-    pub fn base_near(&self, id: &ContentId) -> Result<Option<ContentId>> {
-        if !self.locate_base(id)?.is_empty() {
-            return Ok(Some(*id));
+    pub fn base_near(&self, id: &ContentId) -> Result<Option<(ContentId, u32)>> {
+        if let Some(full) = self.locate_base(id)?.first() {
+            return Ok(Some((*id, full.stored_bytes)));
         }
         for base in self.locate(id)?.iter().filter_map(|location| location.base) {
-            if !self.locate_base(&base)?.is_empty() {
-                return Ok(Some(base));
+            if let Some(full) = self.locate_base(&base)?.first() {
+                return Ok(Some((base, full.stored_bytes)));
             }
         }
         Ok(None)

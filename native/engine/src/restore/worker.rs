@@ -1,9 +1,9 @@
-//! Spans into a target: assembled in parallel, written by the caller's thread; and single ranges into memory.
+//! Spans into a target, by several threads; and single ranges into memory.
 //!
-//! File systems let one writer at a time into a file, so more of them would wait for each other instead of decoding.
+//! A thread assembles a lot and writes it itself, while it is still in the processor's cache. File systems let one writer
+//! at a time into a file, so the threads take turns: while one writes, the others decode.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::data_runs::DataRuns;
@@ -15,8 +15,9 @@ use crate::error::{Code, Error, Result};
 use crate::format::node::Entry;
 use crate::units::{u64_from, usize_from};
 
-/// Assembled spans that may wait for the writing thread.
-const WAITING_SPANS: usize = 2;
+/// Bytes that a thread assembles before it writes: few enough for the cache of a core, together with their frames and
+/// bases; enough for reads of neighbours to be worth their call.
+const LOT_BYTES: u64 = 1 << 20;
 
 struct Job<'a> {
     maps: &'a MapReader,
@@ -25,13 +26,7 @@ struct Job<'a> {
     target: &'a Target,
     control: &'a Control,
     counter: AtomicU64,
-}
-
-/// A span in memory.
-struct Assembled {
-    span: u64,
-    entries: SpanEntries,
-    bytes: Vec<u8>, // empty when all of it reads as zero
+    turn: Mutex<()>, // held while the target is written
 }
 
 /// Writes a disk version to a target; the bytes written as data. With one thread all of it runs on the caller's, so
@@ -45,87 +40,68 @@ pub(super) fn run(
 ) -> Result<u64> {
     let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
     let geometry = Geometry { size: version.size, chunk_bytes };
-    let job = Job { maps, version, geometry, target, control, counter: AtomicU64::new(0) };
-    if thread_count > 1 {
-        return run_parallel(&job, thread_count);
+    let (counter, turn) = (AtomicU64::new(0), Mutex::new(()));
+    let job = Job { maps, version, geometry, target, control, counter, turn };
+    if thread_count == 1 {
+        return job.work();
     }
-    let (mut reader, mut bytes_written) = (SpanReader::new(maps, geometry), 0);
-    while let Some(assembled) = job.next(&mut reader)? {
-        bytes_written += job.write(&assembled)?;
-        reader.bytes = assembled.bytes;
-    }
-    Ok(bytes_written)
-}
-
-fn run_parallel(job: &Job<'_>, thread_count: usize) -> Result<u64> {
-    let (send, receive) = sync_channel(WAITING_SPANS);
-    let spare = Mutex::new(Vec::new()); // buffers that were written, for the next spans
     std::thread::scope(|scope| {
-        let (job, spare) = (&*job, &spare);
-        let assemble = |send: SyncSender<Assembled>| move || assemble(job, &send, spare);
-        let workers: Vec<_> = (0..thread_count).map(|_| scope.spawn(assemble(send.clone()))).collect();
-        drop(send);
-        let written = write_all(job, receive, spare);
+        let work = || job.work().inspect_err(|_| job.stop_others());
+        let workers: Vec<_> = (0..thread_count).map(|_| scope.spawn(work)).collect();
         let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked())));
-        results.collect::<Vec<_>>().into_iter().collect::<Result<Vec<()>>>()?;
-        written
+        results.collect::<Vec<_>>().into_iter().sum()
     })
 }
 
-/// Takes the receiver, so that workers find out when writing failed: nobody takes what they send.
-fn write_all(job: &Job<'_>, receive: Receiver<Assembled>, spare: &Mutex<Vec<Vec<u8>>>) -> Result<u64> {
-    let mut bytes_written = 0;
-    for assembled in receive {
-        bytes_written += job.write(&assembled)?;
-        spare.lock().unwrap_or_else(PoisonError::into_inner).push(assembled.bytes);
-    }
-    Ok(bytes_written)
-}
-
-fn assemble(job: &Job<'_>, send: &SyncSender<Assembled>, spare: &Mutex<Vec<Vec<u8>>>) -> Result<()> {
-    let mut reader = SpanReader::new(job.maps, job.geometry);
-    let stop_others = |error| {
-        job.counter.store(job.geometry.span_count(), Ordering::Relaxed);
-        error
-    };
-    while let Some(assembled) = job.next(&mut reader).map_err(stop_others)? {
-        if send.send(assembled).is_err() {
-            return Ok(()); // the writing thread failed and says why
-        }
-        reader.bytes = spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-    }
-    Ok(())
-}
-
 impl Job<'_> {
-    /// Assembles the next span in the reader's buffer and takes that along.
-    fn next(&self, reader: &mut SpanReader<'_>) -> Result<Option<Assembled>> {
-        let (span, entries) = loop {
-            let span = self.counter.fetch_add(1, Ordering::Relaxed);
-            if span >= self.geometry.span_count() {
-                return Ok(None);
-            }
+    /// Restores spans until none is left; the bytes written as data.
+    fn work(&self) -> Result<u64> {
+        let mut reader = SpanReader::new(self.maps, self.geometry);
+        let mut bytes_written = 0;
+        while let Some(span) = self.next() {
             self.control.check()?;
-            let entries = self.maps.span(&self.version, span)?.entries;
-            if !matches!(&entries, SpanEntries::Uniform(entry) if entry.reads_zero()) {
-                break (span, entries);
-            }
-            if !self.target.is_new() {
-                return Ok(Some(Assembled { span, entries, bytes: Vec::new() }));
-            }
-            self.control.remove_total(self.bytes_in(span)); // a new file reads as zero by itself
-        };
-        reader.read(&entries, span * SPAN_CHUNKS, self.geometry.chunks_in_span(span))?;
-        Ok(Some(Assembled { span, entries, bytes: std::mem::take(&mut reader.bytes) }))
+            bytes_written += self.restore(span, &mut reader)?;
+        }
+        Ok(bytes_written)
     }
 
-    /// Writes the runs of a span: neighbouring chunks that are data with one call, zeros as holes.
-    fn write(&self, assembled: &Assembled) -> Result<u64> {
-        let first = assembled.span * SPAN_CHUNKS;
-        let count = self.geometry.chunks_in_span(assembled.span);
+    fn next(&self) -> Option<u64> {
+        let span = self.counter.fetch_add(1, Ordering::Relaxed);
+        (span < self.geometry.span_count()).then_some(span)
+    }
+
+    fn stop_others(&self) {
+        self.counter.store(self.geometry.span_count(), Ordering::Relaxed);
+    }
+
+    fn restore(&self, span: u64, reader: &mut SpanReader<'_>) -> Result<u64> {
+        let (first, count) = (span * SPAN_CHUNKS, self.geometry.chunks_in_span(span));
+        let entries = self.maps.span(&self.version, span)?.entries;
+        if matches!(&entries, SpanEntries::Uniform(entry) if entry.reads_zero()) {
+            if self.target.is_new() {
+                self.control.remove_total(self.bytes_in(first, count)); // a new file reads as zero by itself
+                return Ok(0);
+            }
+            return self.write(&entries, first, count, &[]);
+        }
+        let lot_chunks = (LOT_BYTES / self.geometry.chunk_bytes).max(1);
+        let (mut chunk, mut bytes_written) = (first, 0);
+        while chunk < first + count {
+            let lot = lot_chunks.min(first + count - chunk);
+            reader.read(&entries, chunk, lot)?;
+            bytes_written += self.write(&entries, chunk, lot, &reader.bytes)?;
+            chunk += lot;
+        }
+        Ok(bytes_written)
+    }
+
+    /// Writes the runs of `count` chunks of a span from `first` on: neighbouring chunks that are data with one call, zeros
+    /// as holes. `bytes` may be empty when all of it reads as zero.
+    fn write(&self, entries: &SpanEntries, first: u64, count: u64, bytes: &[u8]) -> Result<u64> {
         let base = self.geometry.chunk_offset(first);
-        let is_zero = |index: u64| assembled.entries.entry(usize_from(index)).reads_zero();
+        let is_zero = |index: u64| entries.entry(usize_from((first + index) % SPAN_CHUNKS)).reads_zero();
         let (mut index, mut bytes_written) = (0, 0);
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         while index < count {
             let zero = is_zero(index);
             let start = index;
@@ -136,11 +112,12 @@ impl Job<'_> {
             if zero {
                 self.write_zeros(range.start, range.end)?;
             } else {
-                let data = &assembled.bytes[usize_from(range.start - base)..usize_from(range.end - base)];
+                let data = &bytes[usize_from(range.start - base)..usize_from(range.end - base)];
                 bytes_written += self.write_data(data, range.start)?;
             }
         }
-        self.control.add_done(self.bytes_in(assembled.span));
+        drop(turn);
+        self.control.add_done(self.bytes_in(first, count));
         Ok(bytes_written)
     }
 
@@ -158,8 +135,8 @@ impl Job<'_> {
         Ok(bytes_written)
     }
 
-    fn bytes_in(&self, span: u64) -> u64 {
-        let range = self.geometry.range(span * SPAN_CHUNKS, SPAN_CHUNKS);
+    fn bytes_in(&self, first: u64, count: u64) -> u64 {
+        let range = self.geometry.range(first, count);
         range.end - range.start
     }
 

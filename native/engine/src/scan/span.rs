@@ -39,7 +39,8 @@ pub(super) struct SpanScanner<'a> {
     job: &'a Job<'a>,
     added: Added,
     encoder: ChangedEncoder,
-    buffer: Vec<u8>,
+    buffer: Vec<u8>, // the chunks in `changed`, one behind the other
+    filled: usize,
     changed: Vec<Changed>,
 }
 
@@ -47,7 +48,7 @@ impl<'a> SpanScanner<'a> {
     /// `added`: what the scan's writer has already.
     pub(super) fn new(job: &'a Job<'a>, added: Added) -> Self {
         let encoder = ChangedEncoder::new(job.maps.store().parameters());
-        Self { job, added, encoder, buffer: Vec::new(), changed: Vec::new() }
+        Self { job, added, encoder, buffer: Vec::new(), filled: 0, changed: Vec::new() }
     }
 
     /// Scans a span; `data` is the first range of data in or after it.
@@ -62,9 +63,9 @@ impl<'a> SpanScanner<'a> {
         while chunk < end {
             let lot_end = end.min(chunk + lot_chunks);
             self.changed.clear();
-            let lot_at = geometry.chunk_offset(chunk);
+            self.filled = 0;
             for chunk in chunk..lot_end {
-                let entry = self.look_at(chunk, lot_at, &mut data, &mut parent, &mut scanned)?;
+                let entry = self.look_at(chunk, &mut data, &mut parent, &mut scanned)?;
                 scanned.entries.push(entry);
             }
             let (store, frames) = (job.maps.store(), &mut scanned.frames);
@@ -78,7 +79,6 @@ impl<'a> SpanScanner<'a> {
     fn look_at(
         &mut self,
         chunk: u64,
-        lot_at: u64,
         data: &mut Option<Range<u64>>,
         parent: &mut Option<SpanEntries>,
         scanned: &mut ScannedSpan,
@@ -92,7 +92,8 @@ impl<'a> SpanScanner<'a> {
             scanned.counts.hole += 1;
             return Ok(Entry::Hole);
         }
-        let in_buffer = usize_from(place.start - lot_at)..usize_from(place.end - lot_at);
+        // Behind what is kept of the lot: an unchanged chunk leaves its room, still in the cache, to the next one.
+        let in_buffer = self.filled..self.filled + usize_from(place.end - place.start);
         if self.buffer.len() < in_buffer.end {
             self.buffer.resize(in_buffer.end, 0);
         }
@@ -119,6 +120,7 @@ impl<'a> SpanScanner<'a> {
             scanned.counts.unchanged += 1;
         } else {
             let before = if let Some(Entry::Id(before)) = before { Some(before) } else { None };
+            self.filled = in_buffer.end;
             self.changed.push(Changed { id, place: in_buffer, before, before_place: None });
         }
         Ok(Entry::Id(id))
