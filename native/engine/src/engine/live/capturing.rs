@@ -154,6 +154,7 @@ impl Engine {
             self.install(&cut.log, &oldest, &folded)?;
         }
         self.forget_cut(&cut);
+        self.wake_upkeep(); // which gives up the records, once nobody here holds them
         Ok(())
     }
 

@@ -118,8 +118,7 @@ impl Engine {
             bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
         log.group.replace_base(layer, bases);
-        log.log().release(cut)?;
-        Ok(())
+        log.release()
     }
 
     /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably.

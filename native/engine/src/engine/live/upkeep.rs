@@ -6,10 +6,16 @@ use std::time::Duration;
 use super::super::Engine;
 use super::log::LiveLog;
 use crate::control::Control;
+use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
 use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
 use crate::units::Lsn;
 use crate::write_log::CutBody;
+
+/// Whether the active layer has so much that it is to be folded, and none waits for that already.
+fn is_due(stack: &Stack) -> bool {
+    stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty()
+}
 
 /// How long the thread sleeps when nobody wakes it.
 const REST: Duration = Duration::from_millis(20);
@@ -117,8 +123,8 @@ impl Engine {
             return Ok(false);
         }
         log.log().prepare()?;
-        let stack = log.group.stack();
-        if stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty() {
+        log.release()?; // what a reader or a fold still held when its base moved on
+        if is_due(&log.group.stack()) {
             log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
         }
         let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
@@ -128,6 +134,8 @@ impl Engine {
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
             self.fold_away(log, &oldest, control)?;
+            drop(oldest);
+            log.release()?;
         }
         Ok(is_oldest)
     }
@@ -152,6 +160,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Has the thread look at once, where there is one.
+    pub(super) fn wake_upkeep(&self) {
+        self.live().upkeep.wake();
     }
 
     /// Folds everything that every log holds and no point waits for. For a clean close, and for tests.
