@@ -11,6 +11,7 @@
 
 import type { Catalog } from '../catalog/catalog.js';
 import { encodeDetail } from '../catalog/detail.js';
+import { lossCode } from '../catalog/finding.js';
 import type { PointRecord } from '../catalog/record.js';
 import type { Engine, Operation } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
@@ -90,6 +91,11 @@ export class Copies {
     const point = this.#parts.catalog.view.point(pointId);
     if (signal?.aborted === true) return Promise.reject(cancelled(signal));
     if (point === undefined || point.state === 'deleting') return Promise.reject(deletedFirst(pointId));
+    if (point.failure !== null) {
+      const reference = this.#parts.catalog.view.referenceOf(point);
+      const message = `${reference} cannot be read: ${point.failure.message}`;
+      return Promise.reject(new StillpointError(lossCode(point), message, { point: reference }));
+    }
     if (point.state !== 'cut') return Promise.resolve(point);
     return new Promise((resolve, reject) => {
       const waiters = this.#waiters.get(pointId) ?? new Set();

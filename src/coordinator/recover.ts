@@ -20,7 +20,7 @@ import { openCatalog, readDumpOf, type CatalogStorage, type LostCatalog } from '
 import { rebuiltRecords } from '../catalog/rebuild.js';
 import { keyOf, type CatalogRecord, type Change, type PointRecord } from '../catalog/record.js';
 import { CatalogTable } from '../catalog/view.js';
-import { mayHaveCut } from './delete-point.js';
+import { dropCutOf } from './delete-point.js';
 import { cutAfter, onOpen, type CatalogOrigin, type CutEvidence, type OnOpenAction } from './on-open.js';
 import { settleLive, uncleanFindings, unlessLogFailed } from './settle-live.js';
 import { checkWay, moved } from './state.js';
@@ -219,7 +219,7 @@ async function settlePoint(
     case 'finish-delete': {
       // First the manifest, durably, then the record: the other way round a crash would leave nobody's manifest.
       await engine.removePoint(point.id);
-      if (mayHaveCut(point)) await engine.dropCut(point.id);
+      await dropCutOf(engine, point.id);
       checkWay(point, 'none');
       const message = `the deletion of ${reference} was interrupted; it was finished`;
       return { change: { remove: keyOf(point) }, finding: manifestFinding('WORK_INTERRUPTED', point, message, false) };

@@ -19,6 +19,7 @@ import type {
   Engine,
   EngineFactory,
   Finding,
+  LivePressure,
   Manifest,
   OpenRequest,
   RestoreReport,
@@ -87,6 +88,8 @@ export interface MemoryEngineFactory extends EngineFactory {
   cutIds(storePath: string): string[];
   /** Takes a cut away, as if its log were lost. */
   loseCut(storePath: string, pointId: string): void;
+  /** Tells this of every store's logs from now on; null: what is so. */
+  setPressure(pressure: LivePressure | null): void;
   /** Takes a live disk away, as if its log were lost. */
   loseDisk(storePath: string, diskId: string): void;
   /** Forgets who has the stores open, as the end of a process does; a power cut also takes what logs had not synced. */
@@ -162,6 +165,9 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
     loseCut: (storePath, pointId) => {
       const found = storeAt(storePath).logs.cut(pointId);
       found?.log.commit(world.clock.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });
+    },
+    setPressure: (pressure) => {
+      for (const { logs } of world.stores.values()) logs.pressure = pressure;
     },
     loseDisk: (storePath, diskId) => {
       const { log } = storeAt(storePath).logs.ofDisk(diskId);

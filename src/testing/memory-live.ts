@@ -120,6 +120,7 @@ export abstract class MemoryLive implements LiveEngine {
   }
 
   livePressure(): LivePressure {
+    if (this.#logs.pressure !== null) return this.#logs.pressure;
     const logs = [...this.#logs.logs.values()];
     const layers = Math.max(0, ...logs.map(({ current }) => current.cuts.size));
     return { debtBytes: 0, availableBytes: Number.MAX_SAFE_INTEGER, logBytes: 0, layers };

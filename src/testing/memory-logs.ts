@@ -5,7 +5,7 @@
  * changes a superblock makes both equal.
  */
 
-import type { CutRequest, LiveDisk, UncleanLog } from '../native/engine.js';
+import type { CutRequest, LiveDisk, LivePressure, UncleanLog } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
 
 /** A live disk at one LSN. */
@@ -96,6 +96,8 @@ export class MemoryLog {
 export class MemoryLogs {
   readonly logs: Map<string, MemoryLog> = new Map<string, MemoryLog>();
   unclean: UncleanLog[] = [];
+  /** What is told instead of the figures of these logs. */
+  pressure: LivePressure | null = null;
 
   /** Ends the process. */
   stop(isPowerCut: boolean): void {

@@ -358,7 +358,8 @@ impl World {
         let Some(oldest) = oldest.filter(|cut| self.points.contains_key(&cut.point_id)) else { return Ok(()) };
         let (point_id, created_ms) = (oldest.point_id, oldest.time_ms);
         self.log.push(format!("copy {point_id}"));
-        let request = CopyRequest { point_id, created_ms, detail: b"{}".to_vec(), excluded: Vec::new() };
+        let disks = self.points[&point_id].disks.keys().copied().collect();
+        let request = CopyRequest { point_id, created_ms, detail: b"{}".to_vec(), disks };
         match self.engine().copy(&request, &Control::default()) {
             Ok(_) => {
                 self.points.get_mut(&point_id).unwrap().state = State::Copied;

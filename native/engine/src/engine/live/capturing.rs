@@ -41,8 +41,8 @@ pub struct CopyRequest {
     pub created_ms: u64,
     /// The manifest's detail.
     pub detail: Vec<u8>,
-    /// Disks that the manifest leaves out.
-    pub excluded: Vec<Uid>,
+    /// The disks of the manifest, in its order: the cut's, or some of them.
+    pub disks: Vec<Uid>,
 }
 
 /// A copied disk with its counts.
@@ -116,10 +116,7 @@ impl Engine {
         let Some(cut) = self.live().cuts.get(&request.point_id) else {
             return self.points.get(&request.point_id).map(|_| Vec::new());
         };
-        if cut.disks.keys().all(|disk_id| request.excluded.contains(disk_id)) {
-            let message = format!("all disks of restore point {} are left out", request.point_id);
-            return Err(Error::new(Code::ArgumentInvalid, message));
-        }
+        check_copied(&cut, &request.disks)?;
         self.settle_origins(&cut.log, cut.lsn, control)?;
         let _alone = cut.log.folding();
         let folded = self.fold_cut(&cut, control)?;
@@ -128,12 +125,11 @@ impl Engine {
             self.publish_cut(&cut, &folded, request)?;
         }
         self.resolve_cut(&cut, &folded)?;
-        let copied = |(disk_id, disk): (&Uid, &CutDisk)| CopiedDisk {
-            disk_id: *disk_id,
-            size: disk.size,
-            folded: folded.changed.get(disk_id).copied(),
+        let copied = |disk_id: &Uid| {
+            let size = cut.disk(disk_id)?.size;
+            Ok(CopiedDisk { disk_id: *disk_id, size, folded: folded.changed.get(disk_id).copied() })
         };
-        Ok(cut.disks.iter().filter(|(disk_id, _)| !request.excluded.contains(disk_id)).map(copied).collect())
+        request.disks.iter().map(copied).collect()
     }
 
     /// Gives up the layer of a cut whose point has a manifest. Nothing to give up is no error.
@@ -195,7 +191,8 @@ impl Engine {
 
     fn publish_cut(&self, cut: &TakenCut, folded: &FoldedCut, request: &CopyRequest) -> Result<()> {
         let mut disks = Vec::new();
-        for (disk_id, disk) in cut.disks.iter().filter(|(disk_id, _)| !request.excluded.contains(disk_id)) {
+        for disk_id in &request.disks {
+            let disk = cut.disk(disk_id)?;
             let Some(version) = folded.versions.get(disk_id) else {
                 return Err(Error::new(Code::Internal, format!("disk {disk_id} of a cut was not folded")));
             };
@@ -219,6 +216,16 @@ impl Engine {
         }
         self.live().cuts.remove(&cut.body.point_id);
     }
+}
+
+/// A manifest has one disk at least, each once, and all of them in the cut.
+fn check_copied(cut: &TakenCut, disks: &[Uid]) -> Result<()> {
+    let unique = disks.iter().enumerate().all(|(index, disk_id)| !disks[..index].contains(disk_id));
+    if disks.is_empty() || !unique {
+        let message = format!("the copy of restore point {} names no disk, or one twice", cut.body.point_id);
+        return Err(Error::new(Code::ArgumentInvalid, message));
+    }
+    disks.iter().try_for_each(|disk_id| cut.disk(disk_id).map(drop))
 }
 
 /// A cut as the registry keeps it.
