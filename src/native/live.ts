@@ -30,15 +30,7 @@ export interface BatchRecord {
 export interface RequestQueue<E> {
   read(engine: E, request: number, diskId: string, offset: number, length: number): void;
   write(engine: E, request: number, diskId: string, offset: number, bytes: Uint8Array, fua: boolean): void;
-  zero(
-    engine: E,
-    request: number,
-    diskId: string,
-    offset: number,
-    length: number,
-    trim: boolean,
-    fua: boolean,
-  ): void;
+  zero(engine: E, request: number, diskId: string, offset: number, length: number, trim: boolean, fua: boolean): void;
   flush(engine: E, request: number, diskId: string): void;
   batch(engine: E, request: number, diskId: string, operations: BatchRecord[]): void;
   takeDone(): Completion[];

@@ -215,7 +215,7 @@ export declare class NativeEngine {
    * # Errors
    * No thread could be started.
    */
-  copy(pointId: string, createdMs: number, detail: string, excludedDiskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
+  copy(pointId: string, createdMs: number, detail: string, diskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
   /**
    * Gives up the layer of a published cut.
    *
