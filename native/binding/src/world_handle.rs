@@ -14,7 +14,7 @@ use stillpoint_engine::io::fault::{Failure as FailureKind, Fault, FaultIo, Fault
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::io::{Io, OpenMode};
 use stillpoint_engine::random::Seeded;
-use stillpoint_engine::write_log::LogParameters;
+use stillpoint_engine::engine::LogParameters;
 
 use crate::convert::{number, unsigned};
 use crate::engine_handle::{NativeEngine, create_options};

@@ -51,7 +51,7 @@ use crate::restore::{Restorer, read_range};
 use crate::scan::{ScanRequest, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
-use crate::write_log::LogParameters;
+pub use crate::write_log::LogParameters;
 
 mod collecting;
 

@@ -495,6 +495,8 @@ impl World {
         self.log.push(format!("reopen, killed: {kills}"));
         if kills {
             self.memory = self.memory.crash(CrashChoice::ProcessKilled);
+        } else {
+            self.engine().close();
         }
         self.open()?;
         self.drop_unknown_cuts()?;

@@ -16,10 +16,13 @@ use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, SLOT_NAMES, SuperblockDisk};
 use crate::io::Io;
 use crate::io::parents::directory_above;
-use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED};
+use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED, SEGMENT_BYTES_FIRST};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::{Lsn, Uid};
-use crate::write_log::{CutBody, LogIdentity, LogParts, Membership, WriteLog};
+use crate::write_log::{CutBody, LogIdentity, LogParameters, LogParts, Membership, WriteLog};
+
+/// A segment is at most this part of its file system: one in 64.
+const SEGMENT_CAPACITY_SHARE: u64 = 64;
 
 /// A new disk.
 #[derive(Clone, Debug)]
@@ -292,7 +295,7 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let directory = live.directory.join(log_id.to_string());
-        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.options.log, disks)?;
+        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.log_parameters()?, disks)?;
         let pinned = pin(&self.leases, roots_of(&created.superblock()));
         let group = Group::new(self.group_parts(created))?;
         Ok(Arc::new(LiveLog::new(machine_id, *log_id, directory, group, pinned)))
@@ -342,6 +345,14 @@ impl Engine {
 
     fn remove_log(&self, log: &LiveLog) -> Result<()> {
         remove_log_files(self.parts.io.as_ref(), &log.directory)
+    }
+
+    /// As the options say, and no segment takes more than a part of the file system.
+    pub(super) fn log_parameters(&self) -> Result<LogParameters> {
+        let capacity = self.parts.io.capacity_bytes(&self.directory)?;
+        let share = (capacity / SEGMENT_CAPACITY_SHARE) & !4095;
+        let segment_bytes = self.options.log.segment_bytes.min(share.max(SEGMENT_BYTES_FIRST));
+        Ok(LogParameters { segment_bytes })
     }
 
     pub(super) fn log_parts(&self) -> LogParts {

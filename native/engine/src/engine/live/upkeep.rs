@@ -28,6 +28,7 @@ const REST_AFTER_FAILURE: Duration = Duration::from_millis(500);
 pub(super) struct Upkeep {
     state: Mutex<UpkeepState>,
     changed: Condvar,
+    control: Control, // of the step that runs
 }
 
 #[derive(Default)]
@@ -56,9 +57,23 @@ impl Upkeep {
         !state.is_ending
     }
 
-    /// The thread ends after its step.
+    /// The thread ends; its step is cancelled.
     pub(super) fn end(&self) {
         self.state().is_ending = true;
+        self.control.cancel();
+        self.changed.notify_all();
+    }
+
+    /// Waits until the thread has ended.
+    fn wait(&self) {
+        let mut state = self.state();
+        while state.is_running {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn ended(&self) {
+        self.state().is_running = false;
         self.changed.notify_all();
     }
 
@@ -78,13 +93,14 @@ impl Engine {
         let work = move || {
             let mut rest = REST;
             while upkeep.rest(rest) {
-                let Some(engine) = engine.upgrade() else { return };
-                rest = match engine.upkeep(&Control::default()) {
+                let Some(engine) = engine.upgrade() else { break };
+                rest = match engine.upkeep(&upkeep.control) {
                     Ok(true) => Duration::ZERO,
                     Ok(false) => REST,
                     Err(_) => REST_AFTER_FAILURE, // whoever writes or flushes is told what is wrong
                 };
             }
+            upkeep.ended();
         };
         live.upkeep.state().is_running = true;
         let started = std::thread::Builder::new().name("stillpoint-upkeep".into()).spawn(work);
@@ -94,6 +110,17 @@ impl Engine {
                 live.upkeep.state().is_running = false;
                 Err(Error::new(Code::Internal, format!("cannot start a thread: {cause}")))
             }
+        }
+    }
+
+    /// Ends the upkeep, and has the logs say what is durable, so that the next opening has nothing to read or to rewrite. The
+    /// engine still answers after it; without it nothing is lost.
+    pub fn close(&self) {
+        let Some(live) = self.live.as_ref() else { return };
+        live.upkeep.end();
+        live.upkeep.wait();
+        for log in live.all_logs() {
+            let _ = log.log().settle(); // the next opening finds out by itself
         }
     }
 
@@ -122,7 +149,7 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
-        log.log().prepare()?;
+        log.log().prepare_when_due()?;
         log.release()?; // what a reader or a fold still held when its base moved on
         if is_due(&log.group.stack()) {
             log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
