@@ -77,7 +77,11 @@ export async function look(engine: Engine, files: CatalogFiles, storeId: StoreId
     ? [catalogFinding({ file: dumpName, message: `${dump.reason}; only machines with points are shown` })]
     : [];
   const catalog = readOnlyCatalog(table);
-  return { catalog, findings: [...findings, ...region.findings], unfinished: { deletions: [], drops: [], releases: [] } };
+  return {
+    catalog,
+    findings: [...findings, ...region.findings],
+    unfinished: { deletions: [], drops: [], releases: [] },
+  };
 }
 
 function dumpedRecords(dump: DumpFound): readonly CatalogRecord[] {

@@ -23,7 +23,10 @@ describe('managed disks in a simulated world', () => {
         const { store } = await runLiveHistory(history, stage);
         await store.close();
       } catch (error) {
-        throw new Error(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n${JSON.stringify(history.actions)}\n${world.log()}`, { cause: error });
+        throw new Error(
+          `${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n${JSON.stringify(history.actions)}\n${world.log()}`,
+          { cause: error },
+        );
       }
       return { histories: 1, operations: history.actions.length };
     });

@@ -24,5 +24,5 @@ fn a_crash_at_any_call_leaves_a_prefix_of_every_log_and_every_answered_point() {
     for seed in seeds(sized(6, 400)) {
         cuts += crash_everywhere(seed, 25, sized(40, 1_000));
     }
-    println!("{cuts} cuts");
+    assert!(cuts > 0, "something was cut off");
 }
