@@ -227,7 +227,9 @@ impl Live {
         match self.unknown().first() {
             None => Ok(()),
             Some(log_id) => {
-                let message = format!("{LIVE}/{log_id} is damaged, so that nobody knows what it names; nothing more was collected");
+                let message = format!(
+                    "{LIVE}/{log_id} is damaged, so that nobody knows what it names; nothing more was collected"
+                );
                 Err(Error::new(Code::LogDamaged, message).with("log", log_id.to_string()))
             }
         }

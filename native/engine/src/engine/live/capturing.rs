@@ -191,7 +191,8 @@ impl Engine {
             let Some(folded) = cut.folded() else { return Ok(false) };
             self.resolve_cut(cut, &folded)?;
             if self.is_point_pinned(point_id) {
-                let message = format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
+                let message =
+                    format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
                 return Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()));
             }
         }

@@ -61,11 +61,23 @@ pub(super) struct Origin {
     pub(super) pin: Pin,
 }
 
-/// Why a disk did not join.
-struct JoinFailed {
+/// Why no log has a disk that it was to get.
+struct NotMade {
     error: Error,
     /// The superblock that lists it may stand in a slot.
     is_unknown: bool,
+}
+
+impl NotMade {
+    fn at_all(error: Error) -> Self {
+        Self { error, is_unknown: false }
+    }
+}
+
+impl From<NotMade> for Error {
+    fn from(not_made: NotMade) -> Self {
+        not_made.error
+    }
 }
 
 impl Engine {
@@ -219,21 +231,21 @@ impl Engine {
             let message = format!("disk {disk_id} is not attached");
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
         }
-        self.remove_leftover(disk_id)?;
+        self.remove_leftover(disk_id)?; // an older one that stays in the way must not show only when the disk has left
         self.fold_all(&from, disk_id)?;
         let still = from.moving();
         let membership = self.leave(&from, disk_id, None)?;
         let disk = superblock_disk(&membership, Lsn::ZERO);
         let to = match self.new_log(disk_id, None, vec![disk]) {
             Ok(to) => to, // the commit
-            Err(error) => {
-                if self.remove_leftover(disk_id).is_ok() {
-                    from.take_back(&membership);
-                } else {
-                    // A superblock may be left that names the disk. Written here, it would lose that by the next opening.
-                    *place = None;
-                    seat.is_unknown.store(true, Ordering::Release);
-                }
+            Err(NotMade { error, is_unknown: false }) => {
+                from.take_back(&membership);
+                return Err(error);
+            }
+            Err(NotMade { error, is_unknown: true }) => {
+                // A superblock may be left that names the disk. What is written here would be lost by the next opening then.
+                *place = None;
+                seat.is_unknown.store(true, Ordering::Release);
                 return Err(error);
             }
         };
@@ -324,8 +336,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a log, durably.
-    fn new_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
+    /// Makes a log, durably. One that could not be made is removed, durably too: after a power cut it would be there again, with
+    /// a disk that is elsewhere by then, or stands on a point that is gone.
+    fn new_log(
+        &self,
+        log_id: &Uid,
+        machine_id: Option<Uid>,
+        disks: Vec<SuperblockDisk>,
+    ) -> std::result::Result<Arc<LiveLog>, NotMade> {
+        self.remove_leftover(log_id).map_err(NotMade::at_all)?;
+        let made = self.make_log(log_id, machine_id, disks);
+        made.map_err(|error| NotMade { error, is_unknown: self.remove_leftover(log_id).is_err() })
+    }
+
+    fn make_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
         let live = self.live();
         let identity =
             LogIdentity { store_id: self.config.store_id, log_id: *log_id, machine_id: machine_id.unwrap_or_default() };
@@ -335,7 +359,6 @@ impl Engine {
             Err(error) if error.is_already_exists() => {}
             Err(error) => return Err(error),
         }
-        self.remove_leftover(log_id)?;
         let directory = live.directory.join(log_id.to_string());
         let created = WriteLog::create(self.log_parts(), directory, identity, self.options.log, disks)?;
         let pinned = pin(&self.leases, roots_of(&created.superblock()));
@@ -389,17 +412,16 @@ impl Engine {
     }
 
     /// Lets a disk join a log: the superblock that lists it is the commit.
-    fn join(&self, to: &LiveLog, membership: &Membership) -> std::result::Result<(), JoinFailed> {
-        let nothing = |error| JoinFailed { error, is_unknown: false };
-        let mut submission = to.group.submit_join(membership).map_err(nothing)?;
-        to.group.append(&mut submission, &[]).map_err(nothing)?;
-        to.group.flush().map_err(nothing)?;
+    fn join(&self, to: &LiveLog, membership: &Membership) -> std::result::Result<(), NotMade> {
+        let mut submission = to.group.submit_join(membership).map_err(NotMade::at_all)?;
+        to.group.append(&mut submission, &[]).map_err(NotMade::at_all)?;
+        to.group.flush().map_err(NotMade::at_all)?;
         let listed = superblock_disk(membership, submission.lsn());
         let committed = to.change_superblock(&self.leases, |superblock| {
             superblock.disks.retain(|disk| disk.disk_id != listed.disk_id); // a detachment could not take it out
             superblock.disks.push(listed.clone());
         });
-        committed.map_err(|error| JoinFailed { error, is_unknown: to.log().is_fenced().is_some() })
+        committed.map_err(|error| NotMade { error, is_unknown: to.log().is_fenced().is_some() })
     }
 
     /// Removes a log that is in no list any more.

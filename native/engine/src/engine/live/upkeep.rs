@@ -122,7 +122,10 @@ impl Engine {
         let is_full = prepared.as_ref().is_err_and(|error| error.code() == Code::NoSpace);
         let logged_bytes_max = if is_full { 0 } else { LAYER_LOGGED_BYTES_MAX };
         let is_long = stack.active().logged_bytes() > logged_bytes_max;
-        if is_long && stack.sealed().is_empty() && let Some(_steady) = log.try_steady() {
+        if is_long
+            && stack.sealed().is_empty()
+            && let Some(_steady) = log.try_steady()
+        {
             let body = CutBody::internal(log.machine_id.unwrap_or_default());
             if let Err(error) = log.group.cut(body) {
                 return prepared.and(Err(error));
