@@ -7,8 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod live_world;
+mod simulation;
 
+use live_world::short::{OPS, Op, cut_off_in_last, fail_everywhere, history_of};
 use live_world::{World, crash_everywhere, seeds, sized};
+use simulation::progress::{count, over_cases};
 
 #[test]
 fn any_history_of_live_disks_agrees_with_its_model() {
@@ -25,4 +28,45 @@ fn a_crash_at_any_call_leaves_a_prefix_of_every_log_and_every_answered_point() {
         cuts += crash_everywhere(seed, 25, sized(40, 1_000));
     }
     assert!(cuts > 0, "something was cut off");
+}
+
+#[test]
+fn a_crash_between_any_two_calls_of_any_short_history_leaves_what_was_acknowledged() {
+    let tiny = World::tiny();
+    let lengths: Vec<u32> = (1..=sized(2, 4) as u32).collect();
+    let numbers = |length: u32| (OPS.len() as u64).pow(length);
+    let cases: u64 = lengths.iter().map(|length| numbers(*length)).sum();
+    over_cases("live-short-histories", cases, |number, counts| {
+        let (mut number, mut length) = (number, 1);
+        while number >= numbers(length) {
+            number -= numbers(length);
+            length += 1;
+        }
+        // One in which there is nothing to do at some place is a shorter one.
+        if let Some(cut_off) = cut_off_in_last(&tiny, &history_of(number, length)) {
+            count(counts, "histories", 1);
+            count(counts, "crashes", cut_off);
+        }
+    });
+}
+
+#[test]
+fn a_call_that_fails_never_costs_what_was_acknowledged_nor_another_machine() {
+    use Op::{Clone, Copy, Cut, Delete, Flush, Fua, Move, Release, Reopen, Rotate, Trim, Upkeep, Write};
+    let tiny = World::tiny();
+    let histories: &[&[Op]] = &[
+        &[Write, Fua, Cut, Write, Copy, Release, Flush],
+        &[Cut, Clone, Write, Copy, Release, Delete, Upkeep],
+        &[Write, Cut, Clone, Delete, Write, Upkeep],
+        &[Write, Trim, Move, Write, Fua, Move, Write, Cut],
+        &[Rotate, Cut, Rotate, Copy, Release, Upkeep],
+        &[Write, Cut, Reopen, Copy, Write, Reopen, Release],
+        &[Fua, Cut, Write, Cut, Delete, Copy, Release, Flush],
+    ];
+    let stride = sized(17, 1);
+    over_cases("live-faults", histories.len() as u64, |number, counts| {
+        let struck = fail_everywhere(&tiny, histories[number as usize], stride);
+        count(counts, "faults", struck.runs);
+        count(counts, "failed operations", struck.failed_operations);
+    });
 }

@@ -137,6 +137,7 @@ impl WriteLog {
             preparing: Mutex::new(()),
             slots: Mutex::new(slots),
             holds: super::holds::Holds::default(),
+            room: std::sync::OnceLock::new(),
         })
     }
 }

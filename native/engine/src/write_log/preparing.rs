@@ -29,6 +29,7 @@ impl WriteLog {
             return Ok(());
         }
         self.finish_full()?;
+        self.room.get().map_or(Ok(()), |check| check(self.parameters.segment_bytes))?;
         let mut slots = self.slots();
         let incarnation = slots.current.incarnations.last().map(|listed| listed.incarnation);
         let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock

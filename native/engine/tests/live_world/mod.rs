@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod short;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ use stillpoint_engine::engine::{
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::io::Io;
-use stillpoint_engine::io::fault::{Fault, FaultIo, FaultPlan};
+use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
@@ -97,6 +99,8 @@ pub(crate) struct World {
     /// The disk that comes, moves or goes.
     moving: Option<Uid>,
     next_id: u8,
+    /// How many crashes it lived through: ids are new after each.
+    crashes: u64,
     log: Vec<String>,
 }
 
@@ -117,6 +121,7 @@ impl World {
             points: BTreeMap::new(),
             moving: None,
             next_id: 10,
+            crashes: 0,
             log: Vec::new(),
         };
         let options = CreateOptions { chunk_bytes: CHUNK_BYTES, codec: Codec::Zstd, level: 1 };
@@ -330,10 +335,15 @@ impl World {
     }
 
     fn cut(&mut self) -> Outcome {
-        let (machine_id, point_id) = (self.any_machine(), self.id());
+        let machine_id = self.any_machine();
         if self.logs[&machine_id].now().is_empty() {
             return Ok(());
         }
+        self.cut_of(machine_id)
+    }
+
+    fn cut_of(&mut self, machine_id: Uid) -> Outcome {
+        let point_id = self.id();
         self.log.push(format!("cut {machine_id} as {point_id}"));
         let (collection, name) = ("default".to_owned(), format!("p{point_id}"));
         let request = CutRequest { machine_id, point_id, collection, name, detail: b"{}".to_vec() };
@@ -356,17 +366,23 @@ impl World {
         let pending = self.engine().pending_cuts();
         let oldest = pending.iter().find(|cut| cut.machine_id == machine);
         let Some(oldest) = oldest.filter(|cut| self.points.contains_key(&cut.point_id)) else { return Ok(()) };
-        let (point_id, created_ms) = (oldest.point_id, oldest.time_ms);
+        let point_id = oldest.point_id;
+        self.copy_of(point_id).map(drop)
+    }
+
+    /// Copies a cut; returns whether that was possible now.
+    fn copy_of(&mut self, point_id: Uid) -> Result<bool, Error> {
+        let created_ms = 1_800_000_000_000;
         self.log.push(format!("copy {point_id}"));
         let disks = self.points[&point_id].disks.keys().copied().collect();
         let request = CopyRequest { point_id, created_ms, detail: b"{}".to_vec(), disks };
         match self.engine().copy(&request, &Control::default()) {
             Ok(_) => {
                 self.points.get_mut(&point_id).unwrap().state = State::Copied;
-                Ok(())
+                Ok(true)
             }
             // A disk of it stands on a point of the other machine, before which older ones wait.
-            Err(error) => busy_is_fine(Err(error)),
+            Err(error) => busy_is_fine(Err(error)).map(|()| false),
         }
     }
 
@@ -452,6 +468,10 @@ impl World {
 
     fn detach(&mut self) -> Outcome {
         let Some((machine, disk_id)) = self.any_disk(is_machine) else { return Ok(()) };
+        self.detach_of(disk_id, machine)
+    }
+
+    fn detach_of(&mut self, disk_id: Uid, machine: Uid) -> Outcome {
         self.log.push(format!("detach {disk_id}"));
         self.moved(disk_id, machine, disk_id, |engine| engine.detach_disk(&disk_id))
     }
@@ -617,7 +637,8 @@ impl World {
             memory,
             faults: None,
             engine: None,
-            ids: Arc::new(Mutex::new(Seeded::new(self.seed ^ 0xdead))),
+            ids: Arc::new(Mutex::new(Seeded::new(self.seed ^ 0xdead ^ ((self.crashes + 1) << 20)))),
+            crashes: self.crashes + 1,
             clock: Arc::clone(&self.clock),
             random: self.random.clone(),
             logs: self.logs.clone(),

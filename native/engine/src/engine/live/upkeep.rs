@@ -13,8 +13,8 @@ use crate::units::Lsn;
 use crate::write_log::CutBody;
 
 /// Whether the active layer has so much that it is to be folded, and none waits for that already.
-fn is_due(stack: &Stack) -> bool {
-    stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty()
+fn is_due(stack: &Stack, logged_bytes_max: u64) -> bool {
+    stack.active().logged_bytes() > logged_bytes_max && stack.sealed().is_empty()
 }
 
 /// How long the thread sleeps when nobody wakes it.
@@ -149,13 +149,23 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
-        log.log().prepare_when_due()?;
+        // On a full disk what is folded makes room for it, so that goes on.
+        let prepared = log.log().prepare_when_due();
         log.release()?; // what a reader or a fold still held when its base moved on
-        if is_due(&log.group.stack()) {
-            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+        let is_full = prepared.as_ref().is_err_and(|error| error.code() == Code::NoSpace);
+        let logged_bytes_max = if is_full { 0 } else { LAYER_LOGGED_BYTES_MAX };
+        if is_due(&log.group.stack(), logged_bytes_max)
+            && let Some(_steady) = log.try_steady()
+        {
+            let body = CutBody::internal(log.machine_id.unwrap_or_default());
+            if let Err(error) = log.group.cut(body) {
+                return prepared.and(Err(error));
+            }
         }
-        let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
-        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else { return Ok(false) };
+        let Some(oldest) = log.group.oldest_sealed() else { return prepared.map(|()| false) };
+        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else {
+            return prepared.map(|()| false);
+        };
         self.settle_origins(log, sealed.cut, control)?;
         let _alone = log.folding();
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
@@ -181,8 +191,8 @@ impl Engine {
             if !log.is_folding() {
                 waits += 1; // while it is being shortened, however long that takes, the writer waits
             }
-            // Where no thread does it, this one does.
-            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default())? {
+            // Where no thread does it, this one does. What keeps it from that the writer only sees as a wait.
+            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default()).unwrap_or(false) {
                 self.parts.clock.wait_ns(PACE_WAIT_NS);
             }
         }
@@ -200,15 +210,26 @@ impl Engine {
     /// As [`Engine::upkeep`].
     pub fn settle_logs(&self, control: &Control) -> Result<()> {
         let Some(live) = self.live.as_ref() else { return Ok(()) };
+        let mut failed = None;
         for log in live.all_logs() {
-            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
-            self.settle_origins(&log, Lsn(u64::MAX), control)?;
-            let _alone = log.folding();
-            while let Some(oldest) =
-                log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
-            {
-                self.fold_away(&log, &oldest, control)?;
+            if let Err(error) = self.settle_log(&log, control) {
+                failed = Some(error); // one machine's failed log touches no other
             }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn settle_log(&self, log: &Arc<LiveLog>, control: &Control) -> Result<()> {
+        {
+            let _steady = log.steady();
+            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+        }
+        self.settle_origins(log, Lsn(u64::MAX), control)?;
+        let _alone = log.folding();
+        while let Some(oldest) =
+            log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
+        {
+            self.fold_away(log, &oldest, control)?;
         }
         Ok(())
     }
