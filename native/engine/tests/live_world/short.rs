@@ -290,7 +290,7 @@ pub(crate) fn fail_everywhere(tiny: &World, ops: &[Op], stride: u64) -> Struck {
         }
     }
     let mut struck = Struck::default();
-    for (number, fault) in plans.into_iter().enumerate().filter(|(number, _)| *number as u64 % stride == 0) {
+    for (number, fault) in plans.into_iter().enumerate().filter(|(number, _)| (*number as u64).is_multiple_of(stride)) {
         struck.runs += 1;
         fail_once(tiny, ops, fault, number as u64, &mut struck);
     }
@@ -330,7 +330,7 @@ fn fail_once(tiny: &World, ops: &[Op], fault: Fault, number: u64, struck: &mut S
     // What a failed sync was to cover may be lost even when only the process ends.
     let is_sync = matches!(fault, Fault::FailSync { .. });
     let choices = [CrashChoice::ProcessKilled, CrashChoice::LoseUnsynced, CrashChoice::Seeded(number)];
-    for choice in choices.into_iter().take(if number % 3 == 0 { 3 } else { 2 }) {
+    for choice in choices.into_iter().take(if number.is_multiple_of(3) { 3 } else { 2 }) {
         let mut after = world.after(world.memory.crash(choice));
         after.log.push(format!("{choice:?}"));
         let is_killed = matches!(choice, CrashChoice::ProcessKilled) && !is_sync;
