@@ -102,6 +102,9 @@ pub const CHUNK_CACHE_BYTES: u64 = 64 << 20;
 /// short log, and opening it takes no longer than reading so much.
 pub const LAYER_LOGGED_BYTES_MAX: u64 = 256 << 20;
 
+/// And when less space is left than a layer has logged, it is sealed and folded beyond this.
+pub const LAYER_LOGGED_BYTES_MIN: u64 = 1 << 20;
+
 /// Beyond this length of its log a machine's writers wait for the copy.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;
 

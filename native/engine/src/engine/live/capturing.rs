@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
 use super::log::LiveLog;
+use super::upkeep::give_back;
 use crate::background_copy::Folded;
 use crate::control::Control;
 use crate::disk;
@@ -147,7 +148,8 @@ impl Engine {
         self.points.get(point_id)?; // or the point would be nowhere
         let control = Control::default();
         self.settle_origins(&cut.log, cut.lsn, &control)?;
-        let _alone = cut.log.folding();
+        let own = Arc::clone(&cut.log);
+        let alone = own.folding();
         let folded = self.fold_cut(&cut, &control)?;
         self.resolve_cut(&cut, &folded)?;
         if let Some(oldest) = cut.log.group.oldest_sealed()
@@ -156,11 +158,12 @@ impl Engine {
             self.install(&cut.log, &oldest, &folded)?;
         }
         // Who still stands on it by its id does so in a log that takes no more writes; the manifest is there for that.
-        let _unnamed = self.live().nothing_named();
+        let unnamed = self.live().nothing_named();
         self.resolve_cut(&cut, &folded)?;
         self.forget_cut(&cut);
-        self.wake_upkeep(); // which gives up the records, once nobody here holds them
-        Ok(())
+        drop(unnamed);
+        drop((alone, cut));
+        give_back(&own).map(drop)
     }
 
     /// Ends a cut that has no point any more. What stands on it by its id is first given its maps.

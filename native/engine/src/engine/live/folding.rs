@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{FoldedCut, TakenCut, ViewSource};
 use super::log::{LiveLog, pin};
+use super::upkeep::give_back;
 use crate::background_copy::{Fold, Pace};
 use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
@@ -120,7 +121,7 @@ impl Engine {
             bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
         log.group.replace_base(layer, bases);
-        log.release()
+        give_back(log).map(drop)
     }
 
     /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably. A log that takes no

@@ -105,16 +105,6 @@ impl LiveLog {
         matches!(self.folding.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Gives up the records that are in all bases and that nobody holds.
-    ///
-    /// # Errors
-    /// What writing the superblock and removing segments give.
-    pub(super) fn release(&self) -> Result<()> {
-        let bases = self.log().superblock().disks.iter().map(|disk| disk.base_lsn).min();
-        // Without disks there is nothing that anybody reads but cuts, which hold what they need.
-        self.log().release(bases.unwrap_or_else(|| self.log().durable())).map(drop)
-    }
-
     /// Changes the superblock, durably. What it names before and after is pinned all the while; when it is not known which of
     /// them counts both stay pinned (I-51).
     pub(super) fn change_superblock(&self, leases: &Arc<Leases>, change: impl Fn(&mut Superblock)) -> Result<()> {

@@ -8,7 +8,7 @@ use super::log::LiveLog;
 use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
-use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
+use crate::limits::{LAYER_LOGGED_BYTES_MAX, LAYER_LOGGED_BYTES_MIN, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
@@ -149,11 +149,10 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
+        let gave_back = give_back(log)?;
         // On a full disk what is folded makes room for it, so that goes on.
         let prepared = log.log().prepare_when_due();
-        log.release()?; // what a reader or a fold still held when its base moved on
-        let is_full = prepared.as_ref().is_err_and(|error| error.code() == Code::NoSpace);
-        let logged_bytes_max = if is_full { 0 } else { LAYER_LOGGED_BYTES_MAX };
+        let logged_bytes_max = self.logged_bytes_max(&prepared)?;
         if is_due(&log.group.stack(), logged_bytes_max)
             && let Some(_steady) = log.try_steady()
         {
@@ -162,19 +161,27 @@ impl Engine {
                 return prepared.and(Err(error));
             }
         }
-        let Some(oldest) = log.group.oldest_sealed() else { return prepared.map(|()| false) };
+        let Some(oldest) = log.group.oldest_sealed() else { return prepared.map(|()| gave_back) };
         let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else {
-            return prepared.map(|()| false);
+            return prepared.map(|()| gave_back);
         };
         self.settle_origins(log, sealed.cut, control)?;
         let _alone = log.folding();
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
             self.fold_away(log, &oldest, control)?;
-            drop(oldest);
-            log.release()?;
         }
+        drop(oldest); // and with it the records that it held
+        give_back(log)?;
         Ok(is_oldest)
+    }
+
+    /// How much a layer may have before it is sealed and folded. Where space is short that gives back what the log takes.
+    fn logged_bytes_max(&self, prepared: &Result<()>) -> Result<u64> {
+        match prepared {
+            Err(error) if error.code() == Code::NoSpace => Ok(0),
+            _ => Ok(self.live().space.available_bytes()?.clamp(LAYER_LOGGED_BYTES_MIN, LAYER_LOGGED_BYTES_MAX)),
+        }
     }
 
     /// Lets a writer wait while the log is longer than it may be.
@@ -197,11 +204,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Has the thread look at once, where there is one.
-    pub(super) fn wake_upkeep(&self) {
-        self.live().upkeep.wake();
     }
 
     /// Folds everything that every log holds and no point waits for. For a clean close, and for tests.
@@ -231,6 +233,18 @@ impl Engine {
         {
             self.fold_away(log, &oldest, control)?;
         }
-        Ok(())
+        give_back(log).map(drop)
+    }
+}
+
+/// Releases what the bases hold. Whoever folds a layer, or looks at one, keeps its records until it is done with it, and the
+/// release that follows the fold leaves them; returns whether there were such.
+pub(super) fn give_back(log: &LiveLog) -> Result<bool> {
+    let superblock = log.log().superblock();
+    let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
+    match bases.chain(superblock.window.iter().map(|base| base.lsn)).min() {
+        Some(oldest) => Ok(log.log().release(oldest)? > 0),
+        // Without disks nobody reads records but cuts, which hold what they need.
+        None => Ok(log.log().release(log.log().durable())? > 0),
     }
 }
