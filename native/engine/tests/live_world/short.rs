@@ -189,6 +189,7 @@ impl World {
             }
             Op::Reopen => {
                 self.open()?;
+                self.adopt_unanswered()?;
                 self.drop_unknown_cuts()?;
             }
         }
@@ -290,7 +291,7 @@ pub(crate) fn fail_everywhere(tiny: &World, ops: &[Op], stride: u64) -> Struck {
         }
     }
     let mut struck = Struck::default();
-    for (number, fault) in plans.into_iter().enumerate().filter(|(number, _)| *number as u64 % stride == 0) {
+    for (number, fault) in plans.into_iter().enumerate().filter(|(number, _)| (*number as u64).is_multiple_of(stride)) {
         struck.runs += 1;
         fail_once(tiny, ops, fault, number as u64, &mut struck);
     }
@@ -330,7 +331,7 @@ fn fail_once(tiny: &World, ops: &[Op], fault: Fault, number: u64, struck: &mut S
     // What a failed sync was to cover may be lost even when only the process ends.
     let is_sync = matches!(fault, Fault::FailSync { .. });
     let choices = [CrashChoice::ProcessKilled, CrashChoice::LoseUnsynced, CrashChoice::Seeded(number)];
-    for choice in choices.into_iter().take(if number % 3 == 0 { 3 } else { 2 }) {
+    for choice in choices.into_iter().take(if number.is_multiple_of(3) { 3 } else { 2 }) {
         let mut after = world.after(world.memory.crash(choice));
         after.log.push(format!("{choice:?}"));
         let is_killed = matches!(choice, CrashChoice::ProcessKilled) && !is_sync;
@@ -342,6 +343,25 @@ fn fail_once(tiny: &World, ops: &[Op], fault: Fault, number: u64, struck: &mut S
 }
 
 impl World {
+    /// What failed may be there after an opening, or not.
+    fn adopt_unanswered(&mut self) -> Outcome {
+        let mut found = Disks::new();
+        for (_, disk_id) in self.all_disks() {
+            let length = self.engine().live_disks().iter().find(|disk| disk.disk_id == disk_id).map(|disk| disk.size);
+            if let Some(length) = length {
+                found.insert(disk_id, self.read_disk(disk_id, length as usize)?);
+            }
+        }
+        for log in self.logs.values_mut() {
+            let is_found =
+                |state: &Disks| state.iter().all(|(id, bytes)| found.get(id).is_none_or(|found| found == bytes));
+            if let Some(at) = log.states[log.acknowledged..].iter().rposition(is_found) {
+                log.acknowledged += at;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads that do not fail are right: as something that was done to the disk left it, since the last acknowledged.
     fn check_what_can_be_read(&self) {
         if self.engine.is_none() {
