@@ -182,7 +182,7 @@ impl Beside {
 fn points_cut_at_any_step_of_a_schedule_are_write_order_consistent_and_outlive_a_crash() {
     let base = eight_disks();
     let mut seen = HashSet::new();
-    over_seeds("live-engine-order", sized(1_200, 100_000), |seed, counts: &mut Counts| {
+    over_seeds("live-engine-order", sized(1_000, 100_000), |seed, counts: &mut Counts| {
         let mut random = Seeded::new(seed ^ 0x0de7);
         let store = base.killed().with_seed(seed + 1_000);
         let engine = store.open();

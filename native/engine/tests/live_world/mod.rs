@@ -27,20 +27,6 @@ const CHUNK_BYTES: u32 = 16 << 10;
 const SECTOR: u64 = 512;
 const MACHINES: u64 = 2;
 
-pub(crate) fn sized(quick: u64, full: u64) -> u64 {
-    if std::env::var("STILLPOINT_TEST_SIZE").is_ok_and(|size| size == "full") { full } else { quick }
-}
-
-pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("STILLPOINT_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().expect("STILLPOINT_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
-    }
-}
-
 /// What became of a point, as the coordinator knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

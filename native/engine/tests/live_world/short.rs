@@ -189,6 +189,7 @@ impl World {
             }
             Op::Reopen => {
                 self.open()?;
+                self.adopt_unanswered()?;
                 self.drop_unknown_cuts()?;
             }
         }
@@ -342,6 +343,25 @@ fn fail_once(tiny: &World, ops: &[Op], fault: Fault, number: u64, struck: &mut S
 }
 
 impl World {
+    /// What failed may be there after an opening, or not.
+    fn adopt_unanswered(&mut self) -> Outcome {
+        let mut found = Disks::new();
+        for (_, disk_id) in self.all_disks() {
+            let length = self.engine().live_disks().iter().find(|disk| disk.disk_id == disk_id).map(|disk| disk.size);
+            if let Some(length) = length {
+                found.insert(disk_id, self.read_disk(disk_id, length as usize)?);
+            }
+        }
+        for log in self.logs.values_mut() {
+            let is_found =
+                |state: &Disks| state.iter().all(|(id, bytes)| found.get(id).is_none_or(|found| found == bytes));
+            if let Some(at) = log.states[log.acknowledged..].iter().rposition(is_found) {
+                log.acknowledged += at;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads that do not fail are right: as something that was done to the disk left it, since the last acknowledged.
     fn check_what_can_be_read(&self) {
         if self.engine.is_none() {
