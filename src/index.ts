@@ -16,6 +16,7 @@ export type {
   Disk,
   DiskCallOptions,
   DiskInfo,
+  Unavailable,
   DiskWriteOptions,
   ReadStreamOptions,
   WriteStreamOptions,

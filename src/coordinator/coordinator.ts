@@ -15,6 +15,7 @@ import type {
   Control,
   DiffCursor,
   Engine,
+  Finding,
   Statistics,
   VerifyReport,
 } from '../native/engine.js';
@@ -38,9 +39,11 @@ import {
   type Makings,
 } from './machines.js';
 import { ManagedDisks } from './managed-disks.js';
-import type { Unfinished } from './recover.js';
+import { settleReopened, type Unfinished } from './recover.js';
+import { unavailableFindings } from './settle-live.js';
 import { atMoment, pointSource, readableDisk, type Source, type SourceName } from './sources.js';
 import { Turns } from './turns.js';
+import { unavailableLogs } from './unavailable.js';
 
 /** What a coordinator stands on. */
 export interface CoordinatorParts {
@@ -70,6 +73,8 @@ export class Coordinator {
   readonly #gate = new Gate();
   readonly #capturing = new Set<MachineId>();
   readonly #deleting = new Set<PointId>();
+  /** Cuts that nobody knows and that are still there. */
+  readonly #undropped = new Set<PointId>();
 
   readonly #turns = new Turns<MachineId>();
   readonly #background = new Background();
@@ -197,12 +202,53 @@ export class Coordinator {
       });
     };
     for (const id of unfinished.releases) finish(() => engine.releaseCut(id));
-    for (const id of unfinished.drops) finish((signal) => engine.dropCut(id, { signal }));
+    for (const id of unfinished.drops) {
+      this.#undropped.add(id);
+      finish(async (signal) => {
+        await engine.dropCut(id, { signal });
+        this.#undropped.delete(id);
+      });
+    }
     for (const id of unfinished.deletions) {
       const point = this.view.point(id);
       if (point === undefined) continue;
       finish((signal) => claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })));
     }
+  }
+
+  /** Tries again to open the write logs that could not be opened, and goes on with what waited for them. */
+  async reopenLogs(): Promise<readonly Finding[]> {
+    const { engine, catalog } = this.#parts;
+    this.#checkWritable();
+    const closed = (): string[] => unavailableLogs(engine).map(({ logId }) => logId);
+    const before = closed();
+    if (before.length === 0) return [];
+    const machines = before.map(toMachineId);
+    const { findings, unfinished } = await this.#inTurns(machines, async () => {
+      await engine.reopenLogs();
+      const after = new Set(closed());
+      const opened = new Set(before.filter((logId) => !after.has(logId)));
+      return settleReopened(
+        engine,
+        catalog,
+        (logId) => opened.has(logId),
+        (id) => this.#deleting.has(id),
+      );
+    });
+    this.resume(unfinished);
+    // What could not be deleted or dropped for fear that one of the logs needs it.
+    const deleting = [...this.view.records()].flatMap((each) => {
+      return each.type === 'point' && each.state === 'deleting' && !this.#deleting.has(each.id) ? [each.id] : [];
+    });
+    this.resume({ deletions: deleting, drops: [...this.#undropped], releases: [] });
+    return [...findings, ...unavailableFindings(engine)];
+  }
+
+  /** Runs work in the turns of several machines, taken in one order by all who take several. */
+  #inTurns<T>(machines: readonly MachineId[], work: () => Promise<T>): Promise<T> {
+    const [first, ...others] = [...machines].sort();
+    if (first === undefined) return work();
+    return this.#turns.run(first, () => this.#inTurns(others, work));
   }
 
   /** Stops what runs in the background; it goes on at the next open. */

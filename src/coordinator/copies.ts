@@ -19,6 +19,7 @@ import type { MachineId, PointId } from '../store/units.js';
 import { capturedBy } from './capture.js';
 import { cancelled } from './gate.js';
 import { moved } from './state.js';
+import { checkAvailable } from './unavailable.js';
 
 /** What became of a copy. */
 export interface CopyEnd {
@@ -203,6 +204,7 @@ export class Copies {
     const machine = point === undefined ? undefined : view.machine(point.machineId);
     const collection = point === undefined ? undefined : view.collection(point.collectionId);
     if (point?.state !== 'cut' || machine === undefined || collection === undefined) return;
+    checkAvailable(engine, view, machine.id);
     const { createdMs } = point;
     // The manifest is written before the counts are known; the catalog has them.
     const uncounted = capturedBy([], createdMs, createdMs);

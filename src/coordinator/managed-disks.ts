@@ -25,6 +25,7 @@ import { disksPerMachineMax } from './limits.js';
 import { checkEmpty, checkReady, type Makings } from './machines.js';
 import { removeDisk, removeMachine } from './settle-live.js';
 import type { Turns } from './turns.js';
+import { checkAvailable, diskWaitsFor } from './unavailable.js';
 
 /** Where a new disk's content comes from. */
 export type NewContent =
@@ -134,6 +135,7 @@ export class ManagedDisks {
   deleteMachine(machine: MachineRecord): Promise<void> {
     const { copies, engine, catalog, turns } = this.#parts;
     return turns.run(machine.id, async () => {
+      checkAvailable(engine, this.#view, machine.id);
       const going = await catalog.transact((view) => {
         const now = findMachine(view, machine.name);
         checkEmpty(view, now);
@@ -202,7 +204,7 @@ export class ManagedDisks {
     const { engine, catalog } = this.#parts;
     const { id } = this.find(name);
     await this.#claimed([id], async () => {
-      const isLost = this.#live(id) === undefined;
+      const isLost = this.#live(id) === undefined && diskWaitsFor(engine, this.#current(id)) === null;
       const disk = isLost ? this.#current(id) : this.#detached(id);
       const going: ManagedDiskRecord = { ...disk, state: 'deleting' };
       await catalog.transact(() => ({ changes: [{ put: going }], result: null }));

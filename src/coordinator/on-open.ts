@@ -5,6 +5,7 @@
  * | --- | --- | --- | --- | --- |
  * | creating | no | remove the record | mark damaged | mark copied |
  * | creating | yes | nobody was answered: mark interrupted | mark damaged | mark copied |
+ * | creating, cut, copied | unknown | wait | mark damaged | as without a cut |
  * | cut | no | mark lost | mark damaged | mark copied |
  * | cut | yes | resume the copy | mark damaged | mark copied |
  * | copied | no | mark lost | mark damaged | keep |
@@ -19,6 +20,10 @@
  * rebuilt one knows nothing, so the manifests and the logs say what there is. A damaged manifest without a record stays
  * where it is: it stops the collector, so its chunks stay too until somebody brings it back or puts it away.
  *
+ * Unknown is what a log holds that could not be opened: what depends on it is decided when it is opened after all. A cut
+ * above every sequence number that a sound catalog ever gave is of a time that the catalog has lost; it was rebuilt while the
+ * log was closed, so the cut is taken as if it were rebuilt now.
+ *
  * What becomes of the cut follows from what becomes of the point (`cutAfter`): a point with a manifest has no use for it,
  * and one that is failed or gone has none either. Where a disk of another log stands on it, dropping means that it is
  * copied to its roots first.
@@ -29,8 +34,8 @@ import type { PointState } from '../catalog/record.js';
 /** What the region holds of a point. */
 export type ManifestEvidence = 'absent' | 'damaged' | 'present';
 
-/** What a log holds of a point. */
-export type CutEvidence = 'absent' | 'present';
+/** What a log holds of a point; unknown while the log could not be opened. */
+export type CutEvidence = 'absent' | 'present' | 'unknown';
 
 /** Where the catalog's records come from. */
 export type CatalogOrigin = 'sound' | 'rebuilt';
@@ -57,22 +62,27 @@ const known: Readonly<Record<PointState, Readonly<Record<CutEvidence, Row>>>> = 
   creating: {
     absent: { absent: 'remove-record', damaged: 'mark-damaged', present: 'mark-copied' },
     present: { absent: 'mark-interrupted', damaged: 'mark-damaged', present: 'mark-copied' },
+    unknown: { absent: 'keep', damaged: 'mark-damaged', present: 'mark-copied' },
   },
   cut: {
     absent: { absent: 'mark-lost', damaged: 'mark-damaged', present: 'mark-copied' },
     present: { absent: 'resume', damaged: 'mark-damaged', present: 'mark-copied' },
+    unknown: { absent: 'keep', damaged: 'mark-damaged', present: 'mark-copied' },
   },
   copied: {
     absent: { absent: 'mark-lost', damaged: 'mark-damaged', present: 'keep' },
     present: { absent: 'copy-again', damaged: 'mark-damaged', present: 'keep' },
+    unknown: { absent: 'keep', damaged: 'mark-damaged', present: 'keep' },
   },
   failed: {
     absent: { absent: 'keep-and-report', damaged: 'keep-and-report', present: 'mark-copied' },
     present: { absent: 'keep-and-report', damaged: 'keep-and-report', present: 'mark-copied' },
+    unknown: { absent: 'keep-and-report', damaged: 'keep-and-report', present: 'mark-copied' },
   },
   deleting: {
     absent: { absent: 'finish-delete', damaged: 'finish-delete', present: 'finish-delete' },
     present: { absent: 'finish-delete', damaged: 'finish-delete', present: 'finish-delete' },
+    unknown: { absent: 'finish-delete', damaged: 'finish-delete', present: 'finish-delete' },
   },
 };
 
@@ -80,10 +90,12 @@ const unknown: Readonly<Record<CatalogOrigin, Readonly<Record<CutEvidence, Row>>
   sound: {
     absent: { absent: 'keep', damaged: 'keep-and-report', present: 'quarantine' },
     present: { absent: 'keep', damaged: 'keep-and-report', present: 'quarantine' },
+    unknown: { absent: 'keep', damaged: 'keep-and-report', present: 'quarantine' },
   },
   rebuilt: {
     absent: { absent: 'keep', damaged: 'keep-and-report', present: 'adopt' },
     present: { absent: 'adopt-cut', damaged: 'keep-and-report', present: 'adopt' },
+    unknown: { absent: 'keep', damaged: 'keep-and-report', present: 'adopt' },
   },
 };
 

@@ -6,12 +6,12 @@
  * that takes all manifests for nobody's.
  */
 
-import type { Engine, Finding } from '../native/engine.js';
-import { toPointId, type PointId, type StoreId } from '../store/units.js';
+import type { Engine, Finding, PendingCut } from '../native/engine.js';
+import { toMachineId, toPointId, type PointId, type StoreId } from '../store/units.js';
 import { alignedDisks, pointsFromCuts } from '../catalog/alignment.js';
 import type { Catalog } from '../catalog/catalog.js';
 import { readOnlyCatalog } from '../catalog/catalog.js';
-import { pointOf } from '../catalog/detail.js';
+import { decodeCutDetail, pointOf } from '../catalog/detail.js';
 import type { DumpFound } from '../catalog/dump.js';
 import { dumpName } from '../catalog/dump.js';
 import type { CatalogFiles } from '../catalog/files.js';
@@ -19,12 +19,20 @@ import { catalogFinding, fileFinding, lossCode, manifestFile, manifestFinding } 
 import { openCatalog, readDumpOf, type CatalogStorage, type LostCatalog } from '../catalog/open.js';
 import { rebuiltRecords } from '../catalog/rebuild.js';
 import { keyOf, type CatalogRecord, type Change, type PointRecord } from '../catalog/record.js';
-import { CatalogTable } from '../catalog/view.js';
+import { CatalogTable, type CatalogView } from '../catalog/view.js';
 import { dropCutOf } from './delete-point.js';
 import { cutAfter, onOpen, type CatalogOrigin, type CutEvidence, type OnOpenAction } from './on-open.js';
-import { settleLive, uncleanFindings, unlessLogFailed } from './settle-live.js';
+import {
+  everything,
+  settleLive,
+  unavailableFindings,
+  uncleanFindings,
+  unlessLogFailed,
+  type Scope,
+} from './settle-live.js';
 import { checkWay, moved } from './state.js';
 import { evidenceOf, survey, type Survey } from './survey.js';
+import { unavailableLogs } from './unavailable.js';
 
 /** A catalog that agrees with the manifests and the logs, and what was found on the way. */
 export interface Recovered {
@@ -55,12 +63,37 @@ export async function recover(engine: Engine, storage: CatalogStorage, storeId: 
   try {
     const live = await settleLive(engine, catalog);
     const { findings: settled, unfinished } = await settle(engine, catalog, region, origin);
-    const findings = [...found, ...region.findings, ...uncleanFindings(engine), ...live, ...settled];
+    const findings = [
+      ...found,
+      ...region.findings,
+      ...uncleanFindings(engine),
+      ...unavailableFindings(engine),
+      ...live,
+      ...settled,
+    ];
     return { catalog, findings, unfinished };
   } catch (error) {
     await catalog.close();
     throw error;
   }
+}
+
+/**
+ * Settles what waited for logs that could not be opened and are open now.
+ *
+ * The caller has the turns of their machines, so nobody captures them meanwhile; `isBusy` says which points somebody deletes.
+ */
+export async function settleReopened(
+  engine: Engine,
+  catalog: Catalog,
+  scope: Scope,
+  isBusy: (id: PointId) => boolean,
+): Promise<{ findings: readonly Finding[]; unfinished: Unfinished }> {
+  const region = await survey(engine);
+  const live = await settleLive(engine, catalog, scope);
+  const { findings, unfinished } = await settle(engine, catalog, region, 'sound', scope, isBusy);
+  const unclean = uncleanFindings(engine).filter(({ file }) => scope(file.slice('live/'.length)));
+  return { findings: [...unclean, ...live, ...findings], unfinished };
 }
 
 /**
@@ -127,12 +160,14 @@ function rebuildMessage({ reason, dump }: LostCatalog, { view }: Catalog, adopte
   return `the catalog was rebuilt: ${reason}. It has ${machines.length} machines (${named}) and ${adoptedCount} restore points adopted from manifests; ${missed}`;
 }
 
-/** Decides about every point, every manifest and every cut, and does it. */
+/** Decides about every point, every manifest and every cut in the scope, and does it. */
 async function settle(
   engine: Engine,
   catalog: Catalog,
   region: Survey,
   origin: CatalogOrigin,
+  scope: Scope = everything,
+  isBusy: (id: PointId) => boolean = () => false,
 ): Promise<{ findings: Finding[]; unfinished: Unfinished }> {
   const { view } = catalog;
   const changes: Change[] = [];
@@ -141,13 +176,23 @@ async function settle(
   const drops: PointId[] = [];
   const releases: PointId[] = [];
   const afterwards: (() => Promise<void>)[] = [];
-  const points = [...view.records()].flatMap((record) => (record.type === 'point' ? [record] : []));
-  const cuts = new Map(engine.pendingCuts().map((cut) => [toPointId(cut.pointId), cut]));
-  const evidence = (id: PointId): CutEvidence => (cuts.has(id) ? 'present' : 'absent');
+  const points = [...view.records()].flatMap((record) => {
+    return record.type === 'point' && scope(record.machineId) && !isBusy(record.id) ? [record] : [];
+  });
+  const pending = engine.pendingCuts().filter(({ machineId, pointId }) => {
+    return scope(machineId) && !isBusy(toPointId(pointId));
+  });
+  const cuts = new Map(pending.map((cut) => [toPointId(cut.pointId), cut]));
+  const closed = new Set(unavailableLogs(engine).map(({ logId }) => logId));
+  const evidence = ({ id, machineId }: Pick<PointRecord, 'id' | 'machineId'>): CutEvidence => {
+    if (cuts.has(id)) return 'present';
+    return closed.has(machineId) ? 'unknown' : 'absent';
+  };
   for (const point of points) {
-    const action = onOpen(point.state, evidence(point.id), evidenceOf(region, point.id), origin);
+    const action = onOpen(point.state, evidence(point), evidenceOf(region, point.id), origin);
     const cut = cuts.get(point.id);
-    if (action === 'finish-delete' && cut?.pinned === true) {
+    // A log that is closed may have a disk that stands on it: the deletion is tried beside everything else, and again.
+    if (action === 'finish-delete' && (cut?.pinned === true || closed.size > 0)) {
       deletions.push(point.id);
       continue;
     }
@@ -160,13 +205,17 @@ async function settle(
     else if (cut.pinned) drops.push(point.id);
     else afterwards.push(() => engine.dropCut(point.id));
   }
+  const unseen = pending.filter((cut) => isUnseen(view, cut));
+  changes.push(...pointsFromCuts(view, unseen));
   for (const [id, cut] of cuts) {
-    if (view.point(id) !== undefined) continue;
+    if (view.point(id) !== undefined || unseen.includes(cut)) continue;
     if (cut.pinned) drops.push(id);
     else afterwards.push(() => engine.dropCut(id));
   }
-  for (const id of region.published.keys()) {
-    if (view.point(id) !== undefined || onOpen(null, evidence(id), 'present', origin) !== 'quarantine') continue;
+  for (const [id, { detail }] of region.published) {
+    const machineId = detail.machine.id;
+    if (view.point(id) !== undefined || !scope(machineId) || isBusy(id)) continue;
+    if (onOpen(null, evidence({ id, machineId }), 'present', origin) !== 'quarantine') continue;
     await engine.quarantinePoint(id);
     const message = 'no machine has this restore point and nobody was told of it; its manifest was put into quarantine';
     findings.push(fileFinding('MANIFEST_UNKNOWN', manifestFile(id), message));
@@ -175,6 +224,13 @@ async function settle(
   // The records first: what these stop at, the next open decides again from them.
   for (const work of afterwards) findings.push(...(await unlessLogFailed(work)));
   return { findings, unfinished: { deletions, drops, releases } };
+}
+
+/** Whether a cut is of a time that the catalog has lost: when it gives a number to a point, it keeps that it did. */
+function isUnseen(view: CatalogView, { pointId, machineId, detail }: PendingCut): boolean {
+  if (view.point(toPointId(pointId)) !== undefined) return false;
+  const sequence = decodeCutDetail(detail)?.sequence ?? 0;
+  return sequence > view.lastSequence(toMachineId(machineId));
 }
 
 interface Settled {

@@ -12,12 +12,26 @@ import { keyOf, type Change, type MachineRecord, type ManagedDiskRecord } from '
 import type { Engine, Finding } from '../native/engine.js';
 import { isStillpointError } from '../store/errors.js';
 import { removalOf } from './machines.js';
+import { diskWaitsFor, machineWaitsFor, unavailableLogs } from './unavailable.js';
 
-/** Settles machines and disks. */
-export async function settleLive(engine: Engine, catalog: Catalog): Promise<Finding[]> {
+/** Which logs are settled, by their ids: those of machines and of detached disks. */
+export type Scope = (logId: string) => boolean;
+
+/** All logs. */
+export const everything: Scope = () => true;
+
+function isOf(scope: Scope, { id, machineId }: ManagedDiskRecord): boolean {
+  return scope(machineId ?? id) || scope(id);
+}
+
+/**
+ * Settles machines and disks: all of them, or those of the logs that were opened later. What waits for a log that could not
+ * be opened stays as it is, and the finding about the log says why.
+ */
+export async function settleLive(engine: Engine, catalog: Catalog, scope: Scope = everything): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const machine of catalog.view.machines()) {
-    if (machine.state === 'ready') continue;
+    if (machine.state === 'ready' || !scope(machine.id) || machineWaitsFor(engine, machine.id) !== null) continue;
     findings.push(...(await unlessLogFailed(() => removeMachine(engine, catalog, machine))));
     const what =
       machine.state === 'creating'
@@ -26,7 +40,8 @@ export async function settleLive(engine: Engine, catalog: Catalog): Promise<Find
     findings.push(fileFinding('WORK_INTERRUPTED', `live/${machine.id}`, `the machine ${machine.name}: ${what}`));
   }
   for (const disk of catalog.view.disks()) {
-    if (disk.kind !== 'managed' || disk.state === 'ready') continue;
+    if (disk.kind !== 'managed' || disk.state === 'ready' || !isOf(scope, disk)) continue;
+    if (diskWaitsFor(engine, disk) !== null) continue;
     findings.push(...(await unlessLogFailed(() => removeDisk(engine, catalog, disk))));
     const what =
       disk.state === 'creating'
@@ -34,12 +49,14 @@ export async function settleLive(engine: Engine, catalog: Catalog): Promise<Find
         : 'deleting was interrupted; it was finished';
     findings.push(fileFinding('WORK_INTERRUPTED', `live/${disk.id}`, `the disk ${disk.name}: ${what}`));
   }
-  const { changes, lost, corrected } = alignedDisks(catalog.view, engine.liveDisks(), engine.info.createdMs);
+  const live = engine.liveDisks().filter(({ diskId, machineId }) => scope(machineId ?? diskId));
+  const { changes, lost, corrected } = alignedDisks(catalog.view, live, engine.info.createdMs);
   await catalog.transact(() => ({ changes, result: null }));
   for (const { diskId, isNew, message } of corrected) {
     findings.push(fileFinding(isNew ? 'CATALOG_DAMAGED' : 'WORK_INTERRUPTED', `live/${diskId}`, message));
   }
   for (const disk of lost) {
+    if (!isOf(scope, disk) || diskWaitsFor(engine, disk) !== null) continue;
     const message = `no write log has the disk ${disk.name}; its live data cannot be read`;
     findings.push(fileFinding('DISK_LOST', `live/${disk.machineId ?? disk.id}`, message));
   }
@@ -80,7 +97,10 @@ export async function unlessLogFailed(work: () => Promise<void>): Promise<Findin
     await work();
     return [];
   } catch (error) {
-    if (!isStillpointError(error, 'LOG_DAMAGED') && !isStillpointError(error, 'LOG_FENCED')) throw error;
+    const isOfLog = (['LOG_DAMAGED', 'LOG_FENCED', 'LOG_UNAVAILABLE'] as const).some((code) =>
+      isStillpointError(error, code),
+    );
+    if (!isStillpointError(error) || !isOfLog) throw error;
     return [fileFinding(error.code, 'live', error.message)];
   }
 }
@@ -91,5 +111,13 @@ export function uncleanFindings(engine: Engine): Finding[] {
     const when = lastTimeMs === null ? '' : `, of ${new Date(lastTimeMs).toISOString()}`;
     const message = `the write log was not closed; it ends with record ${durableLsn}${when}, and ${droppedRecords} records (${droppedBytes} bytes) behind it that were never flushed are gone`;
     return fileFinding('UNCLEAN_STOP', `live/${logId}`, message);
+  });
+}
+
+/** The logs that could not be opened. */
+export function unavailableFindings(engine: Engine): Finding[] {
+  return unavailableLogs(engine).map(({ logId, message }) => {
+    const what = `the write log could not be opened: ${message}; its disks wait, everything else goes on`;
+    return fileFinding('LOG_UNAVAILABLE', `live/${logId}`, what);
   });
 }

@@ -44,6 +44,7 @@ import type {
   ScannedDisk,
   Statistics,
   StoreInfo,
+  UnavailableLog,
   UncleanLog,
   Usage,
   VerifyReport,
@@ -209,6 +210,14 @@ class BoundEngine implements Engine {
   unclean(): readonly UncleanLog[] {
     const logs = this.#native.unclean();
     return logs.map((log) => ({ ...log, machineId: log.machineId ?? null, lastTimeMs: log.lastTimeMs ?? null }));
+  }
+
+  unavailableLogs(): readonly UnavailableLog[] {
+    return this.#native.unavailableLogs();
+  }
+
+  async reopenLogs(): Promise<void> {
+    unwrap(await this.#native.reopenLogs());
   }
 
   pendingCuts(): readonly PendingCut[] {

@@ -250,6 +250,17 @@ export interface UncleanLog {
   readonly lastTimeMs: number | null;
 }
 
+/** A log that could not be opened when the store was, or when it was tried again. */
+export interface UnavailableLog {
+  /** Its machine's id, or its detached disk's. */
+  readonly logId: string;
+  /** Its disks; empty where its superblock cannot be read. */
+  readonly diskIds: readonly string[];
+  /** What opening it failed with. `LOG_DAMAGED`: trying again does not help. */
+  readonly code: string;
+  readonly message: string;
+}
+
 /** A cut whose point has no manifest yet, or whose layer is not released yet. */
 export interface PendingCut {
   readonly pointId: string;
@@ -323,14 +334,18 @@ export interface LivePressure {
 /**
  * The live disks of a store: one write log for each machine, and one for each detached disk (DESIGN section 3).
  *
- * Errors of all calls that change something: `LOG_FENCED`, `LOG_DAMAGED`, `NO_SPACE`, `STORE_READ_ONLY`. One machine's
- * failed log touches no other. A store that is open for reading only has no live disks.
+ * Errors of all calls that change something: `LOG_FENCED`, `LOG_DAMAGED`, `LOG_UNAVAILABLE`, `NO_SPACE`,
+ * `STORE_READ_ONLY`. One machine's failed log touches no other. A store that is open for reading only has no live disks.
  */
 export interface LiveEngine {
   /** All live disks as the logs' superblocks say: the truth, by which the catalog is corrected when it is opened. */
   liveDisks(): readonly LiveDisk[];
   /** What opening the logs dropped. */
   unclean(): readonly UncleanLog[];
+  /** The logs that could not be opened. What is in them answers `LOG_UNAVAILABLE`, or `LOG_DAMAGED`. */
+  unavailableLogs(): readonly UnavailableLog[];
+  /** Tries again to open them; those that still cannot stay. */
+  reopenLogs(): Promise<void>;
   /** The cuts that wait for their copy or its release, in the order of their LSNs in each log. */
   pendingCuts(): readonly PendingCut[];
   /** A new detached disk, durable: of zeros, or with the content of a point's disk, at once, also while that is copied. */

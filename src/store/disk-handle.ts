@@ -5,6 +5,13 @@ import type { Readable, Writable } from 'node:stream';
 import type { DiskOperation } from '../native/engine.js';
 import type { DiskId } from './units.js';
 
+/** Why a machine or disk answers `LOG_UNAVAILABLE`: its write log could not be opened. `store.reopenLogs` tries again. */
+export interface Unavailable {
+  /** What opening the log failed with, such as `NO_SPACE` or `IO_FAILED`. */
+  readonly code: string;
+  readonly message: string;
+}
+
 /** A managed disk as it is now. */
 export interface DiskInfo {
   readonly id: DiskId;
@@ -21,6 +28,8 @@ export interface DiskInfo {
   /** Grows with each attachment and detachment. */
   readonly generation: number;
   readonly createdMs: number;
+  /** Only while its write log could not be opened; what is said of the disk then is what the catalog knows. */
+  readonly unavailable?: Unavailable;
 }
 
 /** Options of reads, flushes and growing. */
@@ -54,8 +63,8 @@ export interface WriteStreamOptions extends DiskCallOptions {
  * reject with `DISK_NOT_FOUND`.
  *
  * Ranges are multiples of the sector size and lie inside the disk, else `ARGUMENT_INVALID`; one call moves at most
- * 64 MiB. A length of 0 does nothing. Errors of all calls: `LOG_FENCED`, `LOG_DAMAGED`, `STORE_CLOSED`,
- * `STORE_READ_ONLY`; of writes also `NO_SPACE`.
+ * 64 MiB. A length of 0 does nothing. Errors of all calls: `LOG_FENCED`, `LOG_DAMAGED`, `LOG_UNAVAILABLE`,
+ * `STORE_CLOSED`, `STORE_READ_ONLY`; of writes also `NO_SPACE`.
  */
 export interface Disk {
   readonly id: DiskId;

@@ -7,6 +7,7 @@ import type { CatalogView } from '../catalog/view.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { checkGoing } from '../coordinator/gate.js';
 import { callBytesMax, diskBytesMax } from '../coordinator/limits.js';
+import { diskWaitsFor } from '../coordinator/unavailable.js';
 import type { DiskOperation, Engine } from '../native/engine.js';
 import { invalid, members, signal as checkedSignal, text, truth, wholeNumber } from './checks.js';
 import type {
@@ -19,6 +20,7 @@ import type {
 } from './disk-handle.js';
 import { diskReadable, DiskWritable } from './disk-streams.js';
 import { StillpointError } from './errors.js';
+import { presentUnavailable } from './present.js';
 import type { RunningCalls } from './running-calls.js';
 import type { DiskId } from './units.js';
 
@@ -34,10 +36,11 @@ export interface DiskParts {
 }
 
 /** What a record says to callers. */
-export function presentDisk(view: CatalogView, disk: ManagedDiskRecord): DiskInfo {
+export function presentDisk(view: CatalogView, engine: Engine, disk: ManagedDiskRecord): DiskInfo {
   const { id, name, kind, role, machineId, sizeBytes, sectorBytes, generation, createdMs } = disk;
   const machine = machineId === null ? null : (view.machine(machineId)?.name ?? null);
-  return { id, name, kind, role, machine, sizeBytes, sectorBytes, generation, createdMs };
+  const waiting = presentUnavailable(diskWaitsFor(engine, disk));
+  return { id, name, kind, role, machine, sizeBytes, sectorBytes, generation, createdMs, ...waiting };
 }
 
 /** A disk of an open store. */
@@ -53,7 +56,7 @@ export class OpenDisk implements Disk {
   }
 
   get info(): DiskInfo {
-    return presentDisk(this.#parts.view, this.#record());
+    return presentDisk(this.#parts.view, this.#parts.engine, this.#record());
   }
 
   toJSON(): DiskInfo {
@@ -172,10 +175,10 @@ export class OpenDisk implements Disk {
   }
 
   #manage(change: (coordinator: Coordinator) => Promise<ManagedDiskRecord>): Promise<DiskInfo> {
-    const { calls, coordinator, view } = this.#parts;
+    const { calls, coordinator, engine, view } = this.#parts;
     return calls.run(async () => {
       this.#checkWritable();
-      return presentDisk(view, await change(coordinator));
+      return presentDisk(view, engine, await change(coordinator));
     });
   }
 }

@@ -103,6 +103,12 @@ export const errorTable = {
     origin: 'engine',
     action: 'Close and open the store again; nothing that was flushed is lost, and other machines go on.',
   },
+  LOG_UNAVAILABLE: {
+    kind: 'retry',
+    origin: 'engine',
+    action:
+      'Put right what the message says (a full disk, a device, permissions), then call reopenLogs or open the store again; other machines go on.',
+  },
   MACHINE_BUSY: {
     kind: 'retry',
     origin: 'control',

@@ -21,7 +21,7 @@ import type {
   VerifyOptions,
   VirtualMachineChange,
 } from './requests.js';
-import type { Disk, DiskInfo } from './disk-handle.js';
+import type { Disk, DiskInfo, Unavailable } from './disk-handle.js';
 import type { EventOptions, StoreEvent } from './events.js';
 import type { StoreStatistics } from './statistics.js';
 import type { RestoredDisk } from './target-directory.js';
@@ -38,6 +38,8 @@ export interface VirtualMachine {
   readonly configuration: Json;
   readonly disks: readonly VirtualMachineDisk[];
   readonly createdMs: number;
+  /** Only while its write log could not be opened: its disks, captures and copies wait. */
+  readonly unavailable?: Unavailable;
 }
 
 /** A machine that can be captured through what was returned. `capture` is not enumerable: it is not printed. */
@@ -309,6 +311,15 @@ export interface Store extends AsyncDisposable {
   disk(name: string): Promise<Disk>;
   /** All managed disks, by name. */
   disks(): Promise<DiskInfo[]>;
+  /**
+   * Tries again to open the write logs that could not be opened with the store: of a disk that was full, a device that is
+   * back, permissions that were put right.
+   *
+   * Holds: what could be opened works as if it had been opened with the store: interrupted work of its machine is settled,
+   * copies go on. Resolves with what that found, and a `LOG_UNAVAILABLE` for each log that still cannot be opened. Cost:
+   * nothing where none waits. Errors: `STORE_READ_ONLY`, `STORE_CLOSED`.
+   */
+  reopenLogs(): Promise<Finding[]>;
 
   /**
    * Captures all disks of a machine as one restore point.

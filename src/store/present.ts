@@ -3,12 +3,19 @@
 import type { MachineRecord, PointRecord } from '../catalog/record.js';
 import type { CatalogView } from '../catalog/view.js';
 import type { Copies } from '../coordinator/copies.js';
-import type { Finding as EngineFinding } from '../native/engine.js';
+import { machineWaitsFor } from '../coordinator/unavailable.js';
+import type { Engine, Finding as EngineFinding, UnavailableLog } from '../native/engine.js';
+import type { Unavailable } from './disk-handle.js';
 import type { Finding, RestorePoint, StoreWork, VirtualMachine } from './handles.js';
 import { idPattern, toPointId } from './units.js';
 
+/** Why a machine or disk answers nothing for now; nothing of one that does. */
+export function presentUnavailable(log: UnavailableLog | null): { readonly unavailable?: Unavailable } {
+  return log === null ? {} : { unavailable: { code: log.code, message: log.message } };
+}
+
 /** A machine with its disks. */
-export function presentMachine(view: CatalogView, machine: MachineRecord): VirtualMachine {
+export function presentMachine(view: CatalogView, engine: Engine, machine: MachineRecord): VirtualMachine {
   const { id, name, kind, subscription, resourceGroup, configuration, createdMs } = machine;
   const disks = view.disksOf(machine).map((disk) => ({
     id: disk.id,
@@ -19,7 +26,8 @@ export function presentMachine(view: CatalogView, machine: MachineRecord): Virtu
     ...(disk.kind === 'managed' ? { sizeBytes: disk.sizeBytes } : {}),
     sectorBytes: disk.sectorBytes,
   }));
-  return { id, name, kind, subscription, resourceGroup, configuration, disks, createdMs };
+  const waiting = presentUnavailable(machineWaitsFor(engine, id));
+  return { id, name, kind, subscription, resourceGroup, configuration, disks, createdMs, ...waiting };
 }
 
 /** A restore point; null while it is being made. */

@@ -150,7 +150,9 @@ export class OpenStore implements Store {
   }
 
   virtualMachines(): Promise<VirtualMachine[]> {
-    return this.#calls.run(async () => this.#machines().map((machine) => presentMachine(this.#view, machine)));
+    return this.#calls.run(async () =>
+      this.#machines().map((machine) => presentMachine(this.#view, this.#parts.engine, machine)),
+    );
   }
 
   virtualMachine(name: string): Promise<VirtualMachineHandle> {
@@ -188,8 +190,17 @@ export class OpenStore implements Store {
     return this.#calls.run(async () =>
       this.#view
         .disks()
-        .flatMap((disk) => (disk.kind === 'managed' && disk.state === 'ready' ? [presentDisk(this.#view, disk)] : [])),
+        .flatMap((disk) =>
+          disk.kind === 'managed' && disk.state === 'ready' ? [presentDisk(this.#view, this.#parts.engine, disk)] : [],
+        ),
     );
+  }
+
+  reopenLogs(): Promise<Finding[]> {
+    return this.#calls.run(async () => {
+      const findings = await this.#coordinator.reopenLogs();
+      return findings.map((finding) => presentFinding(this.#view, finding));
+    });
   }
 
   capture(machine: string, options: CaptureOptions = {}): Promise<CapturedPoint> {
@@ -273,7 +284,7 @@ export class OpenStore implements Store {
       const { source, role, name } = restoreToDiskPlan(point, options);
       return this.#coordinator.fromSource(source, async (found) => {
         const disk = await toDisk(this.#coordinator, found, role, name);
-        return { disk: presentDisk(this.#view, disk), ...momentOf(found) };
+        return { disk: presentDisk(this.#view, this.#parts.engine, disk), ...momentOf(found) };
       });
     });
   }
@@ -293,7 +304,7 @@ export class OpenStore implements Store {
       const { source, ...place } = restoreToMachinePlan(point, options);
       return this.#coordinator.fromSource(source, async (found) => {
         const machine = await toMachine(this.#coordinator, found, place);
-        return { machine: presentMachine(this.#view, machine), ...momentOf(found) };
+        return { machine: presentMachine(this.#view, this.#parts.engine, machine), ...momentOf(found) };
       });
     });
   }
@@ -398,7 +409,9 @@ export class OpenStore implements Store {
   }
 
   #machine(machine: MachineRecord): VirtualMachineHandle {
-    return machineHandle(presentMachine(this.#view, machine), (options) => this.capture(machine.name, options));
+    return machineHandle(presentMachine(this.#view, this.#parts.engine, machine), (options) =>
+      this.capture(machine.name, options),
+    );
   }
 
   #disk(disk: ManagedDiskRecord): Disk {

@@ -33,7 +33,7 @@ import type {
   VerifyReport,
 } from '../native/engine.js';
 import { systemClock, type Clock } from '../store/clock.js';
-import { StillpointError } from '../store/errors.js';
+import { StillpointError, type ErrorCode } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { extentsBetween } from './memory-diff.js';
 import { MemoryLive, scannedDisk, type LiveStep } from './memory-live.js';
@@ -92,6 +92,8 @@ export interface MemoryEngineFactory extends EngineFactory {
   setPressure(pressure: LivePressure | null): void;
   /** Takes a live disk away, as if its log were lost. */
   loseDisk(storePath: string, diskId: string): void;
+  /** Lets a log, named by its machine's or detached disk's id, fail to open from the next opening on; null: no longer. */
+  failLog(storePath: string, logId: string, code: ErrorCode | null): void;
   /** Forgets who has the stores open, as the end of a process does; a power cut also takes what logs had not synced. */
   crash(how?: 'processKilled' | 'powerCut'): void;
 }
@@ -172,6 +174,11 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
     loseDisk: (storePath, diskId) => {
       const { log } = storeAt(storePath).logs.ofDisk(diskId);
       log.commit(world.clock.nowMs(), { disks: withoutEntry(log.current.disks, diskId) });
+    },
+    failLog: (storePath, logId, code) => {
+      const { failing } = storeAt(storePath).logs;
+      if (code === null) failing.delete(logId);
+      else failing.set(logId, code);
     },
     crash: (how = 'processKilled') => {
       world.life += 1;

@@ -18,6 +18,7 @@ import type {
   Moment,
   PendingCut,
   ScannedDisk,
+  UnavailableLog,
   UncleanLog,
 } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
@@ -32,6 +33,7 @@ export type LiveStep =
   | 'disk-read'
   | 'disk-write'
   | 'disk-flush'
+  | 'logs-reopen'
   | 'log-create-before'
   | 'log-create-after'
   | 'log-delete-before'
@@ -108,6 +110,22 @@ export abstract class MemoryLive implements LiveEngine {
     return this.#logs.unclean;
   }
 
+  unavailableLogs(): readonly UnavailableLog[] {
+    return [...this.#logs.closed].map(([logId, { log, code }]) => ({
+      logId,
+      diskIds: [...log.current.disks.keys()],
+      code,
+      message: `cannot open live/${logId}`,
+    }));
+  }
+
+  reopenLogs(): Promise<void> {
+    return this.liveWrite(async () => {
+      await this.liveStep('logs-reopen');
+      this.#logs.reopen();
+    });
+  }
+
   pendingCuts(): readonly PendingCut[] {
     return [...this.#logs.logs.values()].flatMap(({ current }) =>
       [...current.cuts.values()].map((cut) => {
@@ -164,6 +182,7 @@ export abstract class MemoryLive implements LiveEngine {
   deleteMachineLog(machineId: string): Promise<void> {
     return this.liveWrite(async () => {
       await this.liveStep('log-delete-before');
+      this.#logs.checkOpen(machineId);
       const current = this.#logs.logs.get(machineId)?.current;
       if (current !== undefined && current.disks.size + current.cuts.size > 0) {
         throw new StillpointError('INTERNAL', `the log of ${machineId} has disks or cuts`, { machineId });
@@ -203,6 +222,7 @@ export abstract class MemoryLive implements LiveEngine {
       const isAttached = this.liveDisks().some((disk) => disk.diskId === diskId && disk.machineId !== null);
       if (isAttached) throw new StillpointError('DISK_ATTACHED', `${diskId} is attached`, { diskId });
       this.#logs.logs.delete(diskId);
+      this.#logs.closed.delete(diskId);
       await this.liveStep('disk-delete-after');
     });
   }
@@ -382,6 +402,7 @@ export abstract class MemoryLive implements LiveEngine {
   #pendingCut(pointId: string): CutState {
     const cut = this.#logs.cut(pointId)?.cut;
     if (cut !== undefined) return cut;
+    for (const logId of this.#logs.closed.keys()) this.#logs.checkOpen(logId);
     throw new StillpointError('POINT_NOT_FOUND', `there is no restore point ${pointId}`, { pointId });
   }
 

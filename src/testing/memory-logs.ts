@@ -6,7 +6,7 @@
  */
 
 import type { CutRequest, LiveDisk, LivePressure, UncleanLog } from '../native/engine.js';
-import { StillpointError } from '../store/errors.js';
+import { StillpointError, type ErrorCode } from '../store/errors.js';
 
 /** A live disk at one LSN. */
 export interface DiskState {
@@ -95,18 +95,51 @@ export class MemoryLog {
 /** All logs of a store. */
 export class MemoryLogs {
   readonly logs: Map<string, MemoryLog> = new Map<string, MemoryLog>();
+  /** Logs that cannot be opened, and why. */
+  readonly closed: Map<string, { readonly log: MemoryLog; readonly code: ErrorCode }> = new Map<
+    string,
+    { readonly log: MemoryLog; readonly code: ErrorCode }
+  >();
+  /** Ids of logs that cannot be opened from the next stop on. */
+  readonly failing: Map<string, ErrorCode> = new Map<string, ErrorCode>();
   unclean: UncleanLog[] = [];
   /** What is told instead of the figures of these logs. */
   pressure: LivePressure | null = null;
 
   /** Ends the process. */
   stop(isPowerCut: boolean): void {
+    for (const [logId, { log }] of this.closed) this.logs.set(logId, log);
+    this.closed.clear();
     this.unclean = [...this.logs].flatMap(([logId, log]) => log.stop(logId, isPowerCut) ?? []);
+    this.#closeFailing();
+  }
+
+  /** Tries again to open those that could not be opened. */
+  reopen(): void {
+    for (const [logId, { log }] of this.closed) this.logs.set(logId, log);
+    this.closed.clear();
+    this.#closeFailing();
+  }
+
+  #closeFailing(): void {
+    for (const [logId, code] of this.failing) {
+      const log = this.logs.get(logId);
+      if (log === undefined) continue;
+      this.closed.set(logId, { log, code });
+      this.logs.delete(logId);
+    }
+  }
+
+  /** Proves that a log is not one that could not be opened. Errors: `LOG_UNAVAILABLE`. */
+  checkOpen(logId: string): void {
+    if (!this.closed.has(logId)) return;
+    throw new StillpointError('LOG_UNAVAILABLE', `the write log live/${logId} could not be opened`, { logId });
   }
 
   /** Closes all logs: nothing is lost from here on. */
   close(): void {
     this.unclean = [];
+    this.reopen();
     for (const log of this.logs.values()) log.durable = log.current;
   }
 
@@ -114,6 +147,7 @@ export class MemoryLogs {
   ofMachine(machineId: string): MemoryLog {
     const log = this.logs.get(machineId);
     if (log !== undefined) return log;
+    this.checkOpen(machineId);
     throw new StillpointError('MACHINE_NOT_FOUND', `there is no log of the machine ${machineId}`, { machineId });
   }
 
@@ -123,6 +157,7 @@ export class MemoryLogs {
       const state = log.current.disks.get(diskId);
       if (state !== undefined) return { log, state };
     }
+    for (const [logId, { log }] of this.closed) if (log.current.disks.has(diskId)) this.checkOpen(logId);
     throw new StillpointError('DISK_NOT_FOUND', `there is no live disk ${diskId}`, { diskId });
   }
 
@@ -138,14 +173,16 @@ export class MemoryLogs {
   /** Whether a disk of another log stands on a point by its id. */
   isPinned(pointId: string): boolean {
     const own = this.cut(pointId)?.log;
-    return [...this.logs.values()].some(
+    const closed = [...this.closed.values()].map(({ log }) => log);
+    return [...this.logs.values(), ...closed].some(
       (log) => log !== own && [...log.current.disks.values()].some(({ standsOn }) => standsOn === pointId),
     );
   }
 
   /** Lets whatever stands on a point by its id stand on its roots. */
   resolve(pointId: string): void {
-    for (const log of this.logs.values()) {
+    const closed = [...this.closed.values()].map(({ log }) => log);
+    for (const log of [...this.logs.values(), ...closed]) {
       const resolved = (state: LogState): LogState => ({
         ...state,
         disks: new Map(

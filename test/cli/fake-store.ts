@@ -150,6 +150,10 @@ export class FakeStore implements Store {
     return this.#state.disks.toSorted((left, right) => left.name.localeCompare(right.name));
   }
 
+  async reopenLogs(): Promise<Finding[]> {
+    return [];
+  }
+
   async restoreToDisk(
     reference: string,
     { disk, name, at }: Parameters<Store['restoreToDisk']>[1],

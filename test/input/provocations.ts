@@ -283,6 +283,15 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     };
     return refused(world.store.capture('db'));
   }),
+  LOG_UNAVAILABLE: live(async (world) => {
+    const { id } = await world.store.virtualMachine('db');
+    world.engine.failLog(world.storePath, id, 'IO_FAILED');
+    await world.store.close();
+    const again = await openStore({ path: world.storePath }, world.parts);
+    const codes = await refused(again.capture('db'));
+    await again.close();
+    return [...codes, ...again.findings.map(({ code }) => code)];
+  }),
   MACHINE_BUSY: live(async (world) => {
     const { store } = world;
     await store.deletePoint('db/first');

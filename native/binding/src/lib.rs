@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(dead_code))] // exports exist only in the addon, not where lints compile tests
 #![allow(missing_docs)] // records are documented field by field in src/native/engine.ts
 
+mod closed_logs;
 mod convert;
 mod diff_handle;
 mod engine_handle;

@@ -69,7 +69,10 @@ pub use crate::io::reserve::Loan;
 pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
-pub use live::{CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UncleanLog};
+pub use live::{
+    CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UnavailableLog,
+    UncleanLog,
+};
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;
 
@@ -372,7 +375,7 @@ impl Engine {
         let mut findings: Vec<Finding> = self.config_damage.iter().map(config_finding).collect();
         findings.extend(self.damaged_manifests.iter().map(manifest_finding));
         findings.extend(self.store.anomalies().into_iter().map(anomaly_finding));
-        findings.extend(self.live.iter().flat_map(|live| live.findings().clone()));
+        findings.extend(self.live.iter().flat_map(|live| live.findings()));
         findings
     }
 
@@ -565,7 +568,8 @@ impl Engine {
         };
         let cut = match (published(), self.live.as_ref().and_then(|live| live.cut(&disk.point_id))) {
             (Err(_), Some(cut)) => cut,
-            (Err(_), None) => return published(), // it became a point in between, or is none
+            // It became a point in between, or is none.
+            (Err(_), None) => return published().map_err(|error| self.live().explain(error)),
             (found, _) => return found,
         };
         let (version, maps) = self.cut_version(&cut, &disk.disk_id, maps, control)?;

@@ -84,6 +84,8 @@ codes! {
     LogDamaged = "LOG_DAMAGED", FixData;
     /// A write or sync of a write log failed earlier; nothing more is written to it.
     LogFenced = "LOG_FENCED", Reopen;
+    /// A write log could not be opened; it can be tried again.
+    LogUnavailable = "LOG_UNAVAILABLE", Retry;
     /// A manifest fails its checksum or contradicts itself.
     ManifestDamaged = "MANIFEST_DAMAGED", FixData;
     /// A file system is full.

@@ -3,12 +3,13 @@
 import type { LiveRestoreResult } from '../../control/commands/restore-live.js';
 import type { DiskInfo, RestoredMoment } from '../../index.js';
 import { table } from './layout.js';
-import { machineSentence } from './machines.js';
+import { machineSentence, stateText } from './machines.js';
 import { bold, type Style } from './style.js';
 import { formatChosenBytes, formatTime } from './units.js';
 
 /** One line for each disk. */
 export async function diskTable(disks: readonly DiskInfo[], style: Style): Promise<string> {
+  const isAnyUnavailable = disks.some(({ unavailable }) => unavailable !== undefined);
   const rows = disks.map((disk) => [
     disk.name,
     disk.machine ?? '-',
@@ -16,6 +17,7 @@ export async function diskTable(disks: readonly DiskInfo[], style: Style): Promi
     formatChosenBytes(disk.sizeBytes),
     `${disk.sectorBytes} B`,
     formatTime(disk.createdMs, style),
+    ...(isAnyUnavailable ? [stateText(disk)] : []),
   ]);
   const columns = [
     { title: 'DISK' },
@@ -24,6 +26,7 @@ export async function diskTable(disks: readonly DiskInfo[], style: Style): Promi
     { title: 'SIZE', align: 'right' },
     { title: 'SECTOR', align: 'right' },
     { title: 'CREATED' },
+    ...(isAnyUnavailable ? [{ title: 'STATE' }] : []),
   ] as const;
   return table(style, columns, rows);
 }

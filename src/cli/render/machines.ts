@@ -7,13 +7,20 @@ import { formatChosenBytes, formatCountOf, formatTime } from './units.js';
 
 /** One line for each machine. */
 export async function machineTable(machines: readonly VirtualMachine[], style: Style): Promise<string> {
+  const isAnyUnavailable = machines.some(({ unavailable }) => unavailable !== undefined);
   const rows = machines.map((machine) => [
     machine.name,
     machine.disks.map((disk) => disk.role).join(', '),
     machine.resourceGroup,
     formatTime(machine.createdMs, style),
+    ...(isAnyUnavailable ? [stateText(machine)] : []),
   ]);
-  return table(style, [{ title: 'NAME' }, { title: 'DISKS' }, { title: 'GROUP' }, { title: 'CREATED' }], rows);
+  const columns = ['NAME', 'DISKS', 'GROUP', 'CREATED', ...(isAnyUnavailable ? ['STATE'] : [])];
+  return table(
+    style,
+    columns.map((title) => ({ title })),
+    rows,
+  );
 }
 
 /** One machine with its disks. */
@@ -35,6 +42,7 @@ export async function machineDetail(machine: VirtualMachine, style: Style): Prom
     ['resource group', machine.resourceGroup],
     ['subscription', machine.subscription],
     ['configuration', configurationText(machine.configuration)],
+    ['unavailable', machine.unavailable === undefined ? null : machine.unavailable.message],
   ]);
   return `${bold(style, machine.name)}\n${facts}\n\n${disks}`;
 }
@@ -42,6 +50,11 @@ export async function machineDetail(machine: VirtualMachine, style: Style): Prom
 /** A machine's configuration on one line; null when it has none. */
 export function configurationText(configuration: unknown): string | null {
   return configuration === null || configuration === undefined ? null : JSON.stringify(configuration);
+}
+
+/** Whether a machine or disk answers; where none waits for its write log, tables have no such column. */
+export function stateText({ unavailable }: Pick<VirtualMachine, 'unavailable'>): string {
+  return unavailable === undefined ? 'ready' : `unavailable: ${unavailable.code}`;
 }
 
 /** What a change of a machine is answered with. */

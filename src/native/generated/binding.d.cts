@@ -43,6 +43,15 @@ export declare class NativeDisks {
 
 /** An open store. Calls after `close` settle with `STORE_CLOSED`. */
 export declare class NativeEngine {
+  /** The logs that could not be opened; empty once closed. */
+  unavailableLogs(): Array<UnavailableLogRecord>
+  /**
+   * Tries again to open them.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  reopenLogs(): Promise<undefined | Failure>
   /** The store's parameters; null once closed. */
   info(): InfoRecord | null
   /** What opening, and reading since, found; empty once closed. */
@@ -810,6 +819,14 @@ export interface StatisticsRecord {
   chunkCount: number
   nodeCount: number
   missingCount: number
+}
+
+/** A log that could not be opened. */
+export interface UnavailableLogRecord {
+  logId: string
+  diskIds: Array<string>
+  code: string
+  message: string
 }
 
 /** What opening a log dropped. */

@@ -14,6 +14,7 @@
 //! after a change, is pinned for each log, and so is what layers and views stand on.
 
 mod capturing;
+mod closed;
 mod cuts;
 mod disks;
 mod folding;
@@ -33,11 +34,13 @@ use crate::block_map::{DiskVersion, MapReader};
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
+use closed::ClosedLogs;
 use cuts::{Bases, Cuts, TakenCut};
 use log::LiveLog;
 use upkeep::Upkeep;
 
 pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
+pub use closed::UnavailableLog;
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
 pub use opening::UncleanLog;
@@ -72,6 +75,8 @@ impl DiskSeat {
 pub(super) struct Live {
     directory: PathBuf,
     logs: RwLock<BTreeMap<Uid, Arc<LiveLog>>>,
+    /// Logs that could not be opened.
+    closed: Arc<ClosedLogs>,
     seats: RwLock<BTreeMap<Uid, Arc<DiskSeat>>>,
     cuts: Arc<Cuts>,
     bases: Arc<Bases>,
@@ -81,7 +86,7 @@ pub(super) struct Live {
     /// Read by whoever lets a disk stand on a point by its id, from the look at the point until the log has it; written by
     /// whoever lets a cut go, from the look at who stands on it. The last lock but those of a log.
     naming: RwLock<()>,
-    /// Logs of which it is not known what they name: nothing is collected meanwhile.
+    /// Open logs of which it is not known what they name: nothing is collected meanwhile.
     unknown: Mutex<BTreeSet<Uid>>,
     /// The highest generation that was ever named of each disk.
     generations: Mutex<BTreeMap<Uid, u64>>,
@@ -109,6 +114,12 @@ impl Engine {
     pub fn unclean_logs(&self) -> Vec<UncleanLog> {
         let Some(live) = &self.live else { return Vec::new() };
         live.unclean.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The logs that could not be opened. Their machines' disks answer `LOG_UNAVAILABLE`, or `LOG_DAMAGED`.
+    #[must_use]
+    pub fn unavailable_logs(&self) -> Vec<UnavailableLog> {
+        self.live.as_ref().map(|live| live.closed.described()).unwrap_or_default()
     }
 
     /// How far writers are ahead of the copies.
@@ -160,13 +171,17 @@ impl Live {
 
     fn log(&self, log_id: &Uid) -> Result<Arc<LiveLog>> {
         self.logs().get(log_id).cloned().ok_or_else(|| {
+            if let Some(error) = self.closed.error_of(log_id) {
+                return error;
+            }
             let message = format!("the machine {log_id} has no managed disks");
             Error::new(Code::ArgumentInvalid, message).with("machine", log_id.to_string())
         })
     }
 
     fn seat(&self, disk_id: &Uid) -> Result<Arc<DiskSeat>> {
-        self.seats().get(disk_id).cloned().ok_or_else(|| no_disk(disk_id))
+        let seat = self.seats().get(disk_id).cloned();
+        seat.ok_or_else(|| self.closed.error_of_disk(disk_id).unwrap_or_else(|| no_disk(disk_id)))
     }
 
     fn all_logs(&self) -> Vec<Arc<LiveLog>> {
@@ -197,8 +212,20 @@ impl Live {
         self.unclean.lock().unwrap_or_else(PoisonError::into_inner).push(unclean);
     }
 
-    pub(super) fn findings(&self) -> MutexGuard<'_, Vec<Finding>> {
-        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let closed = self.closed.by_id();
+        let closed = closed.iter().map(|(log_id, closed)| log_finding(log_id, &closed.error(log_id)));
+        let noted = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.chain(noted.iter().cloned()).collect()
+    }
+
+    /// Remembers what is wrong with a log.
+    fn note(&self, log_id: &Uid, error: &Error) {
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let finding = log_finding(log_id, error);
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
     }
 
     fn moving(&self) -> MutexGuard<'_, ()> {
@@ -219,11 +246,19 @@ impl Live {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A point that is not found may wait in a log that could not be opened.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        self.closed.explain(error)
+    }
+
     /// Whether all that logs name is pinned.
     ///
     /// # Errors
-    /// `LOG_DAMAGED`.
+    /// `LOG_DAMAGED`, `LOG_UNAVAILABLE`.
     pub(super) fn check_known(&self) -> Result<()> {
+        if let Some(error) = self.closed.first_unknown() {
+            return Err(error);
+        }
         match self.unknown().first() {
             None => Ok(()),
             Some(log_id) => {
@@ -234,6 +269,12 @@ impl Live {
             }
         }
     }
+}
+
+fn log_finding(log_id: &Uid, error: &Error) -> Finding {
+    let (file, message) = (format!("{LIVE}/{log_id}"), error.message().to_owned());
+    let code = if error.code() == Code::LogUnavailable { error.code() } else { Code::LogDamaged };
+    Finding { file, place: None, code, message, hits: Vec::new() }
 }
 
 fn no_disk(disk_id: &Uid) -> Error {

@@ -15,7 +15,7 @@
 //! background when somebody calls [`WriteLog::prepare`] in time.
 //! What it must not import: chunks, maps, disks. It knows disks by id only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
@@ -159,6 +159,14 @@ impl WriteLog {
         parameters: LogParameters,
     ) -> Result<(Arc<Self>, Replay)> {
         opening::open(parts, directory, identity, parameters)
+    }
+
+    /// What a log that is not open holds, without changing anything: its superblock, and what is logged above its bases.
+    ///
+    /// # Errors
+    /// As [`WriteLog::open`]; inside the pair, where the superblock can be told and the records cannot.
+    pub fn look(io: &dyn Io, directory: &Path, identity: LogIdentity) -> Result<(Superblock, Result<Replay>)> {
+        opening::look(io, directory, identity)
     }
 
     /// Has `check` asked before a segment is made; the first one that is given stays.

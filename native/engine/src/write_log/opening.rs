@@ -41,18 +41,33 @@ pub(super) fn open(
 ) -> Result<(Arc<WriteLog>, Replay)> {
     parameters.check()?;
     let io = Arc::clone(&parts.io);
-    let slots = SuperblockSlots::open(&*io, &directory, OpenMode::ReadWrite)?;
+    let slots = own_slots(&*io, &directory, identity, OpenMode::ReadWrite)?;
     let superblock = slots.current.clone();
-    if (superblock.store_id, superblock.log_id) != (identity.store_id, identity.log_id) {
-        let message = format!("the write log in {} is another's", directory.display());
-        return Err(Error::new(Code::LogDamaged, message).with("path", directory.as_path()));
-    }
     let mut walk = walk(&*io, &directory, identity, &superblock)?;
     let opening = Opening { parts, directory, identity, parameters };
     match walk.damage.take() {
         Some(damage) => Ok(opening.read_only(slots, walk, damage)),
         None => opening.begin_incarnation(slots, walk),
     }
+}
+
+pub(super) fn look(io: &dyn Io, directory: &Path, identity: LogIdentity) -> Result<(Superblock, Result<Replay>)> {
+    let superblock = own_slots(io, directory, identity, OpenMode::Read)?.current;
+    let found = walk(io, directory, identity, &superblock).map(|mut walk| {
+        let places: Vec<Place> = walk.records.iter().map(place_of).collect();
+        let damage = walk.damage.take();
+        replay(superblock.clone(), walk, &places, None, damage)
+    });
+    Ok((superblock, found))
+}
+
+fn own_slots(io: &dyn Io, directory: &Path, identity: LogIdentity, mode: OpenMode) -> Result<SuperblockSlots> {
+    let slots = SuperblockSlots::open(io, directory, mode)?;
+    if (slots.current.store_id, slots.current.log_id) != (identity.store_id, identity.log_id) {
+        let message = format!("the write log in {} is another's", directory.display());
+        return Err(Error::new(Code::LogDamaged, message).with("path", directory));
+    }
+    Ok(slots)
 }
 
 struct Opening {

@@ -137,7 +137,12 @@ impl World {
             ..OpenOptions::default()
         };
         self.engine = None;
-        self.engine = Some(Engine::open(self.parts(), Path::new(STORE), options)?);
+        let engine = Engine::open(self.parts(), Path::new(STORE), options)?;
+        engine.reopen_logs()?; // a failure that was over at once keeps no log closed
+        if let Some(closed) = engine.unavailable_logs().first() {
+            return Err(Error::new(closed.code, closed.message.clone()));
+        }
+        self.engine = Some(engine);
         Ok(())
     }
 

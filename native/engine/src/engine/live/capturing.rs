@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
+use super::folding::stood_on;
 use super::log::LiveLog;
 use super::upkeep::give_back;
 use crate::background_copy::Folded;
@@ -191,9 +192,7 @@ impl Engine {
             let Some(folded) = cut.folded() else { return Ok(false) };
             self.resolve_cut(cut, &folded)?;
             if self.is_point_pinned(point_id) {
-                let message =
-                    format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
-                return Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()));
+                return Err(stood_on(point_id));
             }
         }
         self.forget_cut(cut);

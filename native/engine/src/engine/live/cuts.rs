@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use super::closed::ClosedLogs;
 use super::log::{LiveLog, pin};
 use crate::background_copy::Folded;
 use crate::block_map::{DiskVersion, LayerContent, LayerRange, LayerSource, MapReader, Overlay, VersionReader};
@@ -134,13 +135,14 @@ struct Resolved {
 /// All cuts with a point, by its id.
 pub(super) struct Cuts {
     points: Arc<Points>,
+    closed: Arc<ClosedLogs>,
     by_point: RwLock<BTreeMap<Uid, Arc<TakenCut>>>,
     resolved: RwLock<BTreeMap<Uid, Resolved>>,
 }
 
 impl Cuts {
-    pub(super) fn new(points: Arc<Points>) -> Self {
-        Self { points, by_point: RwLock::default(), resolved: RwLock::default() }
+    pub(super) fn new(points: Arc<Points>, closed: Arc<ClosedLogs>) -> Self {
+        Self { points, closed, by_point: RwLock::default(), resolved: RwLock::default() }
     }
 
     pub(super) fn get(&self, point_id: &Uid) -> Option<Arc<TakenCut>> {
@@ -233,7 +235,10 @@ impl Cuts {
                 (Some(cut), _) => self.version(&cut, &disk_id, maps, control),
                 (None, Some(version)) => Ok((version, Arc::clone(maps))),
                 // A log that takes no more writes names it still; it has a manifest.
-                (None, None) => Ok((self.points.disk(&point_id, &disk_id)?, Arc::clone(maps))),
+                (None, None) => {
+                    let version = self.points.disk(&point_id, &disk_id).map_err(|error| self.closed.explain(error))?;
+                    Ok((version, Arc::clone(maps)))
+                }
             },
         }
     }
@@ -289,6 +294,7 @@ pub(super) struct Bases {
     pub(super) leases: Arc<Leases>,
     pub(super) points: Arc<Points>,
     pub(super) cuts: Arc<Cuts>,
+    pub(super) closed: Arc<ClosedLogs>,
     /// While logs are opened a point may be named before its cut is found. Nothing is collected then.
     pub(super) is_opening: AtomicBool,
 }
@@ -302,7 +308,8 @@ impl BaseReader for Bases {
                     return cut.log.group.read_view(&cut.disk(&disk_id)?.view, offset, buffer);
                 }
                 let resolved = self.cuts.resolved(&point_id, &disk_id);
-                let version = resolved.map_or_else(|| self.points.disk(&point_id, &disk_id), Ok)?;
+                let published = || self.points.disk(&point_id, &disk_id).map_err(|error| self.closed.explain(error));
+                let version = resolved.map_or_else(published, Ok)?;
                 self.reader.read(&version, offset, buffer)
             }
         }

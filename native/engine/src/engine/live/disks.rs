@@ -154,6 +154,7 @@ impl Engine {
         self.check_writable()?;
         let live = self.live();
         let _alone = live.moving();
+        self.check_removable(machine_id)?;
         if live.log(machine_id).is_ok() {
             let message = format!("the machine {machine_id} has a write log already");
             return Err(Error::new(Code::ArgumentInvalid, message).with("machine", machine_id.to_string()));
@@ -166,12 +167,15 @@ impl Engine {
     /// Removes a machine's log, which has neither disks nor cuts. None to remove is no error.
     ///
     /// # Errors
-    /// `STORE_BUSY` while it has any, `STORE_READ_ONLY`, what removing gives.
+    /// `STORE_BUSY` while it has any, `LOG_UNAVAILABLE`, `STORE_READ_ONLY`, what removing gives.
     pub fn delete_machine_log(&self, machine_id: &Uid) -> Result<()> {
         self.check_writable()?;
         let live = self.live();
         let _alone = live.moving();
-        let Ok(log) = live.log(machine_id) else { return self.remove_leftover(machine_id) };
+        let Ok(log) = live.log(machine_id) else {
+            self.check_removable(machine_id)?;
+            return self.remove_leftover(machine_id);
+        };
         let still = log.moving();
         if !log.group.disks().is_empty() || has_cuts(live, &log) {
             let message =
@@ -234,6 +238,7 @@ impl Engine {
             let message = format!("disk {disk_id} is not attached");
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
         }
+        self.check_removable(disk_id)?;
         self.remove_leftover(disk_id)?; // an older one that stays in the way must not show only when the disk has left
         self.fold_all(&from, disk_id)?;
         let still = from.moving();
@@ -271,7 +276,13 @@ impl Engine {
         self.check_writable()?;
         let live = self.live();
         let _alone = live.moving();
-        let Ok(seat) = live.seat(disk_id) else { return self.remove_leftover(disk_id) };
+        let Ok(seat) = live.seat(disk_id) else {
+            let is_own = live.closed.ids().contains(disk_id);
+            return match live.closed.error_of_disk(disk_id).filter(|_| !is_own) {
+                Some(error) => Err(error),
+                None => self.remove_leftover(disk_id),
+            };
+        };
         let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
         let log = place.clone().ok_or_else(|| seat.missing(disk_id))?;
         if log.machine_id.is_some() {
@@ -302,7 +313,8 @@ impl Engine {
                 let content = BaseContent::Point { point_id: *point_id, disk_id: *disk_id };
                 Ok(Origin { content, size, pin: cut })
             }
-            (Err(_), None) => published(), // it was released in between, or is none
+            // It was released in between, or is none.
+            (Err(_), None) => published().map_err(|error| self.live().explain(error)),
         }
     }
 
@@ -347,6 +359,7 @@ impl Engine {
         machine_id: Option<Uid>,
         disks: Vec<SuperblockDisk>,
     ) -> std::result::Result<Arc<LiveLog>, NotMade> {
+        self.check_removable(log_id).map_err(NotMade::at_all)?;
         self.remove_leftover(log_id).map_err(NotMade::at_all)?;
         let made = self.make_log(log_id, machine_id, disks);
         made.map_err(|error| NotMade { error, is_unknown: self.remove_leftover(log_id).is_err() })
@@ -442,7 +455,13 @@ impl Engine {
             remove_log_files(io, &directory)?;
         }
         live.unknown().remove(log_id);
+        drop(live.closed.by_id().remove(log_id));
         Ok(())
+    }
+
+    /// A log that could not be opened is not taken for what a removal left.
+    fn check_removable(&self, log_id: &Uid) -> Result<()> {
+        self.live().closed.kept(log_id).map_or(Ok(()), Err)
     }
 
     /// As the options say, and no segment takes more than a part of the file system.

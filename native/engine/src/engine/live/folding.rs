@@ -221,13 +221,14 @@ impl Engine {
         if !self.is_point_pinned(point_id) {
             return Ok(());
         }
-        let message = format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
-        Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()))
+        Err(stood_on(point_id))
     }
 
-    /// Whether a disk of any log stands on a point by its id.
+    /// Whether a disk of any log stands on a point by its id, or may do so in a log that could not be opened.
     pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
-        self.live().all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+        let live = self.live();
+        live.all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+            || live.closed.may_name(point_id, self.points.get(point_id).ok().as_deref())
     }
 }
 
@@ -250,6 +251,14 @@ pub(super) fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
         note(stack.base(&disk.disk_id).cloned());
     }
     named
+}
+
+/// Something stands on a point, or may do so, and cannot be told where it stands now.
+pub(super) fn stood_on(point_id: &Uid) -> Error {
+    let message = format!(
+        "a disk stands, or may stand, on restore point {point_id}, and its write log takes no writes or could not be opened"
+    );
+    Error::new(Code::StoreBusy, message).with("point", point_id.to_string())
 }
 
 fn gone(cut: &TakenCut) -> Error {

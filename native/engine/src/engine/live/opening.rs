@@ -1,14 +1,16 @@
 //! Opening the logs of a store: which there are, which disk is whose, which cuts wait.
 //!
 //! A disk that two superblocks list is where its generation is the highest; the other log lets go of it, durably, before
-//! anything is served. A directory without a superblock is what a creation or deletion left that was cut off.
+//! anything of it is served. A directory without a superblock is what a creation or deletion left that was cut off. A log that
+//! cannot be opened waits (`closed.rs`) and may be tried again; the others are served.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::super::Engine;
+use super::closed::{ClosedLog, ClosedLogs};
 use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
 use super::disks::remove_log_files;
 use super::folding::points_named;
@@ -23,7 +25,6 @@ use crate::format::superblock::{SLOT_NAMES, Superblock};
 use crate::io::{FileKind, Io, OpenMode};
 use crate::limits::CHUNK_CACHE_BYTES;
 use crate::units::{Lsn, Uid};
-use crate::verify::Finding;
 use crate::write_log::{LogIdentity, Membership, RecordKind, Replay, WriteLog};
 
 /// A log that was not closed: what opening it dropped, because a power cut could have taken it.
@@ -46,7 +47,6 @@ pub struct UncleanLog {
 /// A log on the way to be served.
 struct Opened {
     log_id: Uid,
-    directory: PathBuf,
     log: Arc<WriteLog>,
     replay: Replay,
 }
@@ -55,7 +55,8 @@ impl Engine {
     /// Opens all logs. The engine serves nothing before this returned.
     ///
     /// # Errors
-    /// What reading and writing give. A damaged log is no error: it is open for reading only, and a finding.
+    /// What listing them gives. A damaged log is no error: it is open for reading only, and a finding. Nor is one that
+    /// cannot be opened: its machine waits, and no other.
     pub(in crate::engine) fn open_live(self: &mut Arc<Self>) -> Result<()> {
         let live = self.new_live();
         let directory = live.directory.clone();
@@ -66,29 +67,69 @@ impl Engine {
         if engine.options.read_only || io.identify(&directory)?.is_none() {
             return Ok(());
         }
+        let entries = io.list_directory(&directory)?;
+        let directories = entries.iter().filter(|entry| entry.kind == FileKind::Directory);
+        engine.open_logs(directories.filter_map(|entry| Uid::parse(&entry.name)).collect())
+    }
+
+    /// Tries again to open the logs that could not be opened; those that still cannot stay as they are, and say why now.
+    ///
+    /// # Errors
+    /// `STORE_READ_ONLY`, what bringing superblocks up to date gives.
+    pub fn reopen_logs(&self) -> Result<()> {
+        self.check_writable()?;
+        let _alone = self.live().moving();
+        match self.live().closed.ids() {
+            closed if closed.is_empty() => Ok(()),
+            closed => self.open_logs(closed),
+        }
+    }
+
+    fn open_logs(&self, log_ids: Vec<Uid>) -> Result<()> {
+        let live = self.live();
+        live.bases.is_opening.store(true, Ordering::Release);
         let mut opened = Vec::new();
-        for entry in io.list_directory(&directory)? {
-            let Some(log_id) = Uid::parse(&entry.name).filter(|_| entry.kind == FileKind::Directory) else { continue };
-            if let Some(log) = engine.open_log(log_id, directory.join(&entry.name))? {
-                opened.push(log);
+        for log_id in log_ids {
+            match self.open_log(log_id) {
+                Ok(Some(log)) => opened.push(log),
+                Ok(None) => drop(live.closed.by_id().remove(&log_id)),
+                Err(error) => self.close_log(log_id, &error),
             }
         }
-        engine.serve(opened)
+        self.serve(opened);
+        live.bases.is_opening.store(false, Ordering::Release);
+        self.resolve_all_published()
+    }
+
+    /// Remembers why a log could not be opened. What it names stays as far as that can be told.
+    fn close_log(&self, log_id: Uid, error: &Error) {
+        let live = self.live();
+        let directory = live.directory.join(log_id.to_string());
+        let closed = ClosedLog::look(self.parts.io.as_ref(), &directory, self.log_identity(log_id), error);
+        self.keep_closed(log_id, closed);
+    }
+
+    fn keep_closed(&self, log_id: Uid, mut closed: ClosedLog) {
+        closed.pin = closed.names.as_ref().map(|names| pin(&self.leases, names.roots.clone()));
+        drop(self.live().closed.by_id().insert(log_id, closed));
     }
 
     fn new_live(&self) -> Live {
-        let cuts = Arc::new(Cuts::new(Arc::clone(&self.points)));
+        let closed: Arc<ClosedLogs> = Arc::default();
+        let cuts = Arc::new(Cuts::new(Arc::clone(&self.points), Arc::clone(&closed)));
         let cache = Arc::new(ChunkCache::new(CHUNK_CACHE_BYTES));
         let bases = Bases {
             reader: VersionReader::new(Arc::clone(&self.maps), cache),
             leases: Arc::clone(&self.leases),
             points: Arc::clone(&self.points),
             cuts: Arc::clone(&cuts),
+            closed: Arc::clone(&closed),
             is_opening: AtomicBool::new(true),
         };
         Live {
             directory: self.directory.join(LIVE),
             logs: RwLock::default(),
+            closed,
             seats: RwLock::default(),
             cuts,
             bases: Arc::new(bases),
@@ -104,83 +145,124 @@ impl Engine {
     }
 
     /// Opens one log; `None` when what is there is left over.
-    fn open_log(&self, log_id: Uid, directory: PathBuf) -> Result<Option<Opened>> {
+    fn open_log(&self, log_id: Uid) -> Result<Option<Opened>> {
         let io = self.parts.io.as_ref();
+        let directory = self.live().directory.join(log_id.to_string());
         let is_unborn = is_unborn(io, &directory)?;
-        let identity = LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() };
-        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.log_parameters()?) {
-            Ok((log, replay)) => Ok(Some(Opened { log_id, directory, log, replay })),
+        let parameters = self.log_parameters()?;
+        match WriteLog::open(self.log_parts(), directory.clone(), self.log_identity(log_id), parameters) {
+            Ok((log, replay)) => Ok(Some(Opened { log_id, log, replay })),
             Err(error) if error.code() == Code::LogDamaged && is_unborn => {
-                remove_log_files(io, &directory)?;
-                Ok(None)
-            }
-            Err(error) if error.code() == Code::LogDamaged => {
-                self.live().note_damage(log_id, &error);
-                self.live().unknown().insert(log_id);
+                let _ = remove_log_files(io, &directory); // what cannot be removed is as unborn the next time
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn serve(&self, opened: Vec<Opened>) -> Result<()> {
+    fn log_identity(&self, log_id: Uid) -> LogIdentity {
+        LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() }
+    }
+
+    fn serve(&self, opened: Vec<Opened>) {
         let live = self.live();
-        let mut highest: BTreeMap<Uid, u64> = BTreeMap::new();
-        for disk in opened.iter().flat_map(|opened| &opened.replay.superblock.disks) {
-            let generation = highest.entry(disk.disk_id).or_default();
-            *generation = disk.generation.max(*generation);
-        }
-        // Pinned before anything is, so that nothing that a superblock names can be collected meanwhile.
-        for Opened { log_id, directory, log, replay } in opened {
+        let (opened, highest) = self.with_own_disks(opened);
+        for Opened { log_id, log, replay } in opened {
             if let Some(damage) = &replay.damage {
-                live.note_damage(log_id, damage);
+                live.note(&log_id, damage);
                 live.unknown().insert(log_id); // records behind the damage may name roots
             }
-            live.note_generations(&replay)?;
-            let mut superblock = replay.superblock;
-            let is_stale =
-                |superblock: &Superblock| superblock.disks.iter().any(|disk| highest[&disk.disk_id] > disk.generation);
-            let machine_id = Some(superblock.machine_id).filter(|id| *id != Uid::default());
-            if is_stale(&superblock) {
-                if machine_id.is_none() {
-                    drop(log);
+            let served = match self.serve_log(log_id, log, replay, &highest) {
+                Ok(served) => served,
+                Err(error) => {
                     live.unknown().remove(&log_id);
-                    remove_log_files(self.parts.io.as_ref(), &directory)?; // the disk has moved, and this was its log
+                    self.close_log(log_id, &error);
                     continue;
                 }
-                if replay.damage.is_none() {
-                    log.change_superblock(|superblock| {
-                        superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
-                    })?;
+            };
+            if let Some(served) = served {
+                for disk in served.group.disks() {
+                    live.seats_mut().insert(disk.disk_id, DiskSeat::new(Arc::clone(&served)));
                 }
-                superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+                live.logs_mut().insert(log_id, served);
             }
-            let pinned = pin(&self.leases, roots_of(&superblock));
-            let leave_counts =
-                |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
-            let parts = self.group_parts(log);
-            let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
-            let served = Arc::new(LiveLog::new(machine_id, log_id, group, pinned));
-            if let Some(dropped) = replay.dropped {
-                live.note_unclean(UncleanLog {
-                    log_id,
-                    machine_id,
-                    durable: dropped.durable,
-                    dropped_records: dropped.records,
-                    dropped_bytes: dropped.bytes,
-                    last_time_ms: dropped.last_time_ms,
-                });
-            }
-            let cut_times = replay.records.iter().filter(|record| record.kind == RecordKind::Cut);
-            let cut_times: BTreeMap<Lsn, u64> = cut_times.map(|record| (record.lsn, record.time_ms)).collect();
-            self.find_cuts(&served, &cut_times);
-            for disk in served.group.disks() {
-                live.seats_mut().insert(disk.disk_id, DiskSeat::new(Arc::clone(&served)));
-            }
-            live.logs_mut().insert(log_id, served);
+            drop(live.closed.by_id().remove(&log_id)); // in this order: whoever asks finds it in one of them
         }
-        live.bases.is_opening.store(false, Ordering::Release);
-        self.resolve_all_published()
+    }
+
+    /// The logs of which it is certain which disks are theirs, and the highest generation of each disk. The others wait until
+    /// those are opened that may have got a disk of theirs (I-54).
+    fn with_own_disks(&self, mut opened: Vec<Opened>) -> (Vec<Opened>, BTreeMap<Uid, u64>) {
+        let live = self.live();
+        loop {
+            let mut highest: BTreeMap<Uid, u64> = BTreeMap::new();
+            let served: Vec<Superblock> = live.all_logs().iter().map(|log| log.log().superblock()).collect();
+            let listed = opened.iter().map(|opened| &opened.replay.superblock).chain(&served);
+            for disk in listed.flat_map(|superblock| &superblock.disks) {
+                let generation = highest.entry(disk.disk_id).or_default();
+                *generation = disk.generation.max(*generation);
+            }
+            let opening: BTreeSet<Uid> = opened.iter().map(|opened| opened.log_id).collect();
+            let waiting = opened.iter().enumerate().find_map(|(index, Opened { replay, .. })| {
+                let (rival, disk_id) = live.closed.rival_of(replay, &highest, &opening)?;
+                Some((index, ClosedLog::waiting(replay, &disk_id, &rival)))
+            });
+            let Some((index, closed)) = waiting else { return (opened, highest) };
+            let Opened { log_id, log, .. } = opened.remove(index);
+            drop(log);
+            self.keep_closed(log_id, closed);
+        }
+    }
+
+    /// Serves a log; `None` when nothing of it counts any more.
+    fn serve_log(
+        &self,
+        log_id: Uid,
+        log: Arc<WriteLog>,
+        replay: Replay,
+        highest: &BTreeMap<Uid, u64>,
+    ) -> Result<Option<Arc<LiveLog>>> {
+        let live = self.live();
+        live.note_generations(&replay)?;
+        let mut superblock = replay.superblock;
+        let is_stale = superblock.disks.iter().any(|disk| highest[&disk.disk_id] > disk.generation);
+        let machine_id = Some(superblock.machine_id).filter(|id| *id != Uid::default());
+        if is_stale {
+            if machine_id.is_none() {
+                // The disk has moved, and this was its log. Where it cannot be removed now, it is found to be that again.
+                drop(log);
+                live.unknown().remove(&log_id);
+                let _ = remove_log_files(self.parts.io.as_ref(), &live.directory.join(log_id.to_string()));
+                return Ok(None);
+            }
+            if replay.damage.is_none() {
+                log.change_superblock(|superblock| {
+                    superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+                })?;
+            }
+            superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+        }
+        // Pinned before anything is collected.
+        let pinned = pin(&self.leases, roots_of(&superblock));
+        let leave_counts =
+            |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
+        let parts = self.group_parts(log);
+        let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
+        let served = Arc::new(LiveLog::new(machine_id, log_id, group, pinned));
+        if let Some(dropped) = replay.dropped {
+            live.note_unclean(UncleanLog {
+                log_id,
+                machine_id,
+                durable: dropped.durable,
+                dropped_records: dropped.records,
+                dropped_bytes: dropped.bytes,
+                last_time_ms: dropped.last_time_ms,
+            });
+        }
+        let cut_times = replay.records.iter().filter(|record| record.kind == RecordKind::Cut);
+        let cut_times: BTreeMap<Lsn, u64> = cut_times.map(|record| (record.lsn, record.time_ms)).collect();
+        self.find_cuts(&served, &cut_times);
+        Ok(Some(served))
     }
 
     /// What stands by its id on a point that has a manifest by now, and no cut any more, stands on that. On a full disk that is
@@ -193,7 +275,9 @@ impl Engine {
                     continue; // its release sees to that
                 }
                 if let Err(error) = self.points.get(&point_id) {
-                    live.note_damage(log.log_id, &error);
+                    if !live.closed.may_hold_points() {
+                        live.note(&log.log_id, &error);
+                    }
                     continue;
                 }
                 match self.resolve_published(point_id) {
@@ -269,17 +353,5 @@ impl Live {
             note(disk.disk_id, disk.generation);
         }
         Ok(())
-    }
-
-    fn note_damage(&self, log_id: Uid, error: &Error) {
-        let file = format!("{LIVE}/{log_id}");
-        let finding = Finding {
-            file,
-            place: None,
-            code: Code::LogDamaged,
-            message: error.message().to_owned(),
-            hits: Vec::new(),
-        };
-        self.findings().push(finding);
     }
 }

@@ -1,0 +1,49 @@
+//! Write logs that could not be opened: conversion only.
+
+use napi::bindgen_prelude::Object;
+use napi::{Env, Result};
+use napi_derive::napi;
+use stillpoint_engine::engine::UnavailableLog;
+use stillpoint_engine::units::Uid;
+
+use crate::engine_handle::NativeEngine;
+
+/// A log that could not be opened.
+#[napi(object)]
+pub struct UnavailableLogRecord {
+    pub log_id: String,
+    pub disk_ids: Vec<String>,
+    pub code: String,
+    pub message: String,
+}
+
+#[napi]
+impl NativeEngine {
+    /// The logs that could not be opened; empty once closed.
+    #[napi]
+    #[must_use]
+    pub fn unavailable_logs(&self) -> Vec<UnavailableLogRecord> {
+        let logs = self.opened().map(|engine| engine.unavailable_logs()).unwrap_or_default();
+        logs.iter().map(UnavailableLogRecord::of).collect()
+    }
+
+    /// Tries again to open them.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    #[napi(ts_return_type = "Promise<undefined | Failure>")]
+    pub fn reopen_logs<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        self.call(env, |engine| engine.reopen_logs())
+    }
+}
+
+impl UnavailableLogRecord {
+    fn of(log: &UnavailableLog) -> Self {
+        Self {
+            log_id: log.log_id.to_string(),
+            disk_ids: log.disk_ids.iter().map(Uid::to_string).collect(),
+            code: log.code.name().into(),
+            message: log.message.clone(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+/**
+ * What waits for a write log that could not be opened: its machine, its disks, and what the log may hold of points.
+ *
+ * Damage is no such case: trying again does not help, so what a damaged log had is lost, and reported as that.
+ */
+
+import type { CatalogView } from '../catalog/view.js';
+import type { Engine, UnavailableLog } from '../native/engine.js';
+import { StillpointError } from '../store/errors.js';
+import type { DiskId, MachineId } from '../store/units.js';
+
+/** The logs that may be opened after all. */
+export function unavailableLogs(engine: Engine): readonly UnavailableLog[] {
+  return engine.unavailableLogs().filter(({ code }) => code !== 'LOG_DAMAGED');
+}
+
+/** The log that a machine waits for; null when its log is open, or lost. */
+export function machineWaitsFor(engine: Engine, machineId: MachineId): UnavailableLog | null {
+  return unavailableLogs(engine).find(({ logId }) => logId === machineId) ?? null;
+}
+
+/** The log that a managed disk waits for; null when a log that is open has it, or when it is lost. */
+export function diskWaitsFor(
+  engine: Engine,
+  { id, machineId }: { readonly id: DiskId; readonly machineId: MachineId | null },
+): UnavailableLog | null {
+  const logs = unavailableLogs(engine);
+  if (logs.length === 0 || engine.liveDisks().some(({ diskId }) => diskId === id)) return null;
+  const own = logs.find(({ logId, diskIds }) => logId === (machineId ?? id) || diskIds.includes(id));
+  // One that cannot be read at all may have any disk.
+  return own ?? logs.find(({ diskIds }) => diskIds.length === 0) ?? null;
+}
+
+/** Proves that a machine's log is open. Errors: `LOG_UNAVAILABLE`. */
+export function checkAvailable(engine: Engine, view: CatalogView, machineId: MachineId): void {
+  const log = machineWaitsFor(engine, machineId);
+  if (log === null) return;
+  const name = view.machine(machineId)?.name ?? machineId;
+  throw new StillpointError('LOG_UNAVAILABLE', `the write log of ${name} could not be opened: ${log.message}`, {
+    machine: name,
+    log: log.logId,
+    reason: log.code,
+  });
+}
