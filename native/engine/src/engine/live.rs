@@ -8,7 +8,8 @@
 //! | `attach_disk`, `detach_disk` | the records that the disk's log holds are folded, and released; the records by which it leaves and joins, which name the next generation; the superblock of the log that receives it: it has moved; the other log lets go of it |
 //! | `cut`, `make_durable` | the log past the cut: the caller may be answered |
 //! | `copy` | packs, index; the manifest: the point needs its log no more; then what stands on the point by its id stands on its roots |
-//! | `release_cut` | the bases, in both slots of the superblock; then segments go |
+//! | `release_cut` | the bases, and those of the window, in both slots of the superblock; then segments go |
+//! | `point_in_time` | the log past the moment: what is seen of it no power cut can take back |
 //!
 //! A fold holds a writer's lease from before its first look-up until its maps are pinned. What a superblock names, before and
 //! after a change, is pinned for each log, and so is what layers and views stand on.
@@ -18,9 +19,11 @@ mod cuts;
 mod disks;
 mod folding;
 mod log;
+mod moments;
 mod opening;
 mod requests;
 mod upkeep;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,8 +42,10 @@ use upkeep::Upkeep;
 pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
+pub use moments::Moment;
 pub use opening::UncleanLog;
 pub use requests::DiskRequest;
+pub use window::{LogWindow, WindowLimits};
 
 /// The directory of the logs, below the store's.
 const LIVE: &str = "live";

@@ -65,11 +65,7 @@ impl Engine {
         self.check_writable()?;
         let log = self.live().log(&request.machine_id)?;
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
-        if point_id == Uid::default() || self.live().cuts.get(&point_id).is_some() || self.points.get(&point_id).is_ok()
-        {
-            let message = format!("a new point needs an id of its own, not {point_id}");
-            return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
-        }
+        self.check_new_point(&point_id)?;
         if log.group.disks().is_empty() {
             let message = format!("the machine {machine_id} has no disks to capture");
             return Err(Error::new(Code::ArgumentInvalid, message).with("machine", machine_id.to_string()));
@@ -81,6 +77,16 @@ impl Engine {
         let described = taken.described(false);
         self.live().cuts.insert(taken);
         Ok(described)
+    }
+
+    /// # Errors
+    /// `ARGUMENT_INVALID`: the id is no point's, or one's already.
+    pub(super) fn check_new_point(&self, point_id: &Uid) -> Result<()> {
+        if *point_id == Uid::default() || self.live().cuts.get(point_id).is_some() || self.points.get(point_id).is_ok() {
+            let message = format!("a new point needs an id of its own, not {point_id}");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
+        }
+        Ok(())
     }
 
     /// The log is durable past a cut when it returns.
@@ -99,6 +105,7 @@ impl Engine {
     pub fn pending_cuts(&self) -> Vec<PendingCut> {
         let Some(live) = &self.live else { return Vec::new() };
         let mut cuts = live.cuts.all();
+        cuts.retain(|cut| !cut.is_moment);
         cuts.sort_by_key(|cut| (cut.log.log_id, cut.lsn));
         cuts.iter().map(|cut| cut.described(self.is_point_pinned(&cut.body.point_id))).collect()
     }
@@ -120,10 +127,16 @@ impl Engine {
             let message = format!("all disks of restore point {} are left out", request.point_id);
             return Err(Error::new(Code::ArgumentInvalid, message));
         }
-        self.settle_origins(&cut.log, cut.lsn, control)?;
-        let _alone = cut.log.folding();
-        let folded = self.fold_cut(&cut, control)?;
+        let folded = self.relieved(|| {
+            if cut.is_moment {
+                return self.fold_moment(&cut, control);
+            }
+            self.settle_origins(&cut.log, cut.lsn, control)?;
+            let _alone = cut.log.folding();
+            self.fold_cut(&cut, control)
+        })?;
         control.check()?;
+        let _alone = (!cut.is_moment).then(|| cut.log.folding());
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
         }
@@ -143,6 +156,10 @@ impl Engine {
     pub fn release_cut(&self, point_id: &Uid) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
+        if cut.is_moment {
+            self.forget_cut(&cut);
+            return Ok(());
+        }
         let control = Control::default();
         self.settle_origins(&cut.log, cut.lsn, &control)?;
         let _alone = cut.log.folding();
@@ -164,6 +181,10 @@ impl Engine {
     pub fn drop_cut(&self, point_id: &Uid, control: &Control) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
+        if cut.is_moment {
+            self.forget_cut(&cut); // nothing stands on it by its id
+            return Ok(());
+        }
         if self.is_point_pinned(point_id) {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
@@ -189,7 +210,9 @@ impl Engine {
             list.push(ResetDisk { disk_id: *disk_id, base: origin.content, size: origin.size });
             pins.push(origin.pin);
         }
-        log.group.reset(&list)
+        let lsn = self.relieved(|| log.group.reset(&list))?;
+        self.note_reset(&log, lsn, &list)?;
+        Ok(lsn)
     }
 
     fn publish_cut(&self, cut: &TakenCut, folded: &FoldedCut, request: &CopyRequest) -> Result<()> {

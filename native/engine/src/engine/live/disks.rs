@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::super::{DiskReference, Engine, SourceRequest};
 use super::log::{LiveLog, pin, roots_of};
+use super::window::{Window, let_go};
 use super::{DiskSeat, Live, no_disk};
 use crate::chunk_store::writer::Writer;
 use crate::collect::Purpose;
@@ -201,7 +202,7 @@ impl Engine {
         live.logs_mut().insert(*disk_id, Arc::clone(&to));
         *place = Some(to);
         drop(place);
-        from.change_superblock(&self.leases, |superblock| superblock.disks.retain(|disk| disk.disk_id != *disk_id))
+        from.change_superblock(&self.leases, |superblock| let_go(superblock, |disk| disk.disk_id == *disk_id))
     }
 
     /// Removes a detached disk with its log. None to remove is no error.
@@ -238,6 +239,15 @@ impl Engine {
         };
         match (published(), self.live().cuts.get(point_id)) {
             (Ok(origin), _) => Ok(origin),
+            // What a crash takes with it cannot be a durable pin (docs/decisions/0014).
+            (Err(_), Some(cut)) if cut.is_moment => {
+                let folded = self.relieved(|| self.fold_moment(&cut, &Control::default()))?;
+                let size = cut.disk(disk_id)?.size;
+                match folded.versions.get(disk_id) {
+                    Some(version) => Ok(Origin { content: BaseContent::Map(version.root), size, pin: folded }),
+                    None => Err(Error::new(Code::Internal, format!("disk {disk_id} of a moment was not folded"))),
+                }
+            }
             (Err(_), Some(cut)) => {
                 let size = cut.disk(disk_id)?.size;
                 let content = BaseContent::Point { point_id: *point_id, disk_id: *disk_id };
@@ -293,15 +303,17 @@ impl Engine {
         }
         let directory = live.directory.join(log_id.to_string());
         let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.options.log, disks)?;
-        let pinned = pin(&self.leases, roots_of(&created.superblock()));
+        let superblock = created.superblock();
+        let pinned = pin(&self.leases, roots_of(&superblock));
         let group = Group::new(self.group_parts(created))?;
-        Ok(Arc::new(LiveLog::new(machine_id, *log_id, directory, group, pinned)))
+        let window = (Window::new(&superblock), Lsn::ZERO);
+        Ok(Arc::new(LiveLog::new((machine_id, *log_id), directory, group, window, pinned)))
     }
 
     /// Folds all that a log holds of a disk and lets the disk leave, durably. The caller has its seat.
     fn leave(&self, from: &Arc<LiveLog>, disk_id: &Uid, role: Option<&str>) -> Result<Membership> {
         let live = self.live();
-        if has_cuts(live, from) {
+        if live.cuts.all().iter().any(|cut| cut.log.log_id == from.log_id && !cut.is_moment) {
             let message = "points of the machine wait for their copies; the disk can be moved after that";
             return Err(Error::new(Code::StoreBusy, message).with("disk", disk_id.to_string()));
         }
@@ -337,6 +349,7 @@ impl Engine {
         to.group.append(&mut submission, &[])?;
         to.group.flush()?;
         let listed = superblock_disk(&membership, submission.lsn());
+        to.window().note_joined(&membership);
         to.change_superblock(&self.leases, |superblock| superblock.disks.push(listed.clone()))
     }
 

@@ -11,9 +11,9 @@ use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
 use crate::collect::Purpose;
 use crate::control::Control;
-use crate::cut::{Base, Layer};
+use crate::cut::{Base, Layer, View};
 use crate::error::{Code, Error, Result};
-use crate::format::superblock::{BaseContent, Resolution};
+use crate::format::superblock::{BaseContent, Resolution, Superblock, WindowBase};
 use crate::units::{Lsn, Uid};
 
 impl Engine {
@@ -60,13 +60,32 @@ impl Engine {
         log.log().flush(sealed.cut)?; // no point may hold what a power cut can take back
         let mut views = Vec::with_capacity(sealed.members.len());
         for disk_id in sealed.members.keys() {
-            if let Some(view) = log.group.view_at(layer, disk_id) {
+            views.extend(log.group.view_at(layer, disk_id));
+        }
+        self.fold_views(log, layer, views, control)
+    }
+
+    /// Makes maps of what a cut shows of its disks, durably. `layer` is the one above what is folded already.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_layer`].
+    pub(super) fn fold_views(
+        &self,
+        log: &LiveLog,
+        layer: &Layer,
+        of: Vec<View>,
+        control: &Control,
+    ) -> Result<FoldedCut> {
+        let mut views = Vec::with_capacity(of.len());
+        for view in of {
+            {
+                let disk_id = view.disk_id;
                 let (version, maps) = self.live().cuts.base_version(&view, &self.maps, control)?;
                 if !Arc::ptr_eq(&maps, &self.maps) {
                     // What it stands on has no stored map yet (`settle_origins` sees to that).
                     return Err(Error::new(Code::StoreBusy, "a disk stands on a restore point whose copy still runs"));
                 }
-                views.push((*disk_id, view, version));
+                views.push((disk_id, view, version));
             }
         }
         let roots = views.iter().map(|(_, _, version)| version.root).collect();
@@ -102,24 +121,34 @@ impl Engine {
     pub(super) fn install(&self, log: &LiveLog, layer: &Arc<Layer>, folded: &FoldedCut) -> Result<()> {
         let Some(sealed) = layer.sealed() else { unreachable!("only sealed layers are folded") };
         let cut = sealed.cut;
-        log.change_superblock(&self.leases, |superblock| {
+        let change = |superblock: &mut Superblock| {
             for disk in superblock.disks.iter_mut().filter(|disk| disk.base_lsn < cut) {
                 if let Some(version) = folded.versions.get(&disk.disk_id) {
                     (disk.base, disk.size) = (BaseContent::Map(version.root), version.size);
                     disk.base_lsn = cut;
                 }
             }
+            // One that has left since was there at the cut (I-61).
+            for (disk_id, version) in &folded.versions {
+                if !superblock.disks.iter().any(|disk| disk.disk_id == *disk_id && disk.base_lsn == cut) {
+                    let DiskVersion { root, size } = *version;
+                    superblock.window.push(WindowBase { disk_id: *disk_id, root, size, lsn: cut });
+                }
+            }
             superblock.cursors.retain(|cursor| cursor.cut > cut);
-        })?;
+        };
         let mut bases = BTreeMap::new();
         for (disk_id, version) in &folded.versions {
             let content = BaseContent::Map(version.root);
             let pinned = Arc::new(pin(&self.leases, vec![version.root]));
             bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
-        log.group.replace_base(layer, bases);
-        log.log().release(cut)?;
-        Ok(())
+        let installed = || {
+            log.group.replace_base(layer, bases);
+        };
+        let record = log.log().records(Lsn(cut.0 - 1), cut)?; // its layer holds it
+        let time_ms = record.last().map_or(0, |record| record.time_ms);
+        self.move_base(log, (cut, time_ms), change, installed)
     }
 
     /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably.
@@ -164,6 +193,7 @@ impl Engine {
                 }));
             })?;
             log.group.resolve_point(&point_id, &maps)?;
+            log.window().exchange(&point_id, &maps, &*self.live().bases)?;
         }
         Ok(())
     }
@@ -174,24 +204,39 @@ impl Engine {
     /// # Errors
     /// As [`Engine::fold_cut`].
     pub(super) fn settle_origins(&self, log: &LiveLog, before: Lsn, control: &Control) -> Result<()> {
-        for point_id in points_named(log, before) {
-            let Some(origin) = self.live().cuts.get(&point_id) else { continue };
-            self.settle_origins(&origin.log, origin.lsn, control)?;
-            let _alone = origin.log.folding();
-            let folded = self.fold_cut(&origin, control)?;
-            self.resolve_cut(&origin, &folded)?;
-        }
-        Ok(())
+        points_named(log, before).iter().try_for_each(|point_id| self.settle_origin(point_id, control))
+    }
+
+    /// Gives stored maps to a point, if it is a cut yet.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_cut`].
+    pub(super) fn settle_origin(&self, point_id: &Uid, control: &Control) -> Result<()> {
+        let Some(origin) = self.live().cuts.get(point_id) else { return Ok(()) };
+        self.settle_origins(&origin.log, origin.lsn, control)?;
+        let _alone = origin.log.folding();
+        let folded = self.fold_cut(&origin, control)?;
+        self.resolve_cut(&origin, &folded)
     }
 
     /// Whether a disk of any log stands on a point by its id.
     pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
-        self.live().all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+        let live = self.live();
+        live.all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+            || live.cuts.moments().iter().any(|moment| moment.points_named().contains(point_id))
     }
 }
 
-/// The points that a log's disks stand on by their ids, as far as that began before an LSN.
+/// The points that a log's disks stand on by their ids, or stood on at a moment that is kept, as far as that began before an
+/// LSN.
 pub(super) fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
+    let mut named = points_stood_on(log, before);
+    named.extend(log.window().points_named(before));
+    named
+}
+
+/// The points that a log's disks stand on by their ids, as far as that began before an LSN.
+pub(super) fn points_stood_on(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
     let stack = log.group.stack();
     let mut named = BTreeSet::new();
     let mut note = |base: Option<Arc<Base>>| {

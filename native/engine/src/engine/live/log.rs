@@ -1,14 +1,16 @@
 //! One open write log with the live disks on it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use super::window::Window;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::disk::Group;
 use crate::error::Result;
 use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, Superblock};
-use crate::units::Uid;
+use crate::units::{Lsn, Uid};
 use crate::write_log::WriteLog;
 
 /// A log and its disks.
@@ -20,14 +22,45 @@ pub(super) struct LiveLog {
     pub(super) group: Arc<Group>,
     /// Held by whoever folds a layer, moves a base or takes a disk away.
     folding: Mutex<()>,
+    /// What is kept for points in time. Comes after the folding lock, before everything else.
+    window: Mutex<Window>,
+    /// Records up to here only the window needs.
+    base: AtomicU64,
     /// Pins what the superblock names.
     pinned: Mutex<Option<Lease>>,
 }
 
 impl LiveLog {
     /// A log that is open, with what its superblock names pinned.
-    pub(super) fn new(machine_id: Option<Uid>, log_id: Uid, directory: PathBuf, group: Arc<Group>, pin: Lease) -> Self {
-        Self { log_id, machine_id, directory, group, folding: Mutex::default(), pinned: Mutex::new(Some(pin)) }
+    pub(super) fn new(
+        (machine_id, log_id): (Option<Uid>, Uid),
+        directory: PathBuf,
+        group: Arc<Group>,
+        (window, base): (Window, Lsn),
+        pin: Lease,
+    ) -> Self {
+        Self {
+            log_id,
+            machine_id,
+            directory,
+            group,
+            folding: Mutex::default(),
+            window: Mutex::new(window),
+            base: AtomicU64::new(base.0),
+            pinned: Mutex::new(Some(pin)),
+        }
+    }
+
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn base(&self) -> Lsn {
+        Lsn(self.base.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_base(&self, base: Lsn) {
+        self.base.store(base.0, Ordering::Relaxed);
     }
 
     pub(super) fn log(&self) -> &Arc<WriteLog> {

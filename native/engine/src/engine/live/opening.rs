@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::super::Engine;
 use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
 use super::disks::remove_log_files;
-use super::folding::points_named;
+use super::folding::{points_named, points_stood_on};
 use super::log::{LiveLog, pin, roots_of};
+use super::window::{Window, let_go};
 use super::{DiskSeat, LIVE, Live};
 use crate::block_map::{DiskVersion, VersionReader};
 use crate::chunk_store::chunk_cache::ChunkCache;
@@ -20,7 +21,7 @@ use crate::disk::Group;
 use crate::engine::space::Space;
 use crate::error::{Code, Error, Result};
 use crate::format::manifest::ManifestDisk;
-use crate::format::superblock::{SLOT_NAMES, Superblock};
+use crate::format::superblock::{SLOT_NAMES, Superblock, SuperblockDisk};
 use crate::io::FileKind;
 use crate::limits::CHUNK_CACHE_BYTES;
 use crate::units::{Lsn, Uid};
@@ -146,17 +147,22 @@ impl Engine {
                     remove_log_files(self.parts.io.as_ref(), &directory)?; // the disk has moved, and this was its log
                     continue;
                 }
-                log.change_superblock(|superblock| {
-                    superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
-                })?;
-                superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+                let has_moved = |disk: &SuperblockDisk| highest[&disk.disk_id] > disk.generation;
+                log.change_superblock(|superblock| let_go(superblock, has_moved))?;
+                let_go(&mut superblock, has_moved);
             }
             let pinned = pin(&self.leases, roots_of(&superblock));
             let leave_counts =
                 |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
+            let reach = (log.oldest_record(), log.watermark());
+            let records = &replay.records;
+            let window = Window::replayed(&superblock, records, reach, &*live.bases)?;
+            let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
+            let base = bases.min().or_else(|| superblock.window.iter().map(|base| base.lsn).max());
+            let window = (window, base.unwrap_or_default());
             let parts = self.group_parts(log);
-            let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
-            let served = Arc::new(LiveLog::new(machine_id, log_id, directory, group, pinned));
+            let group = Group::from_replay(parts, &superblock, records, &leave_counts)?;
+            let served = Arc::new(LiveLog::new((machine_id, log_id), directory, group, window, pinned));
             if let Some(dropped) = replay.dropped {
                 live.note_unclean(UncleanLog {
                     log_id,
@@ -194,7 +200,10 @@ impl Engine {
                         let versions = manifest.disks.iter().map(|disk| (disk.disk_id, version(disk)));
                         self.resolve_point(point_id, &versions.collect())?;
                     }
-                    Err(error) => live.note_damage(log.log_id, &error),
+                    Err(error) if points_stood_on(&log, Lsn(u64::MAX)).contains(&point_id) => {
+                        live.note_damage(log.log_id, &error);
+                    }
+                    Err(_) => {} // one moment cannot be seen
                 }
             }
         }

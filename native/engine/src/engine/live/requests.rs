@@ -59,7 +59,7 @@ impl Engine {
         self.check_writable()?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            log.group.write(disk_id, offset, bytes, fua)
+            self.relieved(|| log.group.write(disk_id, offset, bytes, fua))
         })
     }
 
@@ -71,7 +71,7 @@ impl Engine {
         self.check_writable()?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            log.group.write_zeroes(disk_id, offset, length, trims, fua)
+            self.relieved(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
         })
     }
 
@@ -81,7 +81,7 @@ impl Engine {
     /// As [`Engine::write_disk`].
     pub fn grow_disk(&self, disk_id: &Uid, size: u64) -> Result<Lsn> {
         self.check_writable()?;
-        self.on_disk(disk_id, |log| log.group.grow(disk_id, size))
+        self.on_disk(disk_id, |log| self.relieved(|| log.group.grow(disk_id, size)))
     }
 
     /// Makes everything durable that was acknowledged before, for all disks of the log.
@@ -108,7 +108,7 @@ impl Engine {
                     DiskRequest::Write { offset, bytes, fua } => {
                         self.check_writable()?;
                         self.pace(log)?;
-                        let mut submission = log.group.submit_write(disk_id, *offset, bytes)?;
+                        let mut submission = self.relieved(|| log.group.submit_write(disk_id, *offset, bytes))?;
                         log.group.append(&mut submission, bytes)?;
                         if *fua {
                             log.log().flush(submission.lsn())?;
@@ -117,7 +117,8 @@ impl Engine {
                     }
                     DiskRequest::Zero { offset, length, trims } => {
                         self.check_writable()?;
-                        let mut submission = log.group.submit_zeroes(disk_id, *offset, *length, *trims)?;
+                        let mut submission =
+                            self.relieved(|| log.group.submit_zeroes(disk_id, *offset, *length, *trims))?;
                         log.group.append(&mut submission, &[])?;
                         submission
                     }

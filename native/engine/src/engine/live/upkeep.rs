@@ -116,29 +116,33 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
-        log.log().prepare()?;
+        self.relieved(|| log.log().prepare())?;
+        let trimmed = self.trim_window(log)?;
         let stack = log.group.stack();
         if stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty() {
             log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
         }
-        let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
-        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else { return Ok(false) };
+        let Some(oldest) = log.group.oldest_sealed() else { return Ok(trimmed) };
+        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else { return Ok(trimmed) };
         self.settle_origins(log, sealed.cut, control)?;
         let _alone = log.folding();
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
-            self.fold_away(log, &oldest, control)?;
+            self.relieved(|| self.fold_away(log, &oldest, control))?;
         }
-        Ok(is_oldest)
+        Ok(is_oldest || trimmed)
     }
 
-    /// Lets a writer wait while the log is longer than it may be.
+    /// Lets a writer wait while the log is longer than it may be. What only the window keeps does not count: nobody waits
+    /// for that (I-62).
     ///
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
         let mut waits = 0;
-        while log.log().retained_bytes() > LOG_BYTES_MAX {
+        while log.log().retained_bytes() > LOG_BYTES_MAX
+            && log.log().retained_bytes().saturating_sub(log.window_bytes()) > LOG_BYTES_MAX
+        {
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
                 return Err(Error::new(Code::LayersFull, message));
