@@ -9,6 +9,7 @@ import type {
   CopyRequest,
   Cut,
   CutRequest,
+  DiskLimits,
   DiskOperation,
   DiskReference,
   LiveDisk,
@@ -215,6 +216,18 @@ export abstract class MemoryLive implements LiveEngine {
       bytes.set(state.bytes);
       log.commit(this.nowMs(), { disks: withEntry(log.current.disks, diskId, { ...state, bytes }) });
       await this.liveStep('grow-after');
+    });
+  }
+
+  /** Rates are kept by nobody here: there is nothing to wait for. */
+  limitDisk(diskId: string, { operationsPerSecond, bytesPerSecond }: DiskLimits): Promise<void> {
+    return this.liveWrite(() => {
+      this.#logs.ofDisk(diskId);
+      const isRate = (rate: number | null): boolean => rate === null || (Number.isSafeInteger(rate) && rate > 0);
+      if (!isRate(operationsPerSecond) || !isRate(bytesPerSecond)) {
+        throw new StillpointError('ARGUMENT_INVALID', 'a rate is a whole number from 1, or null', { diskId });
+      }
+      return Promise.resolve();
     });
   }
 

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use stillpoint_engine::clock::{Clock, ManualClock};
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::{
-    Codec, CopyRequest, CreateOptions, CutRequest, DiskReference, Engine, LogWindow, Moment, NewDisk, OpenOptions, Parts,
-    PendingCut, TargetRequest, WindowLimits,
+    Codec, CopyRequest, CreateOptions, CutRequest, DiskReference, Engine, LogWindow, Moment, NewDisk, OpenOptions,
+    Parts, PendingCut, TargetRequest, WindowLimits,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::io::Io;
@@ -165,7 +165,9 @@ impl World {
                 cut.lsn
             }
             Err(error) if error.code() == Code::MomentNotKept => {
-                self.states.last().map_or(Lsn::ZERO, |state| state.lsn) // no disks now
+                // No disks now, or nothing was logged since they were folded.
+                let last = self.states.last().map_or(Lsn::ZERO, |state| state.lsn);
+                if self.disks().is_empty() { last } else { self.start().unwrap() }
             }
             Err(error) => self.fail(&format!("{error}")),
         }
@@ -483,8 +485,7 @@ impl World {
         let (point_id, _) = self.see(moment)?;
         let (sources, disk_id) = (expected.keys().copied().collect::<Vec<_>>(), self.id());
         let source = self.one_of(&sources).unwrap();
-        let made =
-            self.engine().create_disk(&new_disk(disk_id), 0, Some(&DiskReference { point_id, disk_id: source }));
+        let made = self.engine().create_disk(&new_disk(disk_id), 0, Some(&DiskReference { point_id, disk_id: source }));
         self.engine().drop_cut(&point_id, &Control::default())?;
         if let Err(error) = made {
             return busy(error);
@@ -700,6 +701,17 @@ fn a_full_disk_shrinks_the_window_before_a_writer_is_refused() {
     let after = window_of(world.engine());
     assert!(after.shrunk_count > 0 && after.start.unwrap() > start && after.bytes < before.bytes, "{after:?}");
     world.check_all();
+}
+
+#[test]
+fn a_moment_can_be_found_right_after_a_crash_that_left_records_to_carry_over() {
+    let mut world = simple(WindowLimits::default());
+    let (lsn, time_ms) = (write(&mut world, 7), world.now_ms());
+    world.engine = None;
+    world.memory = world.memory.crash(CrashChoice::ProcessKilled);
+    world.open().unwrap();
+    let (_, cut) = world.see(Moment::TimeMs(time_ms)).unwrap();
+    assert_eq!((cut.lsn, cut.time_ms), (lsn, time_ms));
 }
 
 fn simple(window: WindowLimits) -> World {

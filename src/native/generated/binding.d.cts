@@ -202,6 +202,8 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   cut(machineId: string, pointId: string, collection: string, name: string, detail: string): Promise<PendingCutRecord | Failure>
+  pointInTime(machineId: string, pointId: string, collection: string, name: string, detail: string, atLsn?: string | undefined | null, atTimeMs?: number | undefined | null): Promise<PendingCutRecord | Failure>
+  limitDisk(diskId: string, operationsPerSecond?: number | undefined | null, bytesPerSecond?: number | undefined | null): Promise<undefined | Failure>
   /**
    * Makes the log durable past a cut.
    *

@@ -18,10 +18,12 @@ mod capturing;
 mod cuts;
 mod disks;
 mod folding;
+mod limiting;
 mod log;
 mod moments;
 mod opening;
 mod requests;
+mod turns;
 mod upkeep;
 mod window;
 
@@ -36,15 +38,18 @@ use crate::control::Control;
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
 use cuts::{Bases, Cuts, TakenCut};
+use limiting::Limiter;
 use log::LiveLog;
 use upkeep::Upkeep;
 
 pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
+pub use limiting::DiskLimits;
 pub use moments::Moment;
 pub use opening::UncleanLog;
 pub use requests::DiskRequest;
+pub use turns::Turns;
 pub use window::{LogWindow, WindowLimits};
 
 /// The directory of the logs, below the store's.
@@ -53,6 +58,13 @@ const LIVE: &str = "live";
 /// Where a live disk is. Requests hold the reader's side while they run; moving the disk takes the writer's.
 struct DiskSeat {
     log: RwLock<Option<Arc<LiveLog>>>, // none: deleted
+    limiter: Limiter,
+}
+
+impl DiskSeat {
+    fn new(log: Arc<LiveLog>) -> Self {
+        Self { log: RwLock::new(Some(log)), limiter: Limiter::default() }
+    }
 }
 
 /// The live disks of an open store.

@@ -53,13 +53,7 @@ impl WriteLog {
         Some(look(&found.entries))
     }
 
-    fn entries(
-        &self,
-        segment: &Segment,
-        window: &mut Window<'_>,
-        after: Lsn,
-        last: Lsn,
-    ) -> Result<Vec<SummaryEntry>> {
+    fn entries(&self, segment: &Segment, window: &mut Window<'_>, after: Lsn, last: Lsn) -> Result<Vec<SummaryEntry>> {
         let between = |entries: &[SummaryEntry], last: Lsn| {
             let from = entries.partition_point(|entry| entry.lsn <= after);
             let to = entries.partition_point(|entry| entry.lsn <= last);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use stillpoint_engine::clock::ManualClock;
 use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, WindowLimits, Parts, ScanDisk};
+use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk, WindowLimits};
 use stillpoint_engine::error::Result;
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::Io;

@@ -82,7 +82,8 @@ impl Engine {
     /// # Errors
     /// `ARGUMENT_INVALID`: the id is no point's, or one's already.
     pub(super) fn check_new_point(&self, point_id: &Uid) -> Result<()> {
-        if *point_id == Uid::default() || self.live().cuts.get(point_id).is_some() || self.points.get(point_id).is_ok() {
+        if *point_id == Uid::default() || self.live().cuts.get(point_id).is_some() || self.points.get(point_id).is_ok()
+        {
             let message = format!("a new point needs an id of its own, not {point_id}");
             return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
         }

@@ -1,7 +1,7 @@
 //! Live disks come, grow, move between logs and go.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use super::super::{DiskReference, Engine, SourceRequest};
 use super::log::{LiveLog, pin, roots_of};
@@ -286,7 +286,7 @@ impl Engine {
         };
         let log = self.new_log(&disk.disk_id, None, vec![listed])?;
         live.logs_mut().insert(disk.disk_id, Arc::clone(&log));
-        live.seats_mut().insert(disk.disk_id, Arc::new(DiskSeat { log: RwLock::new(Some(log)) }));
+        live.seats_mut().insert(disk.disk_id, Arc::new(DiskSeat::new(log)));
         Ok(())
     }
 

@@ -117,8 +117,10 @@ fn bases_between(
         if (from..=last).contains(&base_lsn) && is_newer {
             let (name, role) = (String::new(), String::new());
             let sector_bytes = sector_bytes(&disk_id).unwrap_or(512);
-            newest
-                .insert(disk_id, SuperblockDisk { disk_id, generation: 0, name, role, sector_bytes, size, base, base_lsn });
+            newest.insert(
+                disk_id,
+                SuperblockDisk { disk_id, generation: 0, name, role, sector_bytes, size, base, base_lsn },
+            );
         }
     };
     for base in &superblock.window {

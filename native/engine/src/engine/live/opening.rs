@@ -177,7 +177,7 @@ impl Engine {
             let cut_times: BTreeMap<Lsn, u64> = cut_times.map(|record| (record.lsn, record.time_ms)).collect();
             self.find_cuts(&served, &cut_times);
             for disk in served.group.disks() {
-                let seat = DiskSeat { log: RwLock::new(Some(Arc::clone(&served))) };
+                let seat = DiskSeat::new(Arc::clone(&served));
                 live.seats_mut().insert(disk.disk_id, Arc::new(seat));
             }
             live.logs_mut().insert(log_id, served);

@@ -106,14 +106,17 @@ impl Window {
         bases: &dyn BaseReader,
     ) -> Result<Self> {
         let mut window = Self::new(superblock);
-        let bases_at: BTreeSet<Lsn> = superblock.disks.iter().map(|disk| disk.base_lsn).chain(window_lsns(superblock)).collect();
+        let bases_at: BTreeSet<Lsn> =
+            superblock.disks.iter().map(|disk| disk.base_lsn).chain(window_lsns(superblock)).collect();
         let is_kept = |lsn: &Lsn| oldest.is_none_or(|oldest| lsn.next() >= oldest);
         let cuts = records.iter().filter(|record| record.kind == RecordKind::Cut && bases_at.contains(&record.lsn));
         window.cuts = cuts.map(|record| (record.lsn, record.time_ms)).collect();
         let first = bases_at.first().copied().filter(is_kept);
+        // Disks only leave after a fold, so none has left since the oldest base that a disk stands on.
+        let oldest_base = superblock.disks.iter().map(|disk| disk.base_lsn).min().filter(is_kept);
         let empty = superblock.disks.is_empty().then_some(end); // none was attached there
         let later = window.cuts.keys().copied().find(is_kept);
-        window.start = first.or(later).or(empty).unwrap_or(Lsn(u64::MAX));
+        window.start = first.or(later).or(oldest_base).or(empty).unwrap_or(Lsn(u64::MAX));
         let start = window.start;
         window.cuts.retain(|cut, _| *cut > start);
         window.note_memberships(superblock, records)?;
@@ -221,9 +224,11 @@ impl Window {
             let is_old = |time: u64| time <= now_ms.saturating_sub(limits.ms);
             start = self.cuts.iter().rev().find(|(_, time)| is_old(**time)).map_or(start, |(cut, _)| *cut);
             let longer = self.cuts.range(start..).map(|(cut, _)| *cut);
-            start = [start].into_iter().chain(longer).find(|from| bytes_from(*from) <= limits.bytes).unwrap_or_else(|| {
-                self.cuts.keys().next_back().copied().unwrap_or(start)
-            });
+            start = [start]
+                .into_iter()
+                .chain(longer)
+                .find(|from| bytes_from(*from) <= limits.bytes)
+                .unwrap_or_else(|| self.cuts.keys().next_back().copied().unwrap_or(start));
         }
         let above: Vec<Lsn> = self.cuts.keys().copied().filter(|cut| *cut > start).collect();
         // Every second of the older half: the newest base, and one in any range that there was, stay.
@@ -275,10 +280,12 @@ impl Engine {
         }
         let written = log.change_superblock(&self.leases, |superblock| {
             let resolutions = superblock.clone();
-            let before: Vec<WindowBase> = superblock.disks.iter().filter_map(|disk| base_of(disk, &resolutions)).collect();
+            let before: Vec<WindowBase> =
+                superblock.disks.iter().filter_map(|disk| base_of(disk, &resolutions)).collect();
             change(superblock);
             for base in before {
-                let moved = superblock.disks.iter().any(|disk| disk.disk_id == base.disk_id && disk.base_lsn > base.lsn);
+                let moved =
+                    superblock.disks.iter().any(|disk| disk.disk_id == base.disk_id && disk.base_lsn > base.lsn);
                 if moved {
                     superblock.window.push(base);
                 }
@@ -420,9 +427,7 @@ fn window_lsns(superblock: &Superblock) -> impl Iterator<Item = Lsn> {
 
 fn base_of(disk: &SuperblockDisk, resolutions: &Superblock) -> Option<WindowBase> {
     match resolved(disk.base, resolutions) {
-        BaseContent::Map(root) => {
-            Some(WindowBase { disk_id: disk.disk_id, root, size: disk.size, lsn: disk.base_lsn })
-        }
+        BaseContent::Map(root) => Some(WindowBase { disk_id: disk.disk_id, root, size: disk.size, lsn: disk.base_lsn }),
         BaseContent::Point { .. } => None,
     }
 }
