@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { ExternalDisk } from '../control/commands/machines.js';
+import type { MomentOption } from '../index.js';
 import type { ConsistencyMode } from '../store/units.js';
 
 const unitBytes: Readonly<Record<string, number>> = {
@@ -40,6 +41,16 @@ export function parseRate(text: string): number {
   const bytes = parseSize(text);
   if (bytes < 1) throw new InvalidArgumentError('A rate is at least one byte a second.');
   return bytes;
+}
+
+/** `--at`: an LSN, which is digits alone, or a time as ISO 8601 has it; without a zone it is local time. */
+export function parseMoment(text: string): MomentOption {
+  if (/^\d+$/u.test(text)) return { lsn: text.replace(/^0+(?=\d)/u, '') };
+  const timeMs = /^\d{4}-\d{2}-\d{2}/u.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isSafeInteger(timeMs)) {
+    throw new InvalidArgumentError('A moment is an LSN, as digits, or a time such as 2026-11-23T04:28:14.250Z.');
+  }
+  return { timeMs };
 }
 
 /** A sector size that a disk can have. */

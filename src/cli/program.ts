@@ -6,6 +6,7 @@ import { parseWhole } from './arguments.js';
 import { benchCommand } from './commands/bench.js';
 import { completionCommands } from './commands/completion.js';
 import { machineCommands } from './commands/machines.js';
+import { diskCommands } from './commands/disks.js';
 import { pointCommands } from './commands/points.js';
 import { restoreCommands } from './commands/restore.js';
 import { statsCommand } from './commands/stats.js';
@@ -90,6 +91,7 @@ export function createProgram(invoke: Invoke, help: HelpOutput): Command {
   statsCommand(program, invoke);
   program.commandsGroup('Virtual machines:');
   machineCommands(program, invoke);
+  diskCommands(program, invoke);
   program.commandsGroup('Restore points:');
   pointCommands(program, invoke);
   restoreCommands(program, invoke);

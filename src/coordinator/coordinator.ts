@@ -82,7 +82,13 @@ export class Coordinator {
     this.#parts = parts;
     const { engine, catalog } = parts;
     this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
-    this.disks = new ManagedDisks({ engine, catalog, turns: this.#turns, makings: () => this.#makings() });
+    this.disks = new ManagedDisks({
+      copies: this.copies,
+      engine,
+      catalog,
+      turns: this.#turns,
+      makings: () => this.#makings(),
+    });
   }
 
   get view(): CatalogView {
@@ -144,8 +150,10 @@ export class Coordinator {
       });
     }
     await claimed(this.#deleting, point.id, () =>
-      engine.withReserve(() =>
-        deletePoint(engine, catalog, point.id, name, (deleting) => this.copies.cancel(deleting)),
+      this.copies.whenCopied(() =>
+        engine.withReserve(() =>
+          deletePoint(engine, catalog, point.id, name, (deleting) => this.copies.cancel(deleting)),
+        ),
       ),
     );
     this.copies.retry();
@@ -182,13 +190,18 @@ export class Coordinator {
     if (engine.readOnly) return;
     for (const machine of this.view.machines())
       for (const point of this.view.pointsOf(machine.id)) if (point.state === 'cut') this.copies.enqueue(point);
-    for (const id of unfinished.drops) this.#background.run((signal) => engine.dropCut(id, { signal }));
+    const finish = (work: (signal: AbortSignal) => Promise<void>): void => {
+      this.#background.run(async (signal) => {
+        await this.copies.whenCopied(() => work(signal));
+        this.copies.retry(); // younger points of the machine wait for this
+      });
+    };
+    for (const id of unfinished.releases) finish(() => engine.releaseCut(id));
+    for (const id of unfinished.drops) finish((signal) => engine.dropCut(id, { signal }));
     for (const id of unfinished.deletions) {
       const point = this.view.point(id);
       if (point === undefined) continue;
-      this.#background.run((signal) =>
-        claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })),
-      );
+      finish((signal) => claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })));
     }
   }
 

@@ -55,12 +55,12 @@ export async function finishDelete(
   control?: Control,
 ): Promise<void> {
   await engine.removePoint(deleting.id);
-  if (mayHaveCut(deleting)) await engine.dropCut(deleting.id, control);
+  await dropCutOf(engine, deleting.id, control);
   checkWay(deleting, 'none');
   await catalog.transact(() => ({ changes: [{ remove: keyOf(deleting) }], result: null }));
 }
 
-/** Whether a point was made by a cut. */
-export function mayHaveCut(point: PointRecord): boolean {
-  return point.disks.some((disk) => disk.kind === 'managed');
+/** Drops a point's cut, if a log has one: a log that is damaged keeps nobody from deleting what was copied out of it. */
+export async function dropCutOf(engine: Engine, id: PointId, control?: Control): Promise<void> {
+  if (engine.pendingCuts().some(({ pointId }) => pointId === id)) await engine.dropCut(id, control);
 }

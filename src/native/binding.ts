@@ -49,7 +49,6 @@ import type {
   Usage,
   VerifyReport,
 } from './engine.js';
-import { StillpointError } from '../store/errors.js';
 import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
 import { DiskRequests } from './live.js';
@@ -291,9 +290,9 @@ class BoundEngine implements Engine {
   }
 
   async copy(request: CopyRequest, control?: Control): Promise<{ readonly disks: readonly ScannedDisk[] }> {
-    const { pointId, createdMs, detail, excludedDiskIds } = request;
+    const { pointId, createdMs, detail, diskIds } = request;
     const disks = await follow(control, new addon.NativeOperation(), (operation) =>
-      this.#native.copy(pointId, createdMs, detail, [...excludedDiskIds], operation).then(unwrap),
+      this.#native.copy(pointId, createdMs, detail, [...diskIds], operation).then(unwrap),
     );
     return { disks };
   }

@@ -5,6 +5,7 @@
  * process stays alive, as it does for other input and output.
  */
 
+import { StillpointError } from '../store/errors.js';
 import type { DiskOperation } from './engine.js';
 import { errorFromFailure } from './failure.js';
 import type { FailureRecord } from './failure.js';
@@ -30,15 +31,7 @@ export interface BatchRecord {
 export interface RequestQueue<E> {
   read(engine: E, request: number, diskId: string, offset: number, length: number): void;
   write(engine: E, request: number, diskId: string, offset: number, bytes: Uint8Array, fua: boolean): void;
-  zero(
-    engine: E,
-    request: number,
-    diskId: string,
-    offset: number,
-    length: number,
-    trim: boolean,
-    fua: boolean,
-  ): void;
+  zero(engine: E, request: number, diskId: string, offset: number, length: number, trim: boolean, fua: boolean): void;
   flush(engine: E, request: number, diskId: string): void;
   batch(engine: E, request: number, diskId: string, operations: BatchRecord[]): void;
   takeDone(): Completion[];
@@ -74,7 +67,7 @@ export class DiskRequests<E> {
     const { bytes } = await this.#request((number) => {
       this.#queue.read(this.#engine, number, diskId, offset, buffer.byteLength);
     });
-    if (bytes !== undefined) buffer.set(bytes);
+    if (bytes !== undefined) fill(buffer, bytes);
   }
 
   async write(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string> {
@@ -103,15 +96,19 @@ export class DiskRequests<E> {
   }
 
   async batch(diskId: string, operations: readonly DiskOperation[]): Promise<void> {
+    // The caller may change its list and its buffers while the batch runs.
+    const reads = operations.filter((operation) => operation.kind === 'read');
+    const lengths = reads.map(({ buffer }) => buffer.byteLength);
+    const buffers = reads.map(({ buffer }) => buffer);
     const { bytes } = await this.#request((number) => {
       this.#queue.batch(this.#engine, number, diskId, operations.map(batchRecord));
     });
     if (bytes === undefined) return;
     let at = 0;
-    for (const operation of operations) {
-      if (operation.kind !== 'read') continue;
-      operation.buffer.set(bytes.subarray(at, at + operation.buffer.byteLength));
-      at += operation.buffer.byteLength;
+    for (const [index, buffer] of buffers.entries()) {
+      const end = at + (lengths[index] ?? 0);
+      fill(buffer, bytes.subarray(at, end));
+      at = end;
     }
   }
 
@@ -139,6 +136,15 @@ export class DiskRequests<E> {
     }
     if (this.#waiting.size === 0) this.#alive.unref();
   }
+}
+
+/** Gives a reader what was read. Errors: `ARGUMENT_INVALID`, when its buffer was given away or shrunk meanwhile. */
+function fill(buffer: Uint8Array, bytes: Uint8Array): void {
+  if (buffer.byteLength < bytes.byteLength) {
+    const message = `the buffer had ${bytes.byteLength} bytes when the read began and has ${buffer.byteLength} now`;
+    throw new StillpointError('ARGUMENT_INVALID', message, { length: bytes.byteLength });
+  }
+  buffer.set(bytes);
 }
 
 function batchRecord(operation: DiskOperation): BatchRecord {

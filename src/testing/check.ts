@@ -12,7 +12,7 @@ const readBytes = 1 << 20;
  *
  * Errors: a `TypeError` that says what differs first.
  */
-export async function checkStore(store: Store, machine: string, model: DiskModel): Promise<void> {
+export async function checkStore(store: Store, machine: string, model: Pick<DiskModel, 'points'>): Promise<void> {
   const listed = (await store.restorePoints(machine)).map(({ name }) => name);
   const expected = model.points.map(({ name }) => name);
   if (listed.join() !== expected.join()) {

@@ -121,6 +121,7 @@ export abstract class MemoryLive implements LiveEngine {
   }
 
   livePressure(): LivePressure {
+    if (this.#logs.pressure !== null) return this.#logs.pressure;
     const logs = [...this.#logs.logs.values()];
     const layers = Math.max(0, ...logs.map(({ current }) => current.cuts.size));
     return { debtBytes: 0, availableBytes: Number.MAX_SAFE_INTEGER, logBytes: 0, layers };
@@ -371,13 +372,16 @@ export abstract class MemoryLive implements LiveEngine {
       const state = log.stateAt(({ lsn, timeMs }) =>
         typeof isIncluded === 'bigint' ? lsn <= isIncluded : timeMs <= isIncluded,
       );
-      if (state === undefined || (typeof isIncluded === 'bigint' && isIncluded > log.current.lsn)) {
+      const isAhead = typeof isIncluded === 'bigint' && isIncluded > log.current.lsn;
+      if (state === undefined || isAhead || state.disks.size === 0) {
         throw new StillpointError('MOMENT_NOT_KEPT', `the log does not hold ${String(isIncluded)}`, {
-          machineId: request.machineId,
+          machine: request.machineId,
+          ...at,
         });
       }
       const cut: CutState = { request: named, lsn: state.lsn, timeMs: state.timeMs, disks: state.disks };
-      log.commit(this.nowMs(), { cuts: withEntry(log.current.cuts, request.pointId, cut) });
+      log.moments.set(request.pointId, cut);
+      log.durable = log.current;
       return this.#cut(log, cut);
     });
   }
@@ -400,7 +404,9 @@ export abstract class MemoryLive implements LiveEngine {
   /** The point that a disk with this content stands on by its id: one whose cut waits in another log. */
   #standingOn(from: DiskReference | null, own: MemoryLog | null): string | null {
     if (from === null || this.publishedDisks(from.pointId) !== undefined) return null;
-    return this.#logs.cut(from.pointId)?.log === own ? null : from.pointId;
+    const found = this.#logs.cut(from.pointId);
+    // What stands on a moment, which a crash takes, gets its maps at once.
+    return found === undefined || found.log === own || found.log.moments.has(from.pointId) ? null : from.pointId;
   }
 
   #addDetached(state: DiskState): void {
@@ -411,6 +417,7 @@ export abstract class MemoryLive implements LiveEngine {
 
   #removeCut(pointId: string): void {
     const found = this.#logs.cut(pointId);
+    if (found?.log.moments.delete(pointId) === true) return;
     found?.log.commit(this.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });
   }
 

@@ -77,6 +77,11 @@ describe('bash', () => {
       ['stillpoint', 'vm', ''],
       ['create', 'list', 'show', 'update', 'delete'],
     ],
+    [
+      ['stillpoint', 'disk', ''],
+      ['create', 'import', 'clone', 'grow', 'attach', 'detach', 'list', 'delete'],
+    ],
+    [['stillpoint', 'disk', 'detach', 's'], []],
     [['stillpoint', 'capture', 'w'], ['web1']],
     [['stillpoint', '--store', '/backup/store', 'list', ''], ['web1']],
     [
@@ -104,7 +109,10 @@ describe('bash', () => {
       ['stillpoint', 'init', '--chunk-size', '=', '1'],
       ['16KiB', '1MiB'],
     ],
-    [['stillpoint', 'restore', 'web1/rp1', '--to-'], ['--to-directory']],
+    [
+      ['stillpoint', 'restore', 'web1/rp1', '--to-'],
+      ['--to-directory', '--to-disk', '--to-vm'],
+    ],
     [
       ['stillpoint', 'restore', 'web1/default/r'],
       ['web1/default/rp1', 'web1/default/rp2'],
@@ -135,7 +143,7 @@ describe('fish', () => {
     ['stillpoint diff web1/rp1 web1/rp2 --disk ', ['data', 'os']],
     ['stillpoint restore web1/default/r', ['web1/default/rp1', 'web1/default/rp2']],
     ['stillpoint capture web1 --consistency f', ['file-system']],
-    ['stillpoint restore web1/rp1 --to-', ['--to-directory']],
+    ['stillpoint restore web1/rp1 --to-', ['--to-directory', '--to-disk', '--to-vm']],
   ] as const)('%j is completed to %j', (line, offered) => {
     const answer = inShell('fish', `source ./completion.fish; complete -C '${line}'`);
     expect(answer.map((each) => each.split('\t')[0]).sort()).toEqual([...offered].sort());

@@ -574,9 +574,14 @@ export class FakeStore implements Store {
         bytesNew,
         bytesStored: Math.floor(bytesNew / 3),
       };
-      const whole: RestorePoint = { ...point, state: 'copied', captured };
-      Reflect.deleteProperty(whole, 'completionPercent');
-      return this.#replacePoint(point, {}, whole);
+      // Older points of the machine are copied before.
+      for (const each of this.#pointsOf(machine.name)) {
+        if (each.state !== 'cut' || each.sequence > point.sequence) continue;
+        const whole: RestorePoint = { ...each, state: 'copied', captured };
+        Reflect.deleteProperty(whole, 'completionPercent');
+        this.#replacePoint(each, {}, whole);
+      }
+      return this.restorePoint(reference);
     };
     return capturedPoint(point, copied, () => 0);
   }

@@ -259,6 +259,24 @@ describe('a copy', () => {
   });
 });
 
+describe('a point that is lost', () => {
+  it('is neither read nor made a disk of', async () => {
+    const { world, store } = await World.makeManaged();
+    const point = await store.capture('db', { name: 'rp1' });
+    await point.copied();
+    await store.close();
+    world.engine.loseManifest(storePath, point.id);
+    const again = await world.open();
+    await expect(again.read('db/rp1', { disk: 'os', offset: 0, length: 1 })).rejects.toMatchObject({
+      code: 'RESTORE_POINT_LOST',
+    });
+    await expect(again.restoreToDisk('db/rp1', { disk: 'os', name: 'x' })).rejects.toMatchObject({
+      code: 'RESTORE_POINT_LOST',
+    });
+    expect((await again.disks()).map(({ name }) => name)).toEqual(['db-data', 'db-os']);
+  });
+});
+
 describe('deleting a point', () => {
   it('whose copy runs stops the copy, and takes manifest and cut with it', async () => {
     const { world, store } = await World.makeManaged();
@@ -308,6 +326,19 @@ describe('deleting a point', () => {
     expect(world.cuts).not.toContain(point.id);
     expect(world.manifests).toEqual([]);
     expect((await clone.read(0, 512))[0]).toBe(1);
+  });
+
+  it('that is copied needs nothing of its log, which may be damaged', async () => {
+    const { world, store } = await World.makeManaged();
+    await (await store.capture('db', { name: 'rp1' })).copied();
+    await expect.poll(() => world.cuts).toEqual([]);
+    world.onEngineStep = (step) => {
+      if (step === 'drop-before') throw new StillpointError('LOG_DAMAGED', 'a record fails its checksum');
+    };
+
+    await store.deletePoint('db/rp1');
+
+    expect(await listing(store)).toEqual([]);
   });
 
   it('that is held is refused, until the hold is taken away', async () => {

@@ -446,17 +446,17 @@ impl NativeEngine {
         point_id: String,
         created_ms: f64,
         detail: String,
-        excluded_disk_ids: Vec<String>,
+        disk_ids: Vec<String>,
         operation: &NativeOperation,
     ) -> Result<Object<'env>> {
         let control = operation.control();
         self.call(env, move |engine| {
-            let excluded = excluded_disk_ids.iter().map(|id| uid(id, "excludedDiskIds"));
+            let disks = disk_ids.iter().map(|id| uid(id, "diskIds"));
             let request = CopyRequest {
                 point_id: uid(&point_id, "pointId")?,
                 created_ms: unsigned(created_ms, "createdMs")?,
                 detail: detail.into_bytes(),
-                excluded: excluded.collect::<EngineResult<Vec<_>>>()?,
+                disks: disks.collect::<EngineResult<Vec<_>>>()?,
             };
             let copied = engine.copy(&request, &control)?;
             Ok(copied.iter().map(ScannedDiskRecord::of_copied).collect::<Vec<_>>())

@@ -1,8 +1,8 @@
 //! Requests to live disks: many and small, so without a thread, a promise and a callback of their own.
 //!
-//! A few threads take requests from one queue, in which the disks take turns. What is done is kept until JavaScript fetches it; it is told once that there
-//! is something, not once a request. The bytes of a write are copied before the call returns, so a buffer may be changed
-//! right after it.
+//! A few threads take requests from one queue, in which the disks take turns. What is done is kept until JavaScript fetches
+//! it; it is told once that there is something, not once a request. The bytes of a write are copied before the call returns,
+//! so a buffer may be changed right after it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -123,7 +123,7 @@ impl Shared {
     fn serve(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some((disk_id, request)) = queue.waiting.next() {
+            if let Some((disk_id, request)) = queue.waiting.begin() {
                 drop(queue);
                 self.run(request);
                 queue = self.queue();

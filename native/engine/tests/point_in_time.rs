@@ -165,9 +165,12 @@ impl World {
                 cut.lsn
             }
             Err(error) if error.code() == Code::MomentNotKept => {
-                // No disks now, or nothing was logged since they were folded.
-                let last = self.states.last().map_or(Lsn::ZERO, |state| state.lsn);
-                if self.disks().is_empty() { last } else { self.start().unwrap() }
+                let has_disks = self.engine().live_disks().iter().any(|disk| disk.machine_id.is_some());
+                match self.start() {
+                    // All of it is folded, and of the last record the time is not kept.
+                    Some(start) if has_disks => Lsn(start.0 - 1),
+                    _ => self.states.last().map_or(Lsn::ZERO, |state| state.lsn),
+                }
             }
             Err(error) => self.fail(&format!("{error}")),
         }
@@ -287,7 +290,8 @@ impl World {
         let Some(oldest) = self.engine().pending_cuts().first().cloned() else { return Ok(()) };
         let point_id = oldest.point_id;
         self.log.push(format!("copy and release {point_id}"));
-        let request = CopyRequest { point_id, created_ms: 1, detail: b"{}".to_vec(), excluded: Vec::new() };
+        let disks = oldest.disks.iter().map(|(disk_id, ..)| *disk_id).collect();
+        let request = CopyRequest { point_id, created_ms: 1, detail: b"{}".to_vec(), disks };
         match self.engine().copy(&request, &Control::default()) {
             Ok(_) => self.copied.push(point_id),
             Err(error) => return busy(error),
@@ -485,6 +489,7 @@ impl World {
         let (point_id, _) = self.see(moment)?;
         let (sources, disk_id) = (expected.keys().copied().collect::<Vec<_>>(), self.id());
         let source = self.one_of(&sources).unwrap();
+        self.check_point(point_id, &expected)?;
         let made = self.engine().create_disk(&new_disk(disk_id), 0, Some(&DiskReference { point_id, disk_id: source }));
         self.engine().drop_cut(&point_id, &Control::default())?;
         if let Err(error) = made {
@@ -502,15 +507,18 @@ impl World {
         let Some((moment, expected)) = self.any_moment() else { return Ok(()) };
         let (point_id, _) = self.see(moment)?;
         self.log.push(format!("copy {point_id}"));
-        let request = CopyRequest { point_id, created_ms: 1, detail: b"{}".to_vec(), excluded: Vec::new() };
-        let copied = self.engine().copy(&request, &Control::default());
-        self.engine().release_cut(&point_id)?;
-        match copied {
+        let disks = expected.keys().copied().collect();
+        let request = CopyRequest { point_id, created_ms: 1, detail: b"{}".to_vec(), disks };
+        match self.engine().copy(&request, &Control::default()) {
             Ok(_) => {
+                self.engine().release_cut(&point_id)?;
                 self.points.insert(point_id, expected.clone());
                 self.check_point(point_id, &expected)
             }
-            Err(error) => busy(error),
+            Err(error) => {
+                self.engine().drop_cut(&point_id, &Control::default())?;
+                busy(error)
+            }
         }
     }
 

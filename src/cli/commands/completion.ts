@@ -32,7 +32,7 @@ export function completionCommands(program: Command, invoke: Invoke): void {
 
   program
     .command('__complete', { hidden: true })
-    .addArgument(new Argument('<kind>').choices(['machine', 'point', 'machine-or-point', 'role']))
+    .addArgument(new Argument('<kind>').choices(['machine', 'point', 'machine-or-point', 'role', 'disk']))
     .argument('[words...]')
     .action((kind: NameKind, words: string[], _options: object, command: Command) =>
       invoke(command, {

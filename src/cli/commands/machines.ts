@@ -9,7 +9,8 @@ import type { Invoke } from '../invocation.js';
 import type { ExternalDisk } from '../../control/commands/machines.js';
 
 interface CreateOptions {
-  readonly external: ExternalDisk[];
+  readonly external?: ExternalDisk[];
+  readonly disk?: ExternalDisk[];
   readonly sector?: 512 | 4096;
   readonly config?: string;
   readonly resourceGroup?: string;
@@ -68,22 +69,37 @@ export function machineCommands(program: Command, invoke: Invoke): void {
   vm.command('create')
     .description('Create a machine with the disks that are captured together.')
     .argument('<vm>', 'name of the new machine')
-    .addOption(externalOption('a disk: its role and the image or device; once for each disk').makeOptionMandatory())
+    .addOption(externalOption('a disk that someone else writes: its role and the image or device; once for each'))
+    .addOption(
+      completes(
+        new Option('--disk <role=path>', 'a managed disk: its role and the raw image or device to import')
+          .argParser(gatherDisk)
+          .conflicts('external'),
+        'role-and-file',
+      ),
+    )
     .addOption(sectorOption('sector size of the disks: 512 or 4096 (default: 512)'))
     .addOption(configOption())
     .option('--resource-group <name>', 'resource group (default: default)')
     .option('--subscription <id>', 'subscription (default: the zero GUID)')
     .addHelpText(
       'after',
-      '\nExample: stillpoint vm create web1 --external os=/images/os.raw --external data=/dev/vg0/data',
+      '\nExamples: stillpoint vm create web1 --external os=/images/os.raw --external data=/dev/vg0/data' +
+        '\n          stillpoint vm create web2 --disk os=debian.raw',
     )
-    .action((name: string, options: CreateOptions, command: Command) =>
-      invoke(command, {
+    .action((name: string, options: CreateOptions, command: Command) => {
+      const named = options.external ?? options.disk;
+      if (named === undefined) {
+        command.error("error: required option '--external <role=path>' or '--disk <role=path>' not specified");
+      }
+      const disks = absoluteDisks(named, invoke.workingDirectory);
+      return invoke(command, {
         run: async (context) => {
           const { createMachine } = await import('../../control/commands/machines.js');
           return createMachine(context, {
             name,
-            disks: absoluteDisks(options.external, invoke.workingDirectory),
+            disks,
+            isManaged: options.disk !== undefined,
             sectorBytes: options.sector ?? null,
             resourceGroup: options.resourceGroup ?? null,
             subscription: options.subscription ?? null,
@@ -91,9 +107,9 @@ export function machineCommands(program: Command, invoke: Invoke): void {
           });
         },
         render: async (machine) => (await import('../render/machines.js')).machineSentence('created', machine),
-        notes: (_machine, context) => imageNotes(absoluteDisks(options.external, invoke.workingDirectory), context),
-      }),
-    );
+        notes: (_machine, context) => imageNotes(disks, context),
+      });
+    });
 
   vm.command('list')
     .description('List the machines.')
@@ -147,7 +163,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     );
 
   vm.command('delete')
-    .description('Forget a machine that has no restore points; its images are left alone.')
+    .description('Forget a machine that has no restore points; its images and managed disks stay.')
     .addArgument(machineArgument())
     .action((name: string, _options: object, command: Command) =>
       invoke(command, {

@@ -1,4 +1,4 @@
-/** `capture`, `list`, `show`, `diff`, `delete`. */
+/** `capture`, `list`, `show`, `diff`, `hold`, `delete`. */
 
 import { Argument, Option, type Command } from 'commander';
 import { gatherWord, modes, parseGranularity } from '../arguments.js';
@@ -12,6 +12,7 @@ interface CaptureOptions {
   readonly consistency?: keyof typeof modes;
   readonly exclude?: string[];
   readonly frozen?: true;
+  readonly wait?: true;
 }
 
 interface DiffOptions {
@@ -43,6 +44,7 @@ function captureCommand(program: Command, invoke: Invoke): void {
       completes(new Option('--exclude <role>', 'leave a disk out; once for each').argParser(gatherWord), 'role'),
     )
     .option('--frozen', 'vouch that block devices do not change meanwhile')
+    .option('--wait', 'wait until managed disks are copied, too')
     .action((machine: string, options: CaptureOptions, command: Command) =>
       invoke(command, {
         run: async (context) => {
@@ -54,9 +56,14 @@ function captureCommand(program: Command, invoke: Invoke): void {
             consistency: options.consistency === undefined ? null : modes[options.consistency],
             exclude: options.exclude ?? [],
             frozen: options.frozen === true,
+            wait: options.wait === true,
           });
         },
         render: async (point, style) => (await import('../render/points.js')).captureSentence(point, style),
+        notes: (point) =>
+          point.state === 'cut'
+            ? ['it can be used at once; its copy goes on whenever the store is open for writing']
+            : [],
       }),
     );
 }
@@ -139,6 +146,23 @@ export function pointCommands(program: Command, invoke: Invoke): void {
     );
 
   diffCommand(program, invoke);
+
+  program
+    .command('hold')
+    .description('Keep a restore point from being deleted, or let it go again.')
+    .addArgument(pointArgument())
+    .option('--reason <text>', 'why it is held; whoever tries to delete it is told')
+    .addOption(new Option('--release', 'take the hold away').conflicts('reason'))
+    .action((point: string, { reason, release }: { reason?: string; release?: true }, command: Command) => {
+      if (reason === undefined && release !== true) {
+        command.error("error: required option '--reason <text>' or '--release' not specified");
+      }
+      return invoke(command, {
+        run: async (context) =>
+          (await import('../../control/commands/hold.js')).hold(context, { point, reason: reason ?? null }),
+        render: async (held) => (await import('../render/points.js')).holdSentence(held),
+      });
+    });
 
   program
     .command('delete')

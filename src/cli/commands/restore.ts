@@ -2,17 +2,24 @@
 
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { gatherWord } from '../arguments.js';
+import { gatherWord, parseMoment } from '../arguments.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
 import type { PortablePointList } from '../../control/commands/portable-restore.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
+import type * as LiveTasks from '../../control/commands/restore-live.js';
+import type { LiveRestoreResult } from '../../control/commands/restore-live.js';
+import type { MomentOption } from '../../index.js';
 import { pointArgument } from './points.js';
 
 interface RestoreOptions {
   readonly disk?: string[];
   readonly to?: string;
   readonly toDirectory?: string;
+  readonly toDisk?: string;
+  readonly inPlace?: true;
+  readonly toVm?: string;
+  readonly at?: MomentOption;
   readonly overwrite?: true;
   readonly sync: boolean;
 }
@@ -50,6 +57,36 @@ function withDestination(command: Command): Command {
     );
 }
 
+/** An option that says where disks go, and goes with no other one of these. */
+function liveDestination(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  const others = ['to', 'toDirectory', 'toDisk', 'inPlace', 'toVm', 'overwrite'];
+  return option.conflicts(others.filter((name) => name !== option.attributeName()));
+}
+
+/** The task of a restore into the store itself; null when disks go to files. */
+function liveTask(source: string, options: RestoreOptions, command: Command): ResultTask<LiveRestoreResult> | null {
+  const { disk, toDisk, inPlace, toVm } = options;
+  const named = { source, at: options.at ?? null };
+  const render: ResultTask<LiveRestoreResult>['render'] = async (result, style) =>
+    (await import('../render/disks.js')).liveRestoreReport(result, style);
+  const live = async (): Promise<typeof LiveTasks> => import('../../control/commands/restore-live.js');
+  if (toDisk !== undefined) {
+    if (disk !== undefined && disk.length > 1) command.error("error: option '--to-disk <name>' is for one disk");
+    const request = { ...named, disk: disk?.[0] ?? null, name: toDisk };
+    return { render, run: async (context) => (await live()).restoreToDisk(context, request) };
+  }
+  if (inPlace === true) {
+    return {
+      render,
+      run: async (context) => (await live()).restoreInPlace(context, { ...named, disks: disk ?? null }),
+    };
+  }
+  if (toVm === undefined) return null;
+  if (disk !== undefined) command.error("error: option '--to-vm <name>' takes all disks; --disk does not go with it");
+  return { render, run: async (context) => (await live()).restoreToMachine(context, { ...named, name: toVm }) };
+}
+
 function destinationOf(
   { disk, to, toDirectory }: Pick<RestoreOptions, 'disk' | 'to' | 'toDirectory'>,
   command: Command,
@@ -70,18 +107,29 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
   withDestination(
     program
       .command('restore')
-      .description('Write disks of a restore point to files, or one to a device.')
+      .description('Give disks back: to files, a device, a new managed disk, in place, or as a new machine.')
       .addArgument(pointArgument()),
   )
+    .addOption(liveDestination('--to-disk <name>', 'make a new managed disk of one disk, at once'))
+    .addOption(liveDestination('--in-place', 'give the disks of the machine back what they had, at once'))
+    .addOption(liveDestination('--to-vm <name>', 'make a new machine with managed disks, at once'))
+    .addOption(
+      new Option('--at <moment>', 'an LSN or a time; a machine is then named instead of a point').argParser(
+        parseMoment,
+      ),
+    )
     .option('--overwrite', 'write over existing files or a block device, in place')
     .option('--no-sync', 'do not wait until the result is durable')
     .addHelpText(
       'after',
-      '\nExamples: stillpoint restore web1/rp1 --disk os --to os.raw\n          stillpoint restore web1/rp1 --to-directory out',
+      '\nExamples: stillpoint restore web1/rp1 --disk os --to os.raw\n          stillpoint restore web1/rp1 --to-directory out' +
+        '\n          stillpoint restore web2 --at 2026-11-23T04:28:14Z --to-vm web3',
     )
     .action((point: string, options: RestoreOptions, command: Command) => {
+      const live = liveTask(point, options, command);
+      if (live !== null) return invoke(command, live);
       const destination = destinationOf(options, command, invoke.workingDirectory);
-      const settings = { point, overwrite: options.overwrite === true, sync: options.sync };
+      const settings = { point, at: options.at ?? null, overwrite: options.overwrite === true, sync: options.sync };
       return invoke(command, {
         run: async (context) => {
           const { restoreDisk, restoreDisks } = await import('../../control/commands/restore.js');

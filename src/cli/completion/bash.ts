@@ -74,7 +74,7 @@ __stillpoint_word() {
         mapfile -t COMPREPLY < <(compgen -S = -W "$("$program" __complete role -- "\${COMP_WORDS[@]:1}" 2>/dev/null)" -- "$current")
       fi
       ;;
-    machine | point | machine-or-point | role)
+    machine | point | machine-or-point | role | disk)
       mapfile -t COMPREPLY < <(compgen -W "$("$program" __complete "$kind" -- "\${COMP_WORDS[@]:1}" 2>/dev/null)" -- "$current")
       ;;
   esac

@@ -3,7 +3,7 @@
 import type { VirtualMachine } from '../../index.js';
 import { fields, table } from './layout.js';
 import { bold, type Style } from './style.js';
-import { formatCountOf, formatTime } from './units.js';
+import { formatChosenBytes, formatCountOf, formatTime } from './units.js';
 
 /** One line for each machine. */
 export async function machineTable(machines: readonly VirtualMachine[], style: Style): Promise<string> {
@@ -21,7 +21,12 @@ export async function machineDetail(machine: VirtualMachine, style: Style): Prom
   const disks = await table(
     style,
     [{ title: 'ROLE' }, { title: 'DISK' }, { title: 'SECTOR', align: 'right' }, { title: 'SOURCE' }],
-    machine.disks.map((disk) => [disk.role, disk.name, `${disk.sectorBytes} B`, disk.source]),
+    machine.disks.map((disk) => [
+      disk.role,
+      disk.name,
+      `${disk.sectorBytes} B`,
+      disk.sizeBytes === undefined ? disk.source : `managed, ${formatChosenBytes(disk.sizeBytes)}`,
+    ]),
     '  ',
   );
   const facts = fields(style, [
@@ -41,6 +46,6 @@ export function configurationText(configuration: unknown): string | null {
 
 /** What a change of a machine is answered with. */
 export function machineSentence(verb: string, machine: VirtualMachine): string {
-  const roles = machine.disks.map((disk) => disk.role).join(', ');
+  const roles = machine.disks.map((disk) => disk.role).join(', ') || 'none';
   return `${verb} ${machine.name} with ${formatCountOf(machine.disks.length, 'disk', 'disks')}: ${roles}`;
 }

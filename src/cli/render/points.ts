@@ -25,7 +25,7 @@ export async function pointTable(points: readonly RestorePoint[], style: Style):
     formatBytes(totalSize(point.disks)),
     formatBytes(point.captured.bytesNew),
     formatBytes(point.captured.bytesStored),
-    point.state,
+    point.completionPercent === undefined ? point.state : `${point.state} ${point.completionPercent}%`,
   ]);
   const columns = [
     { title: 'POINT' },
@@ -76,7 +76,7 @@ export async function pointDetail(point: RestorePoint, style: Style): Promise<st
       disk.role,
       disk.excluded ? 'excluded' : formatBytes(disk.sizeBytes),
       `${disk.sectorBytes} B`,
-      disk.source,
+      disk.kind === 'managed' ? disk.name : disk.source,
     ]),
     '  ',
   );
@@ -84,16 +84,33 @@ export async function pointDetail(point: RestorePoint, style: Style): Promise<st
     ['id', point.id],
     ['created', formatTime(point.createdMs, style)],
     ['state', stateText(point)],
+    [
+      'held',
+      point.hold === undefined ? null : `since ${formatTime(point.hold.createdMs, style)}: ${point.hold.reason}`,
+    ],
+    ['record', point.lsn ?? null],
     ['consistency', consistencyText(point.consistency)],
-    ['captured', capturedText(point)],
+    ['captured', point.state === 'cut' ? null : capturedText(point)],
     ['configuration', configurationText(point.configuration)],
   ]);
   return `${bold(style, point.reference)}\n${facts}\n\n${disks}`;
 }
 
 function stateText(point: RestorePoint): string {
-  const failure = 'failure' in point ? point.failure : undefined;
+  const { failure, completionPercent } = point;
+  if (completionPercent !== undefined) return `${point.state}, ${completionPercent}% copied`;
   return failure === undefined ? point.state : `${point.state}: ${failure.message} (${failure.code})`;
+}
+
+/** What a point of managed disks took; null while that is not known. */
+function copiedText({ state, captured }: RestorePoint): string | null {
+  if (state === 'cut') return null;
+  return `${formatBytes(captured.bytesNew)} new, ${formatBytes(captured.bytesStored)} stored`;
+}
+
+/** What holding a point, or letting it go, is answered with. */
+export function holdSentence({ reference, hold }: RestorePoint): string {
+  return hold === undefined ? `${reference} is not held` : `${reference} is held: ${hold.reason}`;
 }
 
 /** What a capture is answered with. */
@@ -107,7 +124,8 @@ export function captureSentence(point: RestorePoint, style: Style): string {
       ['disks', `${formatCount(capturedDisks(point.disks).length)}, ${formatBytes(totalSize(point.disks))}`],
       ['excluded', excluded.length === 0 ? null : excluded.join(', ')],
       ['consistency', consistencyText(point.consistency)],
-      ['captured', `${capturedText(point)} (${rate})`],
+      ['record', point.lsn ?? null],
+      ['captured', point.lsn === undefined ? `${capturedText(point)} (${rate})` : copiedText(point)],
     ]),
   ].join('\n');
 }

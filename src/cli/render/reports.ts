@@ -4,6 +4,7 @@ import type { DiffSummary } from '../../control/commands/diff.js';
 import type { InitResult } from '../../control/commands/init.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
 import type { CollectReport, Extent, Finding, StoreInfo, VerifyReport } from '../../index.js';
+import { momentText } from './disks.js';
 import { fields, table } from './layout.js';
 import { bold, green, red, type Style } from './style.js';
 import {
@@ -49,7 +50,7 @@ export async function restoreReport(result: RestoreResult, style: Style): Promis
   ]);
   const written = result.disks.reduce((sum, disk) => sum + disk.bytesWritten, 0);
   const rate = formatRate(rateOf(written, result.durationMs));
-  const title = `restored ${bold(style, result.point)} in ${formatDuration(result.durationMs)} (${rate})`;
+  const title = `restored ${bold(style, result.point)}${momentText(result.at, style)} in ${formatDuration(result.durationMs)} (${rate})`;
   return `${title}\n${await table(style, columns, rows, '  ')}`;
 }
 

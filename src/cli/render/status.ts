@@ -11,6 +11,10 @@ function accessText(status: StatusResult, style: Style): string {
   return status.readOnly ? 'read-only' : 'read and write';
 }
 
+function logsText({ live }: StatusResult): string {
+  return `${formatBytes(live.logBytes)}, ${formatBytes(live.debtBytes)} to be copied, ${formatBytes(live.availableBytes)} for writes`;
+}
+
 /** The store's parameters, sizes, contents and running work. */
 export async function statusReport(status: StatusResult, style: Style): Promise<string> {
   const { info } = status;
@@ -30,13 +34,19 @@ export async function statusReport(status: StatusResult, style: Style): Promise<
       ['compression', compressionText(info)],
       ['machines', formatCount(status.machines)],
       ['points', formatCount(status.points)],
+      ['managed disks', status.disks === 0 ? null : formatCount(status.disks)],
+      ['write logs', status.disks === 0 ? null : logsText(status)],
       ['chunks', `${formatCount(status.chunkCount)} in ${formatCount(status.packCount)} packs`],
       ['stored', `${formatBytes(stored)} (${parts.join(', ')})`],
       ['available', formatBytes(status.availableBytes)],
     ]),
   ];
   if (status.work.length > 0) {
-    const rows = status.work.map((work) => [work.machine, work.point, work.state]);
+    const rows = status.work.map(({ machine, point, state, completionPercent }) => [
+      machine,
+      point,
+      completionPercent === undefined ? state : `copy, ${completionPercent}%`,
+    ]);
     lines.push('', await table(style, [{ title: 'MACHINE' }, { title: 'POINT' }, { title: 'WORK' }], rows, '  '));
   }
   if (status.findings.length > 0) {

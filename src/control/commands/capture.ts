@@ -17,12 +17,14 @@ export interface CaptureRequest {
   readonly exclude: readonly string[];
   /** The caller vouches that block devices do not change. */
   readonly frozen: boolean;
+  /** Wait until managed disks are copied, too. */
+  readonly wait: boolean;
 }
 
-/** Captures a machine; the point exists and is durable when this resolves. */
+/** Captures a machine; the point exists and is durable when this resolves, also when its copy goes on later. */
 export async function capture(context: CommandContext, request: CaptureRequest): Promise<RestorePoint> {
-  return withStore(context, (store) =>
-    store.capture(request.machine, {
+  return withStore(context, async (store) => {
+    const point = await store.capture(request.machine, {
       name: request.name ?? undefined,
       collection: request.collection ?? undefined,
       consistency: request.consistency ?? undefined,
@@ -30,6 +32,8 @@ export async function capture(context: CommandContext, request: CaptureRequest):
       frozen: request.frozen,
       signal: context.signal,
       onProgress: progressOf(context, `capture ${request.machine}`),
-    }),
-  );
+    });
+    if (!request.wait) return point;
+    return point.copied({ signal: context.signal, onProgress: progressOf(context, `copy ${point.reference}`) });
+  });
 }

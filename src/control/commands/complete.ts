@@ -1,10 +1,10 @@
-/** The names that a shell completes to: machines, points, roles. */
+/** The names that a shell completes to: machines, points, roles, managed disks. */
 
 import type { CommandContext } from '../context.js';
 import { withStoreToLook } from '../opening.js';
 
 /** What a word of a command line stands for. */
-export type NameKind = 'machine' | 'point' | 'machine-or-point' | 'role';
+export type NameKind = 'machine' | 'point' | 'machine-or-point' | 'role' | 'disk';
 
 export interface CompleteRequest {
   readonly kind: NameKind;
@@ -20,6 +20,7 @@ export interface CompleteRequest {
  */
 export async function complete(context: CommandContext, request: CompleteRequest): Promise<{ value: string[] }> {
   return withStoreToLook({ ...context, readOnly: true }, async (store) => {
+    if (request.kind === 'disk') return { value: (await store.disks()).map(({ name }) => name).sort() };
     const names = new Set<string>();
     const wantMachines = request.kind !== 'point';
     const machines = wantMachines ? await store.virtualMachines() : [];

@@ -1,8 +1,8 @@
 /** Virtual machines: create, list, show, update, delete. */
 
 import { StillpointError } from '../../store/errors.js';
-import type { CommandContext } from '../context.js';
-import type { ExternalDiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
+import { progressOf, type CommandContext } from '../context.js';
+import type { ExternalDiskRequest, ManagedDiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 
 /** An external disk as a caller names it; the path is absolute. */
@@ -14,6 +14,8 @@ export interface ExternalDisk {
 export interface CreateMachineRequest {
   readonly name: string;
   readonly disks: readonly ExternalDisk[];
+  /** Import the disks into managed ones, instead of leaving them to who writes them. */
+  readonly isManaged: boolean;
   /** Null: the library's default. */
   readonly sectorBytes: 512 | 4096 | null;
   readonly resourceGroup: string | null;
@@ -48,6 +50,10 @@ function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): ExternalDi
   return { role: disk.role, external: disk.path, sectorBytes: sectorBytes ?? undefined };
 }
 
+function importedDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): ManagedDiskRequest {
+  return { role: disk.role, import: disk.path, sectorBytes: sectorBytes ?? undefined };
+}
+
 function refuseRepeatedRoles(disks: readonly ExternalDisk[]): void {
   const seen = new Set<string>();
   for (const { role } of disks) {
@@ -60,17 +66,21 @@ function refuseRepeatedRoles(disks: readonly ExternalDisk[]): void {
   }
 }
 
-/** Creates a machine with external disks. */
+/** Creates a machine with external disks, or with managed ones that are imported. */
 export async function createMachine(context: CommandContext, request: CreateMachineRequest): Promise<VirtualMachine> {
   refuseRepeatedRoles(request.disks);
+  const { isManaged, sectorBytes } = request;
   return withStore(context, (store) =>
-    store.createVirtualMachine({
-      name: request.name,
-      disks: request.disks.map((disk) => newDisk(disk, request.sectorBytes)),
-      resourceGroup: request.resourceGroup ?? undefined,
-      subscription: request.subscription ?? undefined,
-      ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
-    }),
+    store.createVirtualMachine(
+      {
+        name: request.name,
+        disks: request.disks.map((disk) => (isManaged ? importedDisk(disk, sectorBytes) : newDisk(disk, sectorBytes))),
+        resourceGroup: request.resourceGroup ?? undefined,
+        subscription: request.subscription ?? undefined,
+        ...(request.configuration === undefined ? {} : { configuration: request.configuration }),
+      },
+      isManaged ? { signal: context.signal, onProgress: progressOf(context, `import ${request.name}`) } : undefined,
+    ),
   );
 }
 

@@ -36,10 +36,10 @@ impl Group {
         leave_counts: LeaveCounts<'_>,
     ) -> Result<Arc<Self>> {
         let first = superblock.disks.iter().map(|disk| disk.base_lsn).min();
-        // Of disks that are gone the window keeps what they stood on last: what came before was folded.
-        let last = superblock.window.iter().map(|base| base.lsn).max();
-        let floor = first.or(last).or_else(|| records.first().map(|record| Lsn(record.lsn.0 - 1)));
-        let floor = floor.unwrap_or_else(|| parts.log.watermark());
+        // Without disks the records that are left are of disks that left, which none does before its points are released.
+        let floor = first.unwrap_or_else(|| parts.log.watermark());
+        let gate = Arc::clone(&parts.gate);
+        parts.log.ask_for_room(Box::new(move |bytes| gate.check_room(bytes)));
         let mut replaying = Replaying { parts: &parts, superblock, waiting: BTreeMap::new(), stack: None };
         replaying.begin(floor)?;
         for record in records {
@@ -55,21 +55,21 @@ impl Group {
 
 impl Group {
     /// The disks of the log as they were after the last of these records, as a cut that the log has not. `superblock` lists of
-    /// each disk that was attached the newest base at or below that, and `records` are those above the oldest of them. The
-    /// caller holds them, and the bases, until this returns.
+    /// each disk that was attached the newest base at or below that, and `records` are those above `floor`, the oldest of them.
+    /// The last record is of `time_ms`. The caller holds the records and the bases until this returns.
     ///
     /// # Errors
     /// As [`Group::from_replay`].
     pub fn as_it_was(
         &self,
-        floor: Lsn,
+        (floor, time_ms): (Lsn, u64),
         superblock: &Superblock,
         records: &[ReplayedRecord],
         leave_counts: LeaveCounts<'_>,
         body: CutBody,
     ) -> Result<Cut> {
         let parts = GroupParts { gate: Arc::new(NoGate), ..self.parts.clone() };
-        let (lsn, time_ms) = records.last().map_or((floor, 0), |record| (record.lsn, record.time_ms));
+        let lsn = records.last().map_or(floor, |record| record.lsn);
         let mut replaying = Replaying { parts: &parts, superblock, waiting: BTreeMap::new(), stack: None };
         replaying.begin(floor)?;
         for record in records.iter().filter(|record| record.kind != RecordKind::Cut) {

@@ -38,6 +38,15 @@ impl Space {
     pub(super) fn available_bytes(&self) -> Result<u64> {
         Ok(self.io.available_bytes(&self.directory)?.saturating_sub(self.debt_bytes()))
     }
+
+    fn full(&self, free: u64) -> Error {
+        let message = format!(
+            "the file system of {} has no room for what this write makes necessary: {free} bytes are neither taken nor owed",
+            self.directory.display()
+        );
+        let error = Error::new(Code::NoSpace, message).with("path", self.directory.as_path());
+        error.with("debtBytes", self.debt_bytes())
+    }
 }
 
 impl SpaceGate for Space {
@@ -47,18 +56,18 @@ impl SpaceGate for Space {
             let free = self.available_bytes()?;
             if free < bytes {
                 self.credit_bytes.store(0, Ordering::Relaxed);
-                let message = format!(
-                    "the file system of {} has no room for what this write makes necessary: {free} bytes are neither taken nor owed",
-                    self.directory.display()
-                );
-                let error = Error::new(Code::NoSpace, message).with("path", self.directory.as_path());
-                return Err(error.with("debtBytes", self.debt_bytes()));
+                return Err(self.full(free));
             }
             let credit = (free - bytes).min(CREDIT_BYTES_MAX * CREDIT_SHARE) / CREDIT_SHARE;
             self.credit_bytes.store(credit.cast_signed(), Ordering::Relaxed);
         }
         self.charge_anyway(bytes);
         Ok(())
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let free = self.available_bytes()?;
+        if free < bytes { Err(self.full(free)) } else { Ok(()) }
     }
 
     fn charge_anyway(&self, bytes: u64) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
 use super::log::LiveLog;
+use super::upkeep::give_back;
 use crate::background_copy::Folded;
 use crate::control::Control;
 use crate::disk;
@@ -41,8 +42,8 @@ pub struct CopyRequest {
     pub created_ms: u64,
     /// The manifest's detail.
     pub detail: Vec<u8>,
-    /// Disks that the manifest leaves out.
-    pub excluded: Vec<Uid>,
+    /// The disks of the manifest, in its order: the cut's, or some of them.
+    pub disks: Vec<Uid>,
 }
 
 /// A copied disk with its counts.
@@ -64,6 +65,11 @@ impl Engine {
     pub fn cut(&self, request: CutRequest) -> Result<PendingCut> {
         self.check_writable()?;
         let log = self.live().log(&request.machine_id)?;
+        if log.machine_id.is_none() {
+            let message = format!("disk {} is attached to no machine that could be captured", request.machine_id);
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", request.machine_id.to_string()));
+        }
+        let _steady = log.steady();
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
         self.check_new_point(&point_id)?;
         if log.group.disks().is_empty() {
@@ -114,7 +120,7 @@ impl Engine {
     /// Copies a cut: maps of all its disks, durable, then its manifest. Resolves too when the manifest is there.
     ///
     /// # Errors
-    /// `POINT_NOT_FOUND`; `STORE_BUSY` while an older cut waits; `CANCELLED`, `NO_SPACE`, what reading and writing give.
+    /// `POINT_NOT_FOUND`; `STORE_BUSY` while an older cut waits, here or where a disk of the cut came from; `CANCELLED`, `NO_SPACE`, what reading and writing give.
     pub fn copy(&self, request: &CopyRequest, control: &Control) -> Result<Vec<CopiedDisk>> {
         self.check_writable()?;
         if !(2..=DETAIL_BYTES_MAX).contains(&request.detail.len()) {
@@ -124,46 +130,43 @@ impl Engine {
         let Some(cut) = self.live().cuts.get(&request.point_id) else {
             return self.points.get(&request.point_id).map(|_| Vec::new());
         };
-        if cut.disks.keys().all(|disk_id| request.excluded.contains(disk_id)) {
-            let message = format!("all disks of restore point {} are left out", request.point_id);
-            return Err(Error::new(Code::ArgumentInvalid, message));
-        }
-        let folded = self.relieved(|| {
+        check_copied(&cut, &request.disks)?;
+        let (folded, _alone) = self.relieved(|| {
             if cut.is_moment {
-                return self.fold_moment(&cut, control);
+                return Ok((self.fold_moment(&cut, control)?, None));
             }
             self.settle_origins(&cut.log, cut.lsn, control)?;
-            let _alone = cut.log.folding();
-            self.fold_cut(&cut, control)
+            let alone = cut.log.folding();
+            Ok((self.fold_cut(&cut, control)?, Some(alone)))
         })?;
         control.check()?;
-        let _alone = (!cut.is_moment).then(|| cut.log.folding());
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
         }
         self.resolve_cut(&cut, &folded)?;
-        let copied = |(disk_id, disk): (&Uid, &CutDisk)| CopiedDisk {
-            disk_id: *disk_id,
-            size: disk.size,
-            folded: folded.changed.get(disk_id).copied(),
+        let copied = |disk_id: &Uid| {
+            let size = cut.disk(disk_id)?.size;
+            Ok(CopiedDisk { disk_id: *disk_id, size, folded: folded.changed.get(disk_id).copied() })
         };
-        Ok(cut.disks.iter().filter(|(disk_id, _)| !request.excluded.contains(disk_id)).map(copied).collect())
+        request.disks.iter().map(copied).collect()
     }
 
     /// Gives up the layer of a cut whose point has a manifest. Nothing to give up is no error.
     ///
     /// # Errors
-    /// As [`Engine::copy`].
+    /// `POINT_NOT_FOUND` without a manifest; else as [`Engine::copy`].
     pub fn release_cut(&self, point_id: &Uid) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
+        self.points.get(point_id)?; // or the point would be nowhere
         if cut.is_moment {
             self.forget_cut(&cut);
             return Ok(());
         }
         let control = Control::default();
         self.settle_origins(&cut.log, cut.lsn, &control)?;
-        let _alone = cut.log.folding();
+        let own = Arc::clone(&cut.log);
+        let alone = own.folding();
         let folded = self.fold_cut(&cut, &control)?;
         self.resolve_cut(&cut, &folded)?;
         if let Some(oldest) = cut.log.group.oldest_sealed()
@@ -171,14 +174,20 @@ impl Engine {
         {
             self.install(&cut.log, &oldest, &folded)?;
         }
+        // Who still stands on it by its id does so in a log that takes no more writes; the manifest is there for that.
+        let unnamed = self.live().nothing_named();
+        self.resolve_cut(&cut, &folded)?;
         self.forget_cut(&cut);
-        Ok(())
+        drop(unnamed);
+        drop((alone, cut));
+        give_back(&own).map(drop)
     }
 
     /// Ends a cut that has no point any more. What stands on it by its id is first given its maps.
     ///
     /// # Errors
-    /// As [`Engine::copy`], only where something stands on it.
+    /// As [`Engine::copy`], only where something stands on it; `STORE_BUSY` where that cannot be written down any more before
+    /// the store is opened again.
     pub fn drop_cut(&self, point_id: &Uid, control: &Control) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
@@ -186,15 +195,30 @@ impl Engine {
             self.forget_cut(&cut); // nothing stands on it by its id
             return Ok(());
         }
-        if self.is_point_pinned(point_id) {
+        while !self.is_let_go(&cut)? {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
-            let folded = self.fold_cut(&cut, control)?;
-            self.resolve_cut(&cut, &folded)?;
+            self.fold_cut(&cut, control)?;
         }
-        self.forget_cut(&cut);
         cut.log.group.merge_layers(true);
         Ok(())
+    }
+
+    /// Lets a cut go unless something stands on it by its id that it has no maps for yet.
+    fn is_let_go(&self, cut: &TakenCut) -> Result<bool> {
+        let _unnamed = self.live().nothing_named();
+        let point_id = &cut.body.point_id;
+        if self.is_point_pinned(point_id) {
+            let Some(folded) = cut.folded() else { return Ok(false) };
+            self.resolve_cut(cut, &folded)?;
+            if self.is_named_in_a_log(point_id) {
+                let message =
+                    format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
+                return Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()));
+            }
+        }
+        self.forget_cut(cut);
+        Ok(true)
     }
 
     /// Gives disks of one machine the content and size of disks of points: one record, all or none.
@@ -204,6 +228,8 @@ impl Engine {
     pub fn reset_disks(&self, machine_id: &Uid, disks: &[(Uid, DiskReference)]) -> Result<Lsn> {
         self.check_writable()?;
         let log = self.live().log(machine_id)?;
+        disks.iter().try_for_each(|(_, from)| self.settle_moment(from))?;
+        let _naming = self.live().naming();
         let mut list = Vec::with_capacity(disks.len());
         let mut pins = Vec::with_capacity(disks.len());
         for (disk_id, from) in disks {
@@ -218,7 +244,8 @@ impl Engine {
 
     fn publish_cut(&self, cut: &TakenCut, folded: &FoldedCut, request: &CopyRequest) -> Result<()> {
         let mut disks = Vec::new();
-        for (disk_id, disk) in cut.disks.iter().filter(|(disk_id, _)| !request.excluded.contains(disk_id)) {
+        for disk_id in &request.disks {
+            let disk = cut.disk(disk_id)?;
             let Some(version) = folded.versions.get(disk_id) else {
                 return Err(Error::new(Code::Internal, format!("disk {disk_id} of a cut was not folded")));
             };
@@ -242,6 +269,16 @@ impl Engine {
         }
         self.live().cuts.remove(&cut.body.point_id);
     }
+}
+
+/// A manifest has one disk at least, each once, and all of them in the cut.
+fn check_copied(cut: &TakenCut, disks: &[Uid]) -> Result<()> {
+    let unique = disks.iter().enumerate().all(|(index, disk_id)| !disks[..index].contains(disk_id));
+    if disks.is_empty() || !unique {
+        let message = format!("the copy of restore point {} names no disk, or one twice", cut.body.point_id);
+        return Err(Error::new(Code::ArgumentInvalid, message));
+    }
+    disks.iter().try_for_each(|disk_id| cut.disk(disk_id).map(drop))
 }
 
 /// A cut as the registry keeps it.

@@ -13,6 +13,7 @@ use crate::collect::Purpose;
 use crate::control::Control;
 use crate::cut::{Base, Layer, View};
 use crate::error::{Code, Error, Result};
+use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{BaseContent, Resolution, Superblock, WindowBase};
 use crate::units::{Lsn, Uid};
 
@@ -151,7 +152,8 @@ impl Engine {
         self.move_base(log, (cut, time_ms), change, installed)
     }
 
-    /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably.
+    /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably. A log that takes no
+    /// more writes goes on naming it.
     ///
     /// # Errors
     /// What writing superblocks gives.
@@ -169,33 +171,52 @@ impl Engine {
     /// # Errors
     /// What writing superblocks gives.
     pub(super) fn resolve_point(&self, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
+        let mut failed = None;
+        for log in self.live().all_logs() {
+            if points_named(&log, Lsn(u64::MAX)).contains(&point_id)
+                && let Err(error) = self.resolve_in(&log, point_id, versions)
+                && log.log().is_fenced().is_none()
+            {
+                failed = Some(error); // a machine's failed log is no other's matter
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn resolve_in(&self, log: &LiveLog, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
         let maps: BTreeMap<Uid, BaseContent> =
             versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
-        for log in self.live().all_logs() {
-            if !points_named(&log, Lsn(u64::MAX)).contains(&point_id) {
-                continue;
-            }
-            log.change_superblock(&self.leases, |superblock| {
-                for disk in &mut superblock.disks {
-                    if let BaseContent::Point { point_id: named, disk_id } = disk.base
-                        && named == point_id
-                        && let Some(map) = maps.get(&disk_id)
-                    {
-                        disk.base = *map;
-                    }
+        log.change_superblock(&self.leases, |superblock| {
+            for disk in &mut superblock.disks {
+                if let BaseContent::Point { point_id: named, disk_id } = disk.base
+                    && named == point_id
+                    && let Some(map) = maps.get(&disk_id)
+                {
+                    disk.base = *map;
                 }
-                superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
-                superblock.resolutions.extend(versions.iter().map(|(disk_id, version)| Resolution {
-                    point_id,
-                    disk_id: *disk_id,
-                    root: version.root,
-                    size: version.size,
-                }));
-            })?;
-            log.group.resolve_point(&point_id, &maps)?;
-            log.window().exchange(&point_id, &maps, &*self.live().bases)?;
-        }
+            }
+            superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
+            superblock.resolutions.extend(versions.iter().map(|(disk_id, version)| Resolution {
+                point_id,
+                disk_id: *disk_id,
+                root: version.root,
+                size: version.size,
+            }));
+        })?;
+        log.group.resolve_point(&point_id, &maps)?;
+        log.note_resolved(point_id);
+        log.window().exchange(&point_id, &maps, &*self.live().bases)?;
         Ok(())
+    }
+
+    /// As [`Engine::resolve_point`], of a point that has a manifest and no cut any more; without either nothing happens.
+    ///
+    /// # Errors
+    /// What writing superblocks gives.
+    pub(super) fn resolve_published(&self, point_id: Uid) -> Result<()> {
+        let Ok(manifest) = self.points.get(&point_id) else { return Ok(()) };
+        let version = |disk: &ManifestDisk| (disk.disk_id, DiskVersion { root: disk.root, size: disk.size });
+        self.resolve_point(point_id, &manifest.disks.iter().map(version).collect())
     }
 
     /// Gives stored maps to all points on which a log's disks stood by their ids before `before`. Nobody's folding lock is
@@ -207,23 +228,45 @@ impl Engine {
         points_named(log, before).iter().try_for_each(|point_id| self.settle_origin(point_id, control))
     }
 
-    /// Gives stored maps to a point, if it is a cut yet.
+    /// Gives stored maps to a point, if it is a cut yet, and to what stands on it by its id.
     ///
     /// # Errors
     /// As [`Engine::fold_cut`].
     pub(super) fn settle_origin(&self, point_id: &Uid, control: &Control) -> Result<()> {
-        let Some(origin) = self.live().cuts.get(point_id) else { return Ok(()) };
+        let Some(origin) = self.live().cuts.get(point_id) else {
+            return self.resolve_published(*point_id); // what kept it from that before may be over
+        };
         self.settle_origins(&origin.log, origin.lsn, control)?;
         let _alone = origin.log.folding();
         let folded = self.fold_cut(&origin, control)?;
         self.resolve_cut(&origin, &folded)
     }
 
-    /// Whether a disk of any log stands on a point by its id.
+    /// Whether a point's manifest may go: a cut that is pending sees to those who stand on it by its id, else nobody would.
+    ///
+    /// # Errors
+    /// `STORE_BUSY`.
+    pub(in crate::engine) fn check_not_stood_on(&self, point_id: &Uid) -> Result<()> {
+        if self.live().cuts.get(point_id).is_some() || !self.is_named_in_a_log(point_id) {
+            return Ok(());
+        }
+        self.resolve_published(*point_id)?;
+        if !self.is_named_in_a_log(point_id) {
+            return Ok(());
+        }
+        let message = format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
+        Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()))
+    }
+
+    /// Whether a log names a point by its id: a disk stands on it, or stood on it at a moment that is kept.
+    pub(super) fn is_named_in_a_log(&self, point_id: &Uid) -> bool {
+        self.live().all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
+    }
+
+    /// The same, or a moment that is in use stands on it: that one finds its maps in memory once there are such.
     pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
-        let live = self.live();
-        live.all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
-            || live.cuts.moments().iter().any(|moment| moment.points_named().contains(point_id))
+        self.is_named_in_a_log(point_id)
+            || self.live().cuts.moments().iter().any(|moment| moment.points_named().contains(point_id))
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::Engine;
+use super::super::{DiskReference, Engine};
 use super::capturing::{CutRequest, taken_cut};
 use super::cuts::{FoldedCut, PendingCut, TakenCut};
 use super::log::LiveLog;
@@ -41,6 +41,10 @@ impl Engine {
         self.check_writable()?;
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
         let log = self.live().log(&machine_id)?;
+        if log.machine_id.is_none() {
+            let message = format!("disk {machine_id} is attached to no machine that could be looked at");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", machine_id.to_string()));
+        }
         self.check_new_point(&point_id)?;
         let asked = match at {
             Moment::Lsn(lsn) => Some(lsn).filter(|lsn| *lsn <= log.log().watermark()),
@@ -49,6 +53,8 @@ impl Engine {
         let asked = asked.ok_or_else(|| not_kept(&log, at, "it lies outside what the write log holds"))?;
         log.log().flush(asked)?; // nothing is shown that a power cut can take back (I-63)
         let body = CutBody { point_id, machine_id, collection, point: name, detail };
+        // No disk moves, and what is looked up of points by their ids stays so until this moment is in the list.
+        let (_steady, _naming) = (log.steady(), self.live().naming());
         let taken = self.seen_at(&log, at, asked, body)?;
         let described = taken.described(false);
         self.live().cuts.insert(taken);
@@ -56,27 +62,23 @@ impl Engine {
     }
 
     fn seen_at(&self, log: &Arc<LiveLog>, at: Moment, asked: Lsn, body: CutBody) -> Result<TakenCut> {
-        // A move is over, or has not begun: whether a disk had left is in the superblock.
-        let moving = self.live().moving();
         let window = log.window();
         let Some(from) = window.base_before(asked) else {
             return Err(not_kept(log, at, "it lies before the window"));
         };
-        // The record of the base's cut too: it may be the last one at or below the moment.
-        let before = Lsn(from.0.saturating_sub(1));
-        let hold = log.log().hold(before);
+        let hold = log.log().hold(from);
+        let from_ms = window.time_at(from);
         let now = log.log().superblock();
         let disks = bases_between(&now, from, asked, |disk_id| window.sector_bytes(disk_id));
         let (void, bases, named) = (window.void_leaves(), pin_bases(self, &disks), window.pins(from, asked));
         drop(window);
-        drop(moving);
-        let records = log.log().records(before, asked)?;
-        if records.is_empty() {
+        let records = log.log().records(from, asked)?;
+        let Some(time_ms) = records.last().map(|record| record.time_ms).or(from_ms) else {
             return Err(not_kept(log, at, "no record at or below it is left"));
-        }
+        };
         let superblock = Superblock { disks, window: Vec::new(), ..now };
         let leave_counts = |left: &Membership| !void.contains(&(left.disk_id, left.generation));
-        let seen = log.group.as_it_was(from, &superblock, &records, &leave_counts, body.clone())?;
+        let seen = log.group.as_it_was((from, time_ms), &superblock, &records, &leave_counts, body.clone())?;
         drop((hold, bases, named)); // what it needs of them it has itself now
         if seen.views.is_empty() {
             return Err(not_kept(log, at, "the machine had no disks then"));
@@ -84,6 +86,15 @@ impl Engine {
         let mut taken = taken_cut(log, seen, body);
         taken.is_moment = true;
         Ok(taken)
+    }
+
+    /// Gives a moment stored maps, if a point is one, so that a disk may stand on it. The caller holds no lock.
+    ///
+    /// # Errors
+    /// As [`Engine::copy`].
+    pub(super) fn settle_moment(&self, from: &DiskReference) -> Result<()> {
+        let Some(cut) = self.live().cuts.get(&from.point_id).filter(|cut| cut.is_moment) else { return Ok(()) };
+        self.relieved(|| self.fold_moment(&cut, &Control::default())).map(drop)
     }
 
     /// Gives a moment stored maps, so that something may stand on it that survives it.

@@ -40,7 +40,7 @@ impl<K: Ord + Clone, T> Turns<K, T> {
     }
 
     /// The next request that may begin. Its disk is to be given back with [`Turns::done`].
-    pub fn next(&mut self) -> Option<(K, T)> {
+    pub fn begin(&mut self) -> Option<(K, T)> {
         let disk = self.ring.pop_front()?;
         let line = self.lines.get_mut(&disk)?;
         let request = line.waiting.pop_front()?;
@@ -92,17 +92,17 @@ mod tests {
         for request in 0..5000 {
             turns.push("busy", request);
         }
-        assert_eq!(turns.next(), Some(("busy", 0)));
+        assert_eq!(turns.begin(), Some(("busy", 0)));
         turns.push("quiet", 7);
         turns.push("other", 8);
         let mut between = Vec::new();
         for _ in 0..3 {
-            between.extend(turns.next());
+            between.extend(turns.begin());
         }
         assert_eq!(between, [("busy", 1), ("quiet", 7), ("other", 8)]);
-        assert_eq!(turns.next(), None, "two of the busy disk are under way already");
+        assert_eq!(turns.begin(), None, "two of the busy disk are under way already");
         assert!(turns.done(&"busy"));
-        assert_eq!(turns.next(), Some(("busy", 2)));
+        assert_eq!(turns.begin(), Some(("busy", 2)));
     }
 
     #[test]
@@ -113,18 +113,18 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let disk = (seed >> 60) as usize % 4;
             turns.push(disk, request);
-            if seed >> 33 & 3 != 0 {
-                if let Some((disk, request)) = turns.next() {
-                    taken[disk].push(request);
-                    running.push(disk);
-                }
+            if seed >> 33 & 3 != 0
+                && let Some((disk, request)) = turns.begin()
+            {
+                taken[disk].push(request);
+                running.push(disk);
             }
             if running.len() > 5 {
                 turns.done(&running.remove((seed >> 40) as usize % 6));
             }
         }
         while turns.waiting_count() > 0 {
-            match turns.next() {
+            match turns.begin() {
                 Some((disk, request)) => {
                     taken[disk].push(request);
                     running.push(disk);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::super::Engine;
 use super::log::{LiveLog, pin};
+use super::upkeep::give_back;
 use crate::cut::Pin;
 use crate::disk::BaseReader;
 use crate::error::{Code, Error, Result};
@@ -68,6 +69,10 @@ pub(super) struct Window {
     /// All records above this are kept, and all disks that were attached at it have a base there; the highest LSN while none
     /// is known.
     start: Lsn,
+    /// The time of the record at `start`; none where that is not known any more.
+    start_ms: Option<u64>,
+    /// Whether that record is kept, so that a later opening finds its time. Where nothing is kept it takes a segment for nothing.
+    keeps_start: bool,
     /// Cuts above it of which the same is so, with their times.
     cuts: BTreeMap<Lsn, u64>,
     /// What records above `start` put disks onto.
@@ -90,6 +95,8 @@ impl Window {
         let sector_bytes = superblock.disks.iter().map(|disk| (disk.disk_id, disk.sector_bytes)).collect();
         Self {
             start: Lsn::ZERO,
+            start_ms: None,
+            keeps_start: true,
             cuts: BTreeMap::new(),
             named: BTreeMap::new(),
             void_leaves: BTreeSet::new(),
@@ -118,6 +125,7 @@ impl Window {
         let later = window.cuts.keys().copied().find(is_kept);
         window.start = first.or(later).or(oldest_base).or(empty).unwrap_or(Lsn(u64::MAX));
         let start = window.start;
+        window.start_ms = records.iter().find(|record| record.lsn == start).map(|record| record.time_ms);
         window.cuts.retain(|cut, _| *cut > start);
         window.note_memberships(superblock, records)?;
         for record in records.iter().filter(|record| record.kind == RecordKind::Reset && record.lsn > start) {
@@ -172,6 +180,27 @@ impl Window {
         self.sector_bytes.get(disk_id).copied()
     }
 
+    /// A disk that left came back, because no other log got it.
+    pub(super) fn note_void_leave(&mut self, left: &Membership) {
+        self.void_leaves.insert((left.disk_id, left.generation));
+    }
+
+    /// Records up to here nobody needs.
+    pub(super) fn released_up_to(&self, base: Lsn) -> Lsn {
+        base.min(if self.keeps_start { Lsn(self.start.0.saturating_sub(1)) } else { self.start })
+    }
+
+    /// The time of the record at which disks have a base.
+    pub(super) fn time_at(&self, base: Lsn) -> Option<u64> {
+        if base == self.start { self.start_ms } else { self.cuts.get(&base).copied() }
+    }
+
+    /// The first moment that can be seen.
+    fn first(&self) -> Option<Lsn> {
+        let first = if self.start_ms.is_some() { self.start } else { self.start.next() };
+        Some(first).filter(|_| self.start < Lsn(u64::MAX))
+    }
+
     /// Whether a leave in the log counts.
     pub(super) fn void_leaves(&self) -> BTreeSet<(Uid, u64)> {
         self.void_leaves.clone()
@@ -187,6 +216,11 @@ impl Window {
     pub(super) fn pins(&self, after: Lsn, last: Lsn) -> Vec<Pin> {
         let named = self.named.range(after..=last).flat_map(|(_, contents)| contents);
         named.map(|(_, pin)| Arc::clone(pin)).collect()
+    }
+
+    /// Pins no more: the store is closed.
+    pub(super) fn forget_named(&mut self) {
+        self.named.clear();
     }
 
     /// The points that records below `before` name by their ids.
@@ -239,7 +273,10 @@ impl Window {
 
     fn trimmed(&mut self, trim: &Trim) {
         let Trim { start, thinned } = trim;
-        self.start = *start;
+        if *start > self.start {
+            (self.start, self.start_ms) = (*start, self.cuts.get(start).copied());
+            self.keeps_start = self.cuts.range(start.next()..).next().is_some();
+        }
         self.cuts.retain(|cut, _| cut > start && !thinned.contains(cut));
         self.named.retain(|lsn, _| lsn > start);
     }
@@ -271,7 +308,7 @@ impl Engine {
         let is_first = window.start == Lsn(u64::MAX);
         window.cuts.insert(cut, time_ms);
         if is_first {
-            window.start = cut;
+            (window.start, window.start_ms) = (cut, Some(time_ms));
         }
         let mut trim = window.trim(self.options.window, self.now_ms(), |from| bytes_between(log, from, cut));
         let now = log.log().superblock();
@@ -291,6 +328,7 @@ impl Engine {
                 }
             }
             trim.apply(superblock);
+            log.forget_resolutions(superblock, trim.start);
         });
         if let Err(error) = written {
             window.cuts.remove(&cut);
@@ -302,9 +340,8 @@ impl Engine {
         window.trimmed(&trim);
         log.set_base(cut);
         installed();
-        let limit = if self.options.window.is_none() { cut } else { Lsn(window.start.0.saturating_sub(1)) };
-        log.log().release(limit)?;
-        Ok(())
+        drop(window);
+        give_back(log).map(drop)
     }
 
     /// Gives up what the limits do not allow any more; returns whether there was something.
@@ -363,10 +400,12 @@ impl Engine {
     }
 
     fn apply_trim(&self, log: &LiveLog, window: &mut Window, trim: &Trim) -> Result<u64> {
-        log.change_superblock(&self.leases, |superblock| trim.apply(superblock))?;
+        log.change_superblock(&self.leases, |superblock| {
+            trim.apply(superblock);
+            log.forget_resolutions(superblock, trim.start);
+        })?;
         window.trimmed(trim);
-        let limit = if window.cuts.is_empty() { log.base().min(window.start) } else { Lsn(window.start.0 - 1) };
-        log.log().release(limit)
+        log.log().release(window.released_up_to(log.base()))
     }
 
     /// What each log keeps for points in time.
@@ -376,7 +415,7 @@ impl Engine {
         let window_of = |log: Arc<LiveLog>| {
             let (start, shrunk_count) = {
                 let window = log.window();
-                (Some(window.start).filter(|start| *start < Lsn(u64::MAX)), window.shrunk_count)
+                (window.first(), window.shrunk_count)
             };
             LogWindow { log_id: log.log_id, machine_id: log.machine_id, start, bytes: log.window_bytes(), shrunk_count }
         };

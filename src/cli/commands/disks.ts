@@ -1,0 +1,150 @@
+/** `disk create`, `disk import`, `disk clone`, `disk grow`, `disk attach`, `disk detach`, `disk list`, `disk delete`. */
+
+import { resolve } from 'node:path';
+import { Argument, Option, type Command } from 'commander';
+import { parseSectorSize, parseSize } from '../arguments.js';
+import { completes } from '../completion/kinds.js';
+import type { Invoke, ResultTask } from '../invocation.js';
+import type * as DiskTasks from '../../control/commands/disks.js';
+import type { DiskInfo } from '../../index.js';
+import { machineArgument } from './machines.js';
+
+interface SectorOptions {
+  readonly sector?: 512 | 4096;
+}
+
+const diskArgument = (): Argument => completes(new Argument('<name>', 'name of the disk'), 'disk');
+
+const newDiskArgument = (): Argument => new Argument('<name>', 'name of the new disk');
+
+function sectorOption(): Option {
+  const option = new Option('--sector <bytes>', 'sector size: 512 or 4096 (default: 512)');
+  option.argChoices = ['512', '4096'];
+  return option.argParser(parseSectorSize);
+}
+
+const sizeOption = (description: string): Option =>
+  new Option('--size <size>', description).argParser(parseSize).makeOptionMandatory();
+
+/** A task that is answered with a disk. */
+function answering(verb: string, run: ResultTask<DiskInfo>['run']): ResultTask<DiskInfo> {
+  return {
+    run,
+    render: async (disk) => (await import('../render/disks.js')).diskSentence(verb, disk),
+  };
+}
+
+const commands = async (): Promise<typeof DiskTasks> => import('../../control/commands/disks.js');
+
+/** Adds `disk` and the commands below it. */
+export function diskCommands(program: Command, invoke: Invoke): void {
+  const disk = program
+    .command('disk')
+    .description('Create, import, clone, grow, attach, detach, list and delete managed disks.')
+    .usage('<command>')
+    .helpCommand(false);
+
+  disk
+    .command('create')
+    .description('Create a detached disk of zeros; nothing is allocated.')
+    .addArgument(newDiskArgument())
+    .addOption(sizeOption('its size'))
+    .addOption(sectorOption())
+    .action((name: string, { size, sector }: SectorOptions & { size: number }, command: Command) =>
+      invoke(
+        command,
+        answering('created', async (context) =>
+          (await commands()).createDisk(context, { name, sizeBytes: size, sectorBytes: sector ?? null }),
+        ),
+      ),
+    );
+
+  disk
+    .command('import')
+    .description('Create a detached disk with the content of a raw image or block device.')
+    .addArgument(newDiskArgument())
+    .addArgument(completes(new Argument('<file>', 'the image or device'), 'file'))
+    .addOption(sectorOption())
+    .action((name: string, file: string, { sector }: SectorOptions, command: Command) => {
+      const path = resolve(invoke.workingDirectory, file);
+      return invoke(
+        command,
+        answering('imported', async (context) =>
+          (await commands()).importDisk(context, { name, path, sectorBytes: sector ?? null }),
+        ),
+      );
+    });
+
+  disk
+    .command('clone')
+    .description('Create a detached disk of a disk of a restore point, at once.')
+    .addArgument(newDiskArgument())
+    .addArgument(completes(new Argument('<point/disk>', 'VM/POINT/DISK or VM/COLLECTION/POINT/DISK'), 'point'))
+    .action((name: string, pointDisk: string, _options: object, command: Command) =>
+      invoke(
+        command,
+        answering('cloned', async (context) => (await commands()).cloneDisk(context, { name, pointDisk })),
+      ),
+    );
+
+  disk
+    .command('grow')
+    .description('Make a disk larger; the new bytes are zero.')
+    .addArgument(diskArgument())
+    .addOption(sizeOption('its new size'))
+    .action((name: string, { size }: { size: number }, command: Command) =>
+      invoke(
+        command,
+        answering('grew', async (context) => (await commands()).growDisk(context, { name, sizeBytes: size })),
+      ),
+    );
+
+  disk
+    .command('attach')
+    .description('Attach a detached disk to a machine with managed disks.')
+    .addArgument(machineArgument())
+    .addArgument(diskArgument())
+    .option('--role <role>', 'its role in the machine (default: the one that it has)')
+    .action((machine: string, name: string, { role }: { role?: string }, command: Command) =>
+      invoke(
+        command,
+        answering('attached', async (context) =>
+          (await commands()).attachDisk(context, { machine, name, role: role ?? null }),
+        ),
+      ),
+    );
+
+  disk
+    .command('detach')
+    .description('Detach a disk from its machine; it keeps its content.')
+    .addArgument(diskArgument())
+    .action((name: string, _options: object, command: Command) =>
+      invoke(
+        command,
+        answering('detached', async (context) => (await commands()).detachDisk(context, { name })),
+      ),
+    );
+
+  disk
+    .command('list')
+    .description('List the managed disks.')
+    .action((_options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await commands()).listDisks(context),
+        render: async ({ value }, style) =>
+          value.length === 0 ? '' : (await import('../render/disks.js')).diskTable(value, style),
+        notes: ({ value }) => (value.length === 0 ? ['the store has no managed disks'] : []),
+      }),
+    );
+
+  disk
+    .command('delete')
+    .description('Delete a detached disk with its data; restore points keep what they have of it.')
+    .addArgument(diskArgument())
+    .action((name: string, _options: object, command: Command) =>
+      invoke(command, {
+        run: async (context) => (await commands()).deleteDisk(context, { name }),
+        render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
+      }),
+    );
+}

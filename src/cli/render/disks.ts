@@ -1,0 +1,58 @@
+/** Managed disks, and what was restored into the store, as people read them. */
+
+import type { LiveRestoreResult } from '../../control/commands/restore-live.js';
+import type { DiskInfo, RestoredMoment } from '../../index.js';
+import { table } from './layout.js';
+import { machineSentence } from './machines.js';
+import { bold, type Style } from './style.js';
+import { formatChosenBytes, formatTime } from './units.js';
+
+/** One line for each disk. */
+export async function diskTable(disks: readonly DiskInfo[], style: Style): Promise<string> {
+  const rows = disks.map((disk) => [
+    disk.name,
+    disk.machine ?? '-',
+    disk.role,
+    formatChosenBytes(disk.sizeBytes),
+    `${disk.sectorBytes} B`,
+    formatTime(disk.createdMs, style),
+  ]);
+  const columns = [
+    { title: 'DISK' },
+    { title: 'MACHINE' },
+    { title: 'ROLE' },
+    { title: 'SIZE', align: 'right' },
+    { title: 'SECTOR', align: 'right' },
+    { title: 'CREATED' },
+  ] as const;
+  return table(style, columns, rows);
+}
+
+/** What a change of a disk is answered with. */
+export function diskSentence(verb: string, disk: DiskInfo): string {
+  const size = formatChosenBytes(disk.sizeBytes);
+  if (verb === 'detached') return `detached ${disk.name}: ${size}`;
+  if (verb === 'attached') return `attached ${disk.name} to ${disk.machine ?? ''} as ${disk.role}: ${size}`;
+  const place = disk.machine === null ? 'detached' : `attached to ${disk.machine} as ${disk.role}`;
+  return `${verb} ${disk.name}: ${size}, ${place}`;
+}
+
+/** The moment that was found; nothing for a point. */
+export function momentText(at: RestoredMoment | undefined, style: Style): string {
+  if (at === undefined) return '';
+  const { lsn, timeMs } = at;
+  return ` at record ${lsn}, ${formatTime(timeMs, style)}`;
+}
+
+/** What was restored into the store. */
+export function liveRestoreReport(result: LiveRestoreResult, style: Style): string {
+  const from = `${bold(style, result.source)}${momentText(result.at, style)}`;
+  switch (result.kind) {
+    case 'disk':
+      return `restored ${from}\n  ${diskSentence('created', result.disk)}`;
+    case 'inPlace':
+      return `restored ${from}\n  in place: ${result.disks.join(', ')} of ${result.machine}, by record ${result.lsn}`;
+    case 'machine':
+      return `restored ${from}\n  ${machineSentence('created', result.machine)}`;
+  }
+}
