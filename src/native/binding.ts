@@ -25,6 +25,7 @@ import type {
   Cut,
   CutRequest,
   DiffCursor,
+  DiskLimits,
   DiskOperation,
   DiskReference,
   Engine,
@@ -49,7 +50,6 @@ import type {
   Usage,
   VerifyReport,
 } from './engine.js';
-import { StillpointError } from '../store/errors.js';
 import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
 import { DiskRequests } from './live.js';
@@ -329,9 +329,19 @@ class BoundEngine implements Engine {
     return { lsn: unwrap(lsn) };
   }
 
-  pointInTime(request: CutRequest & { readonly at: Moment }): Promise<Cut> {
-    const moment = 'lsn' in request.at ? `LSN ${request.at.lsn}` : `time ${String(request.at.timeMs)} ms`;
-    return Promise.reject(new StillpointError('MOMENT_NOT_KEPT', `the log does not hold ${moment} any more`));
+  async pointInTime(request: CutRequest & { readonly at: Moment }): Promise<Cut> {
+    const { machineId, pointId, collection, name, detail, at } = request;
+    const lsnAsked = 'lsn' in at ? at.lsn : null;
+    const timeAsked = 'lsn' in at ? null : at.timeMs;
+    const found = unwrap(
+      await this.#native.pointInTime(machineId, pointId, collection, name, detail, lsnAsked, timeAsked),
+    );
+    const { lsn, timeMs, disks } = found;
+    return { lsn, timeMs, disks, durable: () => Promise.resolve() };
+  }
+
+  async limitDisk(diskId: string, { operationsPerSecond, bytesPerSecond }: DiskLimits): Promise<void> {
+    unwrap(await this.#native.limitDisk(diskId, operationsPerSecond, bytesPerSecond));
   }
 
   async close(): Promise<void> {

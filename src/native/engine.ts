@@ -291,6 +291,12 @@ export interface CutRequest {
 /** A moment between two points. A time means the last record that is not after it. */
 export type Moment = { readonly lsn: string } | { readonly timeMs: number };
 
+/** What a live disk may have in a second: requests, and bytes read and written; each at least 1, null is no limit. */
+export interface DiskLimits {
+  readonly operationsPerSecond: number | null;
+  readonly bytesPerSecond: number | null;
+}
+
 /** A cut that was appended: from here on writers may go on, and the point can be read, diffed, restored and cloned. */
 export interface Cut {
   readonly lsn: string;
@@ -433,6 +439,13 @@ export interface LiveEngine {
    * Errors: `MOMENT_NOT_KEPT`.
    */
   pointInTime(request: CutRequest & { readonly at: Moment }): Promise<Cut>;
+  /**
+   * Gives a live disk rates, from now on until they are changed or the store is closed; null: as much as goes. Requests wait
+   * before they have any effect, and nobody waits with them. The rates go with the disk where it is moved.
+   *
+   * Errors: `DISK_NOT_FOUND`, `ARGUMENT_INVALID`.
+   */
+  limitDisk(diskId: string, limits: DiskLimits): Promise<void>;
   /** How far writers are ahead; cheap, to be polled. */
   livePressure(): LivePressure;
 }

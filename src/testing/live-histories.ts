@@ -81,7 +81,7 @@ export function liveHistories(fc: typeof FastCheck, options: LiveHistoryOptions 
     { weight: 5, arbitrary: fc.record({ do: fc.constant('capture'), exclude: fc.option(choice, { freq: 4 }) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('copied', 'reset', 'deletePoint'), point: choice }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('clone'), point: choice, disk: choice }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('moment'), write: choice, disk: choice }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('moment'), write: choice, disk: choice }) },
     {
       weight: 2,
       arbitrary: fc.record({ do: fc.constantFrom('attach', 'detach', 'deleteDisk'), disk: choice }),

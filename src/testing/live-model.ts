@@ -5,6 +5,7 @@ import type { ModelPoint } from './model.js';
 /** A live disk. */
 export interface ModelDisk {
   readonly name: string;
+  readonly id: string;
   /** Its role in the machine; null while it is detached. */
   role: string | null;
   bytes: Uint8Array;
@@ -13,9 +14,11 @@ export interface ModelDisk {
 /** What all disks of the machine were after a write. */
 export interface ModelMoment {
   readonly lsn: string;
-  /** By role. */
-  readonly disks: ReadonlyMap<string, Uint8Array>;
+  readonly disks: ReadonlyMap<ModelDisk, Uint8Array>;
 }
+
+/** Moments that are remembered. */
+const momentsMax = 16;
 
 /** The managed disks of a store, one machine, and its restore points. */
 export class LiveModel {
@@ -23,7 +26,7 @@ export class LiveModel {
   /** In the order of their roles' attachment. */
   #attached: ModelDisk[] = [];
   readonly points: (ModelPoint & { readonly names: ReadonlyMap<string, string> })[] = [];
-  /** Forgotten whenever the machine's disks change, which the log may have to be asked about in other ways. */
+  /** The newest of them; nothing that happens to disks later changes them. */
   moments: ModelMoment[] = [];
 
   /** All disks, in the order of their making. */
@@ -36,8 +39,8 @@ export class LiveModel {
     return this.#attached;
   }
 
-  add(name: string, bytes: Uint8Array): void {
-    this.#disks.set(name, { name, role: null, bytes: bytes.slice() });
+  add(name: string, id: string, bytes: Uint8Array): void {
+    this.#disks.set(name, { name, id, role: null, bytes: bytes.slice() });
   }
 
   remove(disk: ModelDisk): void {
@@ -47,13 +50,11 @@ export class LiveModel {
   attach(disk: ModelDisk, role: string): void {
     disk.role = role;
     this.#attached.push(disk);
-    this.moments = [];
   }
 
   detach(disk: ModelDisk): void {
     disk.role = null;
     this.#attached = this.#attached.filter((each) => each !== disk);
-    this.moments = [];
   }
 
   write(disk: ModelDisk, offset: number, bytes: Uint8Array): void {
@@ -69,7 +70,8 @@ export class LiveModel {
 
   /** Remembers what the machine's disks are now, as of a record of its log. */
   remember(lsn: string): void {
-    this.moments = [...this.moments.slice(-7), { lsn, disks: new Map(this.#bytesByRole()) }];
+    const disks = new Map(this.#attached.map((disk) => [disk, disk.bytes]));
+    this.moments = [...this.moments.slice(1 - momentsMax), { lsn, disks }];
   }
 
   /** Makes a point of all disks of the machine but the excluded one. */
@@ -85,9 +87,5 @@ export class LiveModel {
   deletePoint(name: string): void {
     const index = this.points.findIndex((point) => point.name === name);
     if (index >= 0) this.points.splice(index, 1);
-  }
-
-  #bytesByRole(): [string, Uint8Array][] {
-    return this.#attached.map(({ role, bytes }) => [role ?? '', bytes]);
   }
 }

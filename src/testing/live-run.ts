@@ -5,7 +5,7 @@ import { isStillpointError } from '../store/errors.js';
 import { checkStore, sameBytes } from './check.js';
 import { contentBytes } from './content.js';
 import type { LiveAction, LiveHistory } from './live-histories.js';
-import { LiveModel, type ModelDisk } from './live-model.js';
+import { LiveModel, type ModelDisk, type ModelMoment } from './live-model.js';
 import { historyMachine } from './run.js';
 
 const sectorBytes = 512;
@@ -66,8 +66,8 @@ class LiveRun {
     const disks: Record<string, string> = {};
     for (const [index, sectors] of sizes.entries()) {
       const name = `disk${index}`;
-      await this.store.createDisk({ name, sizeBytes: sectors * sectorBytes });
-      this.model.add(name, new Uint8Array(sectors * sectorBytes));
+      const { id } = await this.store.createDisk({ name, sizeBytes: sectors * sectorBytes });
+      this.model.add(name, id, new Uint8Array(sectors * sectorBytes));
       disks[`role${index}`] = name;
     }
     await this.store.createVirtualMachine({ name: historyMachine, disks });
@@ -194,8 +194,8 @@ class LiveRun {
     const [role, bytes] = [...(point?.disks ?? [])][disk % Math.max(1, point?.disks.size ?? 0)] ?? [];
     const name = this.#newName();
     if (point === undefined || role === undefined || bytes === undefined || name === null) return;
-    await this.store.cloneDisk(name, `${historyMachine}/${point.name}/${role}`);
-    this.model.add(name, bytes);
+    const { id } = await this.store.cloneDisk(name, `${historyMachine}/${point.name}/${role}`);
+    this.model.add(name, id, bytes);
   }
 
   async #reset(choice: number): Promise<void> {
@@ -213,20 +213,32 @@ class LiveRun {
     for (const disk of common) disk.bytes = point.disks.get(disk.role ?? '') ?? disk.bytes;
   }
 
+  /** Makes a disk of what one was after an earlier write; at times the whole machine goes back to that. */
   async #moment(choice: number, disk: number): Promise<void> {
     const { moments } = this.model;
     const moment = moments[choice % Math.max(1, moments.length)];
-    const [role, bytes] = [...(moment?.disks ?? [])][disk % Math.max(1, moment?.disks.size ?? 0)] ?? [];
+    const [was, bytes] = [...(moment?.disks ?? [])][disk % Math.max(1, moment?.disks.size ?? 0)] ?? [];
     const name = this.#newName();
-    if (moment === undefined || role === undefined || bytes === undefined || name === null) return;
-    try {
-      await this.store.restoreToDisk(historyMachine, { disk: role, name, at: { lsn: moment.lsn } });
-    } catch (error) {
-      // The log may have let go of it, under pressure or at a reopening.
-      if (!isStillpointError(error, 'MOMENT_NOT_KEPT')) throw error;
-      return;
-    }
-    this.model.add(name, bytes);
+    if (moment === undefined || was === undefined || bytes === undefined || name === null) return;
+    const at = { lsn: moment.lsn };
+    // A disk that was deleted since is asked for by its id.
+    const current = this.model.disks.find((each) => each === was);
+    const role = current === undefined ? was.id : (await this.store.disk(was.name)).info.role;
+    const report = await this.store.restoreToDisk(historyMachine, { disk: role, name, at });
+    if (report.at?.lsn !== moment.lsn)
+      throw new TypeError(`the moment ${moment.lsn} was answered with ${report.at?.lsn ?? 'none'}`);
+    this.model.add(name, report.disk.id, bytes);
+    if (disk % 4 === 0) await this.#wholeMoment(moment);
+  }
+
+  /** Puts the machine back to an earlier write, where it has the same disks. */
+  async #wholeMoment({ lsn, disks }: ModelMoment): Promise<void> {
+    const { attached } = this.model;
+    if (attached.length !== disks.size || !attached.every((each) => disks.has(each))) return;
+    const report = await this.store.restoreInPlace(historyMachine, { at: { lsn } });
+    if (report.disks.length !== disks.size) throw new TypeError(`${report.disks.join()} were put back, not all`);
+    for (const each of attached) each.bytes = disks.get(each) ?? each.bytes;
+    this.model.remember(report.lsn);
   }
 
   async #move(what: 'attach' | 'detach' | 'deleteDisk', disk: ModelDisk): Promise<void> {

@@ -86,6 +86,8 @@ export interface MemoryEngineFactory extends EngineFactory {
   damageManifest(storePath: string, pointId: string): void;
   /** Ids of the points whose cuts are neither released nor dropped. */
   cutIds(storePath: string): string[];
+  /** Makes a cut of a machine that nobody asked for; a detached disk may stand on it by its id. */
+  addCut(storePath: string, pointId: string, machineId: string, standingDiskId?: string): void;
   /** Takes a cut away, as if its log were lost. */
   loseCut(storePath: string, pointId: string): void;
   /** Tells this of every store's logs from now on; null: what is so. */
@@ -164,6 +166,10 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
       points.delete(pointId);
     },
     cutIds: (storePath) => [...storeAt(storePath).logs.logs.values()].flatMap((log) => [...log.current.cuts.keys()]),
+    addCut: (storePath, pointId, machineId, standingDiskId) => {
+      const { logs } = storeAt(storePath);
+      logs.addCut({ pointId, machineId, collection: 'default', name: '', detail: '' }, standingDiskId ?? null);
+    },
     loseCut: (storePath, pointId) => {
       const found = storeAt(storePath).logs.cut(pointId);
       found?.log.commit(world.clock.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });

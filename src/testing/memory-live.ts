@@ -9,6 +9,7 @@ import type {
   CopyRequest,
   Cut,
   CutRequest,
+  DiskLimits,
   DiskOperation,
   DiskReference,
   LiveDisk,
@@ -239,6 +240,18 @@ export abstract class MemoryLive implements LiveEngine {
     });
   }
 
+  /** Rates are kept by nobody here: there is nothing to wait for. */
+  limitDisk(diskId: string, { operationsPerSecond, bytesPerSecond }: DiskLimits): Promise<void> {
+    return this.liveWrite(() => {
+      this.#logs.ofDisk(diskId);
+      const isRate = (rate: number | null): boolean => rate === null || (Number.isSafeInteger(rate) && rate > 0);
+      if (!isRate(operationsPerSecond) || !isRate(bytesPerSecond)) {
+        throw new StillpointError('ARGUMENT_INVALID', 'a rate is a whole number from 1, or null', { diskId });
+      }
+      return Promise.resolve();
+    });
+  }
+
   readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
     return this.liveRead(async () => {
       await this.liveStep('disk-read');
@@ -379,13 +392,16 @@ export abstract class MemoryLive implements LiveEngine {
       const state = log.stateAt(({ lsn, timeMs }) =>
         typeof isIncluded === 'bigint' ? lsn <= isIncluded : timeMs <= isIncluded,
       );
-      if (state === undefined || (typeof isIncluded === 'bigint' && isIncluded > log.current.lsn)) {
+      const isAhead = typeof isIncluded === 'bigint' && isIncluded > log.current.lsn;
+      if (state === undefined || isAhead || state.disks.size === 0) {
         throw new StillpointError('MOMENT_NOT_KEPT', `the log does not hold ${String(isIncluded)}`, {
-          machineId: request.machineId,
+          machine: request.machineId,
+          ...at,
         });
       }
       const cut: CutState = { request: named, lsn: state.lsn, timeMs: state.timeMs, disks: state.disks };
-      log.commit(this.nowMs(), { cuts: withEntry(log.current.cuts, request.pointId, cut) });
+      log.moments.set(request.pointId, cut);
+      log.durable = log.current;
       return this.#cut(log, cut);
     });
   }
@@ -409,7 +425,9 @@ export abstract class MemoryLive implements LiveEngine {
   /** The point that a disk with this content stands on by its id: one whose cut waits in another log. */
   #standingOn(from: DiskReference | null, own: MemoryLog | null): string | null {
     if (from === null || this.publishedDisks(from.pointId) !== undefined) return null;
-    return this.#logs.cut(from.pointId)?.log === own ? null : from.pointId;
+    const found = this.#logs.cut(from.pointId);
+    // What stands on a moment, which a crash takes, gets its maps at once.
+    return found === undefined || found.log === own || found.log.moments.has(from.pointId) ? null : from.pointId;
   }
 
   #addDetached(state: DiskState): void {
@@ -420,6 +438,7 @@ export abstract class MemoryLive implements LiveEngine {
 
   #removeCut(pointId: string): void {
     const found = this.#logs.cut(pointId);
+    if (found?.log.moments.delete(pointId) === true) return;
     found?.log.commit(this.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });
   }
 

@@ -45,6 +45,8 @@ export class MemoryLog {
   current: LogState = { lsn: 0n, timeMs: 0, disks: new Map(), cuts: new Map() };
   durable: LogState = this.current;
   history: LogState[] = [];
+  /** Moments that somebody looks at, by their hidden points; the end of the process ends them. */
+  readonly moments: Map<string, CutState> = new Map<string, CutState>();
 
   constructor(machineId: string | null) {
     this.machineId = machineId;
@@ -77,6 +79,7 @@ export class MemoryLog {
   stop(logId: string, isPowerCut: boolean): UncleanLog | null {
     const lost = isPowerCut ? this.current.lsn - this.durable.lsn : 0n;
     const kept = isPowerCut ? this.durable : this.current;
+    this.moments.clear();
     this.history = this.history.filter(({ lsn }) => lsn <= kept.lsn);
     this.current = { ...kept, lsn: this.current.lsn + lsnGap };
     this.durable = this.current;
@@ -140,7 +143,10 @@ export class MemoryLogs {
   close(): void {
     this.unclean = [];
     this.reopen();
-    for (const log of this.logs.values()) log.durable = log.current;
+    for (const log of this.logs.values()) {
+      log.durable = log.current;
+      log.moments.clear();
+    }
   }
 
   /** The log of a machine. Errors: `MACHINE_NOT_FOUND`. */
@@ -161,13 +167,24 @@ export class MemoryLogs {
     throw new StillpointError('DISK_NOT_FOUND', `there is no live disk ${diskId}`, { diskId });
   }
 
-  /** The cut of a point, with its log. */
+  /** The cut of a point, or the moment, with its log. */
   cut(pointId: string): { readonly log: MemoryLog; readonly cut: CutState } | undefined {
     for (const log of this.logs.values()) {
-      const cut = log.current.cuts.get(pointId);
+      const cut = log.current.cuts.get(pointId) ?? log.moments.get(pointId);
       if (cut !== undefined) return { log, cut };
     }
     return undefined;
+  }
+
+  /** Adds a cut of all that a machine has now; a disk of another log may stand on it. */
+  addCut(request: CutRequest, standingDiskId: string | null): void {
+    const log = this.ofMachine(request.machineId);
+    const { lsn, timeMs, disks, cuts } = log.current;
+    log.commit(timeMs, { cuts: withEntry(cuts, request.pointId, { request, lsn: lsn + 1n, timeMs, disks }) });
+    if (standingDiskId === null) return;
+    const { log: other, state } = this.ofDisk(standingDiskId);
+    const standing = { ...state, standsOn: request.pointId };
+    other.commit(timeMs, { disks: withEntry(other.current.disks, standingDiskId, standing) });
   }
 
   /** Whether a disk of another log stands on a point by its id. */

@@ -47,6 +47,9 @@ describe('the decision about a point with a cut', () => {
   );
 });
 
+/** A point that no record names. */
+const unknownPoint = '00000000000000000000000000000777';
+
 const codes = (store: Store): string[] => store.findings.map(({ code }) => code);
 
 /** A world that stops at a named step of the engine; the copy does not get further than `until`. */
@@ -228,42 +231,46 @@ describe('opening a store with live disks', () => {
 
   it('none, sound | yes | no: drops the cut', async () => {
     const { world, store } = await World.makeManaged();
-    await stoppedAt(world, 'moment', () =>
-      store.restoreToDisk('db', { disk: 'os', name: 'x', at: { timeMs: world.clock.nowMs() } }),
-    );
-    // The same with a cut: the use of a moment ends before the hidden point goes.
-    const again = await world.restart();
-    world.onEngineStep = (step) => {
-      if (step === 'disk-create-before') world.end();
-    };
-    await expect(
-      again.restoreToDisk('db', { disk: 'os', name: 'x', at: { timeMs: world.clock.nowMs() } }),
-    ).rejects.toThrow();
-    world.onEngineStep = () => undefined;
-    expect(world.cuts).toHaveLength(1);
+    world.engine.addCut(storePath, unknownPoint, (await store.virtualMachine('db')).id);
+    expect(world.cuts).toEqual([unknownPoint]);
 
-    const third = await world.restart();
+    const again = await world.restart();
 
     expect(world.cuts).toEqual([]);
-    expect(await listing(third)).toEqual([]);
-    expect((await third.disks()).map(({ name }) => name)).toEqual(['db-data', 'db-os']);
+    expect(await listing(again)).toEqual([]);
   });
 
   it('none, sound | yes | no with a durable pin: keeps the cut until the disk stands on its roots', async () => {
     const { world, store } = await World.makeManaged();
-    world.onEngineStep = (step) => {
-      if (step === 'drop-before') world.end();
-    };
-    await store.restoreToDisk('db', { disk: 'os', name: 'x', at: { timeMs: world.clock.nowMs() } });
-    await expect.poll(() => world.hasEnded).toBe(true);
-    world.onEngineStep = () => undefined;
-    expect(world.cuts).toHaveLength(1);
+    const { disk } = await store.restoreToDisk('db', { disk: 'os', name: 'x', at: { timeMs: world.clock.nowMs() } });
+    world.engine.addCut(storePath, unknownPoint, (await store.virtualMachine('db')).id, disk.id);
 
     const again = await world.restart();
 
     await expect.poll(() => world.cuts).toEqual([]);
     expect((await (await again.disk('x')).read(0, 512))[0]).toBe(1);
   });
+
+  it.each(['moment', 'disk-create-before', 'drop-before'])(
+    'a process that ends at %s of the use of a moment leaves nothing of that',
+    async (step) => {
+      const { world, store } = await World.makeManaged();
+      world.onEngineStep = (name) => {
+        if (name === step) world.end();
+      };
+      const at = { timeMs: world.clock.nowMs() };
+      await store.restoreToDisk('db', { disk: 'os', name: 'x', at }).catch(() => undefined);
+      await expect.poll(() => world.hasEnded).toBe(true);
+      world.onEngineStep = () => undefined;
+
+      const again = await world.restart();
+
+      expect(world.cuts).toEqual([]);
+      expect(await listing(again)).toEqual([]);
+      const made = step === 'drop-before' ? ['x'] : [];
+      expect((await again.disks()).map(({ name }) => name)).toEqual(['db-data', 'db-os', ...made]);
+    },
+  );
 
   it('none, sound | any | yes: puts the manifest into quarantine', async () => {
     const { world, store } = await World.makeManaged();

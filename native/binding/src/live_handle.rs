@@ -4,11 +4,12 @@ use napi::bindgen_prelude::{Function, Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::engine::{
-    CopyRequest, CutRequest, DiskReference, DiskRequest, LiveDisk, NewDisk, PendingCut, SourceRequest, UncleanLog,
+    CopyRequest, CutRequest, DiskLimits, DiskReference, DiskRequest, LiveDisk, Moment, NewDisk, PendingCut,
+    SourceRequest, UncleanLog,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::limits::READ_BYTES_MAX;
-use stillpoint_engine::units::{Uid, usize_from};
+use stillpoint_engine::units::{Lsn, Uid, usize_from};
 
 use crate::convert::{number, uid, unsigned, unsigned_32};
 use crate::engine_handle::NativeEngine;
@@ -119,7 +120,7 @@ impl NativeDisks {
     /// Reads.
     #[napi]
     pub fn read(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, length: f64) {
-        self.add(engine, request, move |engine| {
+        self.add(engine, request, disk_id.clone(), move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             let mut bytes = vec![0; readable(length)?];
             engine.read_disk(&disk_id, offset, &mut bytes)?;
@@ -131,7 +132,7 @@ impl NativeDisks {
     #[napi]
     pub fn write(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, bytes: &[u8], fua: bool) {
         let bytes = bytes.to_vec();
-        self.add(engine, request, move |engine| {
+        self.add(engine, request, disk_id.clone(), move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             Ok(Answer::Logged(engine.write_disk(&disk_id, offset, &bytes, fua)?.0))
         });
@@ -150,7 +151,7 @@ impl NativeDisks {
         trim: bool,
         fua: bool,
     ) {
-        self.add(engine, request, move |engine| {
+        self.add(engine, request, disk_id.clone(), move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             let length = unsigned(length, "length")?;
             Ok(Answer::Logged(engine.zero_disk(&disk_id, offset, length, trim, fua)?.0))
@@ -160,7 +161,7 @@ impl NativeDisks {
     /// Makes all that was acknowledged durable.
     #[napi]
     pub fn flush(&self, engine: &NativeEngine, request: f64, disk_id: String) {
-        self.add(engine, request, move |engine| {
+        self.add(engine, request, disk_id.clone(), move |engine| {
             engine.flush_disk(&uid(&disk_id, "diskId")?)?;
             Ok(Answer::Done)
         });
@@ -170,7 +171,7 @@ impl NativeDisks {
     #[napi]
     pub fn batch(&self, engine: &NativeEngine, request: f64, disk_id: String, records: Vec<DiskRequestRecord>) {
         let owned = records.into_iter().map(owned).collect::<EngineResult<Vec<_>>>();
-        self.add(engine, request, move |engine| {
+        self.add(engine, request, disk_id.clone(), move |engine| {
             let (disk_id, owned) = (uid(&disk_id, "diskId")?, owned?);
             let mut read: Vec<u8> = vec![0; readable_in_all(&owned)?];
             let mut rest = read.as_mut_slice();
@@ -199,11 +200,13 @@ impl NativeDisks {
         &self,
         engine: &NativeEngine,
         request: f64,
+        disk_id: String,
         work: impl FnOnce(&stillpoint_engine::engine::Engine) -> EngineResult<Answer> + Send + 'static,
     ) {
         let (opened, call) = engine.enter();
         self.requests.add(
             request,
+            disk_id,
             call,
             Box::new(move || -> Outcome<Answer> { work(&*opened?).map_err(|error| Failure::boxed(&error)) }),
         );
@@ -371,6 +374,55 @@ impl NativeEngine {
         self.call(env, move |engine| {
             let request = cut_request(&machine_id, &point_id, collection, name, detail)?;
             Ok(PendingCutRecord::of(&engine.cut(request)?))
+        })
+    }
+
+    /// Makes a machine's disks, as they were at a moment, a hidden point: after an LSN, else after a time.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    #[napi(ts_return_type = "Promise<PendingCutRecord | Failure>")]
+    #[allow(clippy::too_many_arguments)] // one request, flat
+    pub fn point_in_time<'env>(
+        &self,
+        env: &'env Env,
+        machine_id: String,
+        point_id: String,
+        collection: String,
+        name: String,
+        detail: String,
+        at_lsn: Option<String>,
+        at_time_ms: Option<f64>,
+    ) -> Result<Object<'env>> {
+        self.call(env, move |engine| {
+            let request = cut_request(&machine_id, &point_id, collection, name, detail)?;
+            Ok(PendingCutRecord::of(&engine.point_in_time(request, moment(at_lsn.as_deref(), at_time_ms)?)?))
+        })
+    }
+
+    /// Gives a live disk rates; without one, it has none.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    #[napi(ts_return_type = "Promise<undefined | Failure>")]
+    pub fn limit_disk<'env>(
+        &self,
+        env: &'env Env,
+        disk_id: String,
+        operations_per_second: Option<f64>,
+        bytes_per_second: Option<f64>,
+    ) -> Result<Object<'env>> {
+        self.call(env, move |engine| {
+            let rate =
+                |rate: Option<f64>, name: &'static str| match rate.map(|rate| unsigned(rate, name)).transpose()? {
+                    Some(0) => Err(invalid(&format!("{name} is at least 1; none means no limit"))),
+                    rate => Ok(rate),
+                };
+            let limits = DiskLimits {
+                operations_per_second: rate(operations_per_second, "operationsPerSecond")?,
+                bytes_per_second: rate(bytes_per_second, "bytesPerSecond")?,
+            };
+            engine.limit_disk(&uid(&disk_id, "diskId")?, limits)
         })
     }
 
@@ -555,6 +607,17 @@ fn cut_request(
 ) -> EngineResult<CutRequest> {
     let (machine_id, point_id) = (uid(machine_id, "machineId")?, uid(point_id, "pointId")?);
     Ok(CutRequest { machine_id, point_id, collection, name, detail: detail.into_bytes() })
+}
+
+fn moment(lsn: Option<&str>, time_ms: Option<f64>) -> EngineResult<Moment> {
+    match (lsn, time_ms) {
+        (Some(lsn), None) => match lsn.parse() {
+            Ok(lsn) => Ok(Moment::Lsn(Lsn(lsn))),
+            Err(_) => Err(invalid(&format!("an LSN is a whole number from 0, not '{lsn}'"))),
+        },
+        (None, Some(time_ms)) => Ok(Moment::TimeMs(unsigned(time_ms, "timeMs")?)),
+        _ => Err(invalid("a moment is an LSN or a time")),
+    }
 }
 
 fn reference(point_id: &str, disk_id: &str) -> EngineResult<DiskReference> {

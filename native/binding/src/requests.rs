@@ -1,10 +1,9 @@
 //! Requests to live disks: many and small, so without a thread, a promise and a callback of their own.
 //!
-//! A few threads take requests from one queue. What is done is kept until JavaScript fetches it; it is told once that there
-//! is something, not once a request. The bytes of a write are copied before the call returns, so a buffer may be changed
-//! right after it.
+//! A few threads take requests from one queue, in which the disks take turns. What is done is kept until JavaScript fetches
+//! it; it is told once that there is something, not once a request. The bytes of a write are copied before the call returns,
+//! so a buffer may be changed right after it.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,12 +11,16 @@ use napi::Status;
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
+use stillpoint_engine::engine::Turns;
 
 use crate::failure::Failure;
 use crate::task::{Outcome, RunningCall};
 
 /// Threads at most: a flush keeps one busy for milliseconds, and other machines' requests go on meanwhile.
 const THREADS_MAX: usize = 16;
+
+/// Of those, one disk has at most these: the others always find a thread.
+const DISK_THREADS_MAX: usize = 12;
 
 /// Tells JavaScript that something is done.
 pub(crate) type Notify = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -53,9 +56,8 @@ struct Request {
     call: RunningCall,
 }
 
-#[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Request>,
+    waiting: Turns<String, Request>,
     idle_threads: usize,
     threads: usize,
     is_closed: bool,
@@ -77,15 +79,17 @@ impl Requests {
     /// An empty queue. `callback` is called when there is something to fetch.
     pub(crate) fn new(callback: &Function<'_, (), ()>) -> napi::Result<Self> {
         let notify = callback.build_threadsafe_function().weak::<true>().build()?;
-        let (queue, comes, done) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let waiting = Turns::new(DISK_THREADS_MAX);
+        let queue = Mutex::new(Queue { waiting, idle_threads: 0, threads: 0, is_closed: false });
+        let (comes, done) = (Condvar::new(), Mutex::default());
         Ok(Self { shared: Arc::new(Shared { queue, comes, done, notify }) })
     }
 
     /// Adds a request. It is done even when the thread that would have taken it cannot be started.
-    pub(crate) fn add(&self, number: f64, call: RunningCall, work: Work) {
+    pub(crate) fn add(&self, number: f64, disk_id: String, call: RunningCall, work: Work) {
         let request = Request { number, work, call };
         let mut queue = self.shared.queue();
-        if queue.idle_threads <= queue.waiting.len() && queue.threads < THREADS_MAX {
+        if queue.idle_threads <= queue.waiting.waiting_count() && queue.threads < THREADS_MAX {
             let shared = Arc::clone(&self.shared);
             let started =
                 std::thread::Builder::new().name("stillpoint-disk".into()).spawn(move || shared.serve()).is_ok();
@@ -96,7 +100,7 @@ impl Requests {
                 return self.shared.run(request); // late, on the caller's thread, and not never
             }
         }
-        queue.waiting.push_back(request);
+        queue.waiting.push(disk_id, request);
         drop(queue);
         self.shared.comes.notify_one();
     }
@@ -119,12 +123,16 @@ impl Shared {
     fn serve(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some(request) = queue.waiting.pop_front() {
+            if let Some((disk_id, request)) = queue.waiting.begin() {
                 drop(queue);
                 self.run(request);
                 queue = self.queue();
-            } else if queue.is_closed {
+                if queue.waiting.done(&disk_id) {
+                    self.comes.notify_one();
+                }
+            } else if queue.is_closed && queue.waiting.waiting_count() == 0 {
                 queue.threads -= 1;
+                self.comes.notify_all(); // others may have waited for a disk's turn
                 return;
             } else {
                 queue.idle_threads += 1;

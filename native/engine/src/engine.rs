@@ -70,8 +70,8 @@ pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
 pub use live::{
-    CopiedDisk, CopyRequest, CutRequest, DiskRequest, LiveDisk, NewDisk, PendingCut, Pressure, UnavailableLog,
-    UncleanLog,
+    CopiedDisk, CopyRequest, CutRequest, DiskLimits, DiskRequest, LiveDisk, LogWindow, Moment, NewDisk, PendingCut,
+    Pressure, Turns, UnavailableLog, UncleanLog, WindowLimits,
 };
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;
@@ -122,6 +122,8 @@ pub struct OpenOptions {
     pub reserve_bytes_max: u64,
     /// How write logs are laid out; tests make segments small.
     pub log: LogParameters,
+    /// How much write logs keep for points in time.
+    pub window: WindowLimits,
 }
 
 impl Default for OpenOptions {
@@ -132,6 +134,7 @@ impl Default for OpenOptions {
             pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
             reserve_bytes_max: RESERVE_BYTES_MAX,
             log: LogParameters::default(),
+            window: WindowLimits::default(),
         }
     }
 }

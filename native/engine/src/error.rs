@@ -88,6 +88,8 @@ codes! {
     LogUnavailable = "LOG_UNAVAILABLE", Retry;
     /// A manifest fails its checksum or contradicts itself.
     ManifestDamaged = "MANIFEST_DAMAGED", FixData;
+    /// The write log holds nothing of a moment: it lies outside the window, or above the log's end.
+    MomentNotKept = "MOMENT_NOT_KEPT", FixCall;
     /// A file system is full.
     NoSpace = "NO_SPACE", Retry;
     /// A block map node is damaged.

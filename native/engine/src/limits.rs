@@ -114,6 +114,20 @@ pub const PACE_WAIT_NS: u64 = 1_000_000;
 /// How often it does before it gives up: for a minute nothing shortened the log.
 pub const PACE_WAITS_MAX: u32 = 60_000;
 
+/// What a log keeps for points in time unless the opener says otherwise: as much as writers may be ahead of the copy, so
+/// that a log is at most twice as long as without.
+pub const WINDOW_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// And for how long: what went wrong yesterday can be looked up today.
+pub const WINDOW_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+
+/// Cuts of which the window keeps the bases. More would make nothing reachable that is not, but a moment is found by replaying
+/// what was logged since the base before it.
+pub const WINDOW_CUTS_MAX: usize = 64;
+
+/// How long a request that waits for its rate does not look whether the rate was changed.
+pub const LIMIT_LOOK_NS: u64 = 50_000_000;
+
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));

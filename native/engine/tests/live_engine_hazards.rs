@@ -5,9 +5,10 @@
 mod live_store;
 
 use live_store::{
-    STORE, Store, attached, copy, cut, delete, new_disk, no_control, random_bytes, read_disk, read_point, uid,
+    STORE, Store, attached, copy, cut, cut_request, delete, new_disk, no_control, random_bytes, read_disk, read_point,
+    uid,
 };
-use stillpoint_engine::engine::{DiskReference, Engine};
+use stillpoint_engine::engine::{DiskReference, Engine, Moment};
 use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::{SLOT_NAMES, Superblock};
 use stillpoint_engine::io::fault::{Failure, Fault, FaultPlan, Lasting};
@@ -137,7 +138,7 @@ fn a_disk_on_a_copying_point_keeps_the_points_content_when_the_point_goes() {
 
 #[test]
 fn a_resolution_goes_once_no_record_can_name_its_point() {
-    let store = store();
+    let store = store().without_window();
     let engine = store.open();
     for number in 1..6 {
         fill(&engine, number);
@@ -153,6 +154,28 @@ fn a_resolution_goes_once_no_record_can_name_its_point() {
     drop(engine);
     let engine = store.killed().open();
     assert!(read_disk(&engine, disk(), SIZE).unwrap() == random_bytes(5, SIZE));
+}
+
+#[test]
+fn a_resolution_stays_while_a_moment_is_kept_whose_record_names_its_point() {
+    let store = store();
+    let engine = store.open();
+    fill(&engine, 1);
+    cut(&engine, machine(), point(1)).unwrap();
+    fill(&engine, 2);
+    let from = DiskReference { point_id: point(1), disk_id: disk() };
+    let reset = engine.reset_disks(&machine(), &[(disk(), from)]).unwrap();
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    engine.remove_point(&point(1)).unwrap();
+    fill(&engine, 3);
+    engine.settle_logs(&no_control()).unwrap();
+    assert_eq!(superblock(&store.memory, machine()).resolutions.len(), 1);
+    drop(engine);
+    let engine = store.killed().open();
+    engine.collect(false, &no_control()).unwrap();
+    engine.point_in_time(cut_request(machine(), point(9)), Moment::Lsn(reset)).unwrap();
+    assert!(read_point(&engine, point(9), disk(), SIZE).unwrap() == random_bytes(1, SIZE));
 }
 
 #[test]

@@ -212,6 +212,20 @@ export declare class NativeEngine {
    */
   cut(machineId: string, pointId: string, collection: string, name: string, detail: string): Promise<PendingCutRecord | Failure>
   /**
+   * Makes a machine's disks, as they were at a moment, a hidden point: after an LSN, else after a time.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  pointInTime(machineId: string, pointId: string, collection: string, name: string, detail: string, atLsn?: string | undefined | null, atTimeMs?: number | undefined | null): Promise<PendingCutRecord | Failure>
+  /**
+   * Gives a live disk rates; without one, it has none.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  limitDisk(diskId: string, operationsPerSecond?: number | undefined | null, bytesPerSecond?: number | undefined | null): Promise<undefined | Failure>
+  /**
    * Makes the log durable past a cut.
    *
    * # Errors

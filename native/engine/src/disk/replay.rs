@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::{Group, GroupParts};
+use super::{Cut, Group, GroupParts, NoGate};
 use crate::cut::{Base, ExtentContent, Layer, Member, Stack, Touch};
 use crate::error::{Code, Error, Result};
 use crate::format::Defect;
@@ -50,6 +50,37 @@ impl Group {
             layer.keep(parts.log.hold(layer.floor()));
         }
         Ok(Arc::new(Self { parts, stack: RwLock::new(Arc::new(stack)), reshaping: Mutex::default() }))
+    }
+}
+
+impl Group {
+    /// The disks of the log as they were after the last of these records, as a cut that the log has not. `superblock` lists of
+    /// each disk that was attached the newest base at or below that, and `records` are those above `floor`, the oldest of them.
+    /// The last record is of `time_ms`. The caller holds the records and the bases until this returns.
+    ///
+    /// # Errors
+    /// As [`Group::from_replay`].
+    pub fn as_it_was(
+        &self,
+        (floor, time_ms): (Lsn, u64),
+        superblock: &Superblock,
+        records: &[ReplayedRecord],
+        leave_counts: LeaveCounts<'_>,
+        body: CutBody,
+    ) -> Result<Cut> {
+        let parts = GroupParts { gate: Arc::new(NoGate), ..self.parts.clone() };
+        let lsn = records.last().map_or(floor, |record| record.lsn);
+        let mut replaying = Replaying { parts: &parts, superblock, waiting: BTreeMap::new(), stack: None };
+        replaying.begin(floor)?;
+        for record in records.iter().filter(|record| record.kind != RecordKind::Cut) {
+            replaying.add(record, leave_counts)?;
+        }
+        let stack = replaying.end();
+        let (layer, members) = (Arc::clone(stack.active()), Arc::clone(stack.members()));
+        layer.keep(parts.log.hold(floor));
+        let views = members.keys().map(|disk_id| (*disk_id, stack.view(disk_id))).collect();
+        layer.seal(lsn.next(), body, Arc::clone(&members)); // its own: the stack ends here
+        Ok(Cut { lsn, time_ms, layer, members, views })
     }
 }
 

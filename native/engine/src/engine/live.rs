@@ -8,7 +8,8 @@
 //! | `attach_disk`, `detach_disk` | the records that the disk's log holds are folded, and released; the records by which it leaves and joins, which name the next generation; the superblock of the log that receives it: it has moved; the other log lets go of it |
 //! | `cut`, `make_durable` | the log past the cut: the caller may be answered |
 //! | `copy` | packs, index; the manifest: the point needs its log no more; then what stands on the point by its id stands on its roots |
-//! | `release_cut` | the bases, in both slots of the superblock; then segments go |
+//! | `release_cut` | the bases, and those of the window, in both slots of the superblock; then segments go |
+//! | `point_in_time` | the log past the moment: what is seen of it no power cut can take back |
 //!
 //! A fold holds a writer's lease from before its first look-up until its maps are pinned. What a superblock names, before and
 //! after a change, is pinned for each log, and so is what layers and views stand on.
@@ -18,10 +19,14 @@ mod closed;
 mod cuts;
 mod disks;
 mod folding;
+mod limiting;
 mod log;
+mod moments;
 mod opening;
 mod requests;
+mod turns;
 mod upkeep;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,6 +41,7 @@ use crate::error::{Code, Error, Result};
 use crate::units::Uid;
 use closed::ClosedLogs;
 use cuts::{Bases, Cuts, TakenCut};
+use limiting::Limiter;
 use log::LiveLog;
 use upkeep::Upkeep;
 
@@ -43,8 +49,12 @@ pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use closed::UnavailableLog;
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
+pub use limiting::DiskLimits;
+pub use moments::Moment;
 pub use opening::UncleanLog;
 pub use requests::DiskRequest;
+pub use turns::Turns;
+pub use window::{LogWindow, WindowLimits};
 
 /// The directory of the logs, below the store's.
 const LIVE: &str = "live";
@@ -54,11 +64,13 @@ struct DiskSeat {
     log: RwLock<Option<Arc<LiveLog>>>, // none: deleted, or nobody knows
     /// A move failed so that only the next opening can tell which log has the disk.
     is_unknown: AtomicBool,
+    limiter: Limiter,
 }
 
 impl DiskSeat {
     fn new(log: Arc<LiveLog>) -> Arc<Self> {
-        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown: AtomicBool::new(false) })
+        let (is_unknown, limiter) = (AtomicBool::new(false), Limiter::default());
+        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown, limiter })
     }
 
     /// Why the disk has no log.
@@ -160,6 +172,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.upkeep.end();
         self.cuts.clear(); // cuts and the bases that stand on them keep each other
+        self.all_logs().iter().for_each(|log| log.window().forget_named()); // and so do windows
     }
 }
 

@@ -38,6 +38,7 @@ mod reading;
 mod record;
 mod releasing;
 mod replay;
+mod retained;
 mod segment;
 mod segments;
 mod sequencer;

@@ -358,7 +358,8 @@ fn replay(
     let durable = if damage.is_some() { walk.durable } else { ended_at(&walk).lsn };
     let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
     let oldest = bases.chain(superblock.window.iter().map(|base| base.lsn)).min().unwrap_or(Lsn::ZERO);
-    let records = walk.records.into_iter().zip(places).filter(|(found, _)| found.entry.lsn > oldest);
+    // With the record at which the oldest base stands: it tells when that was.
+    let records = walk.records.into_iter().zip(places).filter(|(found, _)| found.entry.lsn >= oldest);
     let records = records.map(|(found, place)| {
         let entry = found.entry;
         ReplayedRecord {

@@ -36,7 +36,12 @@ impl Segments {
     }
 
     pub(super) fn bytes(&self) -> u64 {
+        self.bytes_of(|_| true)
+    }
+
+    /// Bytes of those that `wanted` picks.
+    pub(super) fn bytes_of(&self, wanted: impl Fn(&Segment) -> bool) -> u64 {
         let by_number = self.by_number.read().unwrap_or_else(PoisonError::into_inner);
-        by_number.values().map(|segment| segment.segment_bytes).sum()
+        by_number.values().filter(|segment| wanted(segment)).map(|segment| segment.segment_bytes).sum()
     }
 }

@@ -10,7 +10,7 @@ use crate::units::{Lsn, u64_from};
 
 impl WriteLog {
     /// The last record that is complete and not after a time (milliseconds since 1970-01-01 UTC); `None` when all that are
-    /// left came after it. Reads the headers of one segment.
+    /// left came after it. Reads the headers of one segment, unless that is the one being filled.
     ///
     /// # Errors
     /// `LOG_DAMAGED`: a header that is needed does not check. What files give.
@@ -18,9 +18,19 @@ impl WriteLog {
         let watermark = self.watermark();
         let has_begun = |segment: &Segment| segment.first.get().is_some_and(|first| first.lsn <= watermark);
         for segment in self.segments.pick(has_begun).iter().rev() {
-            // Of a segment that an earlier incarnation left, what lies behind its last record does not count.
-            let last = segment.last.get().map_or(watermark, |last| watermark.min(*last));
-            let found = last_not_after(segment, last, time_ms)?;
+            let known = self.in_memory(segment, |entries| {
+                let complete = &entries[..entries.partition_point(|entry| entry.lsn <= watermark)];
+                let count = complete.partition_point(|entry| entry.time_ms <= time_ms);
+                count.checked_sub(1).map(|at| complete[at].lsn)
+            });
+            let found = match known {
+                Some(found) => found,
+                // Of a segment that an earlier incarnation left, what lies behind its last record does not count.
+                None => {
+                    let last = segment.last.get().map_or(watermark, |last| watermark.min(*last));
+                    last_not_after(segment, last, time_ms)?
+                }
+            };
             if found.is_some() {
                 return Ok(found);
             }

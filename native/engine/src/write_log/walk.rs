@@ -329,7 +329,7 @@ impl Walker {
     }
 }
 
-fn read_summary(segment: &Segment, window: &mut Window<'_>) -> Result<Option<(Vec<SummaryEntry>, Footer)>> {
+pub(super) fn read_summary(segment: &Segment, window: &mut Window<'_>) -> Result<Option<(Vec<SummaryEntry>, Footer)>> {
     let at = segment.segment_bytes - u64_from(FOOTER_BYTES);
     let footer = window.get(at, FOOTER_BYTES)?;
     let decoded = footer.map(|bytes| Footer::decode(bytes, &segment.salt, segment.segment_bytes));

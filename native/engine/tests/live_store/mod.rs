@@ -9,6 +9,7 @@ use stillpoint_engine::clock::ManualClock;
 use stillpoint_engine::control::Control;
 use stillpoint_engine::engine::{
     Codec, CopiedDisk, CopyRequest, CreateOptions, CutRequest, DiskReference, Engine, NewDisk, OpenOptions, Parts,
+    WindowLimits,
 };
 use stillpoint_engine::error::Result;
 use stillpoint_engine::io::Io;
@@ -28,6 +29,7 @@ pub(crate) struct Store {
     seed: u64,
     segment_bytes: u64,
     pub(crate) pack_bytes_target: u64,
+    window: WindowLimits,
 }
 
 impl Store {
@@ -40,7 +42,14 @@ impl Store {
 
     fn over(memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
         let faults = FaultIo::over_memory(&memory, plan);
-        Self { memory, faults, seed, segment_bytes: 64 << 10, pack_bytes_target: 64 << 10 }
+        Self {
+            memory,
+            faults,
+            seed,
+            segment_bytes: 64 << 10,
+            pack_bytes_target: 64 << 10,
+            window: WindowLimits::DEFAULT,
+        }
     }
 
     /// What a crash leaves, on a file system that fails as planned.
@@ -55,6 +64,12 @@ impl Store {
     /// The same for another seed.
     pub(crate) fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// The same with nothing kept for moments.
+    pub(crate) fn without_window(mut self) -> Self {
+        self.window = WindowLimits::NONE;
         self
     }
 
@@ -75,6 +90,7 @@ impl Store {
             pack_bytes_target: self.pack_bytes_target,
             reserve_bytes_max: 0,
             log: LogParameters { segment_bytes: self.segment_bytes },
+            window: self.window,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

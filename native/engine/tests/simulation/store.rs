@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use stillpoint_engine::clock::ManualClock;
 use stillpoint_engine::control::Control;
-use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk};
+use stillpoint_engine::engine::{CreateOptions, DiskReference, Engine, OpenOptions, Parts, ScanDisk, WindowLimits};
 use stillpoint_engine::error::Result;
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::Io;
@@ -30,6 +30,7 @@ pub(crate) const OPEN: OpenOptions = OpenOptions {
     pack_bytes_target: 64 << 10,
     reserve_bytes_max: RESERVE_BYTES,
     log: LogParameters { segment_bytes: 64 << 10 },
+    window: WindowLimits::DEFAULT,
 };
 
 /// A few pages set aside, so that every crash and fault also meets the reserve.

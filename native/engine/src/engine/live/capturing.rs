@@ -72,11 +72,7 @@ impl Engine {
         }
         let _steady = log.steady();
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
-        if point_id == Uid::default() || self.live().cuts.get(&point_id).is_some() || self.points.get(&point_id).is_ok()
-        {
-            let message = format!("a new point needs an id of its own, not {point_id}");
-            return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
-        }
+        self.check_new_point(&point_id)?;
         if log.group.disks().is_empty() {
             let message = format!("the machine {machine_id} has no disks to capture");
             return Err(Error::new(Code::ArgumentInvalid, message).with("machine", machine_id.to_string()));
@@ -88,6 +84,17 @@ impl Engine {
         let described = taken.described(false);
         self.live().cuts.insert(taken);
         Ok(described)
+    }
+
+    /// # Errors
+    /// `ARGUMENT_INVALID`: the id is no point's, or one's already.
+    pub(super) fn check_new_point(&self, point_id: &Uid) -> Result<()> {
+        if *point_id == Uid::default() || self.live().cuts.get(point_id).is_some() || self.points.get(point_id).is_ok()
+        {
+            let message = format!("a new point needs an id of its own, not {point_id}");
+            return Err(Error::new(Code::ArgumentInvalid, message).with("point", point_id.to_string()));
+        }
+        Ok(())
     }
 
     /// The log is durable past a cut when it returns.
@@ -106,6 +113,7 @@ impl Engine {
     pub fn pending_cuts(&self) -> Vec<PendingCut> {
         let Some(live) = &self.live else { return Vec::new() };
         let mut cuts = live.cuts.all();
+        cuts.retain(|cut| !cut.is_moment);
         cuts.sort_by_key(|cut| (cut.log.log_id, cut.lsn));
         cuts.iter().map(|cut| cut.described(self.is_point_pinned(&cut.body.point_id))).collect()
     }
@@ -124,9 +132,14 @@ impl Engine {
             return self.points.get(&request.point_id).map(|_| Vec::new());
         };
         check_copied(&cut, &request.disks)?;
-        self.settle_origins(&cut.log, cut.lsn, control)?;
-        let _alone = cut.log.folding();
-        let folded = self.fold_cut(&cut, control)?;
+        let (folded, _alone) = self.relieved(|| {
+            if cut.is_moment {
+                return Ok((self.fold_moment(&cut, control)?, None));
+            }
+            self.settle_origins(&cut.log, cut.lsn, control)?;
+            let alone = cut.log.folding();
+            Ok((self.fold_cut(&cut, control)?, Some(alone)))
+        })?;
         control.check()?;
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
@@ -147,6 +160,10 @@ impl Engine {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
         self.points.get(point_id)?; // or the point would be nowhere
+        if cut.is_moment {
+            self.forget_cut(&cut);
+            return Ok(());
+        }
         let control = Control::default();
         self.settle_origins(&cut.log, cut.lsn, &control)?;
         let own = Arc::clone(&cut.log);
@@ -175,6 +192,10 @@ impl Engine {
     pub fn drop_cut(&self, point_id: &Uid, control: &Control) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
+        if cut.is_moment {
+            self.forget_cut(&cut); // nothing stands on it by its id
+            return Ok(());
+        }
         while !self.is_let_go(&cut)? {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
@@ -191,7 +212,7 @@ impl Engine {
         if self.is_point_pinned(point_id) {
             let Some(folded) = cut.folded() else { return Ok(false) };
             self.resolve_cut(cut, &folded)?;
-            if self.is_point_pinned(point_id) {
+            if self.is_named_in_a_log(point_id) {
                 return Err(stood_on(point_id));
             }
         }
@@ -206,6 +227,7 @@ impl Engine {
     pub fn reset_disks(&self, machine_id: &Uid, disks: &[(Uid, DiskReference)]) -> Result<Lsn> {
         self.check_writable()?;
         let log = self.live().log(machine_id)?;
+        disks.iter().try_for_each(|(_, from)| self.settle_moment(from))?;
         let _naming = self.live().naming();
         let mut list = Vec::with_capacity(disks.len());
         let mut pins = Vec::with_capacity(disks.len());
@@ -214,7 +236,9 @@ impl Engine {
             list.push(ResetDisk { disk_id: *disk_id, base: origin.content, size: origin.size });
             pins.push(origin.pin);
         }
-        log.group.reset(&list)
+        let lsn = self.relieved(|| log.group.reset(&list))?;
+        self.note_reset(&log, lsn, &list)?;
+        Ok(lsn)
     }
 
     fn publish_cut(&self, cut: &TakenCut, folded: &FoldedCut, request: &CopyRequest) -> Result<()> {

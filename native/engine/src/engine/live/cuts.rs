@@ -3,7 +3,7 @@
 //! What it is: a cut is here from the moment it is appended, or found in a log, until it is released or dropped. All that
 //! time it can be read, compared, restored and cloned: through the layers that it pins, or by its maps once it is folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -49,6 +49,8 @@ pub(in crate::engine) struct TakenCut {
     pub(super) body: CutBody,
     pub(super) layer: Arc<Layer>,
     pub(super) disks: BTreeMap<Uid, CutDisk>,
+    /// A point in time: its layer is its own, and no record names it.
+    pub(super) is_moment: bool,
     folded: Mutex<Option<Arc<FoldedCut>>>,
     overlays: Mutex<BTreeMap<Uid, Arc<Overlay>>>,
 }
@@ -84,7 +86,18 @@ impl TakenCut {
         layer: Arc<Layer>,
         disks: BTreeMap<Uid, CutDisk>,
     ) -> Self {
-        Self { log, lsn, time_ms, body, layer, disks, folded: Mutex::default(), overlays: Mutex::default() }
+        let (folded, overlays) = (Mutex::default(), Mutex::default());
+        Self { log, lsn, time_ms, body, layer, disks, is_moment: false, folded, overlays }
+    }
+
+    /// The points that its disks stand on by their ids.
+    pub(super) fn points_named(&self) -> BTreeSet<Uid> {
+        let contents = self.disks.values().filter_map(|disk| Some(disk.view.bottom()?.content));
+        let named = contents.filter_map(|content| match content {
+            BaseContent::Point { point_id, .. } => Some(point_id),
+            BaseContent::Map(_) => None,
+        });
+        named.collect()
     }
 
     pub(super) fn described(&self, pinned: bool) -> PendingCut {
@@ -151,6 +164,11 @@ impl Cuts {
 
     pub(super) fn all(&self) -> Vec<Arc<TakenCut>> {
         self.by_point.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Points in time.
+    pub(super) fn moments(&self) -> Vec<Arc<TakenCut>> {
+        self.all().into_iter().filter(|cut| cut.is_moment).collect()
     }
 
     pub(super) fn insert(&self, cut: TakenCut) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::{DiskReference, Engine, SourceRequest};
 use super::log::{LiveLog, pin, roots_of};
+use super::window::{Window, let_go};
 use super::{DiskSeat, Live, no_disk};
 use crate::chunk_store::writer::Writer;
 use crate::collect::Purpose;
@@ -110,6 +111,7 @@ impl Engine {
     /// `ARGUMENT_INVALID`, `POINT_NOT_FOUND`, `STORE_READ_ONLY`, what writing gives.
     pub fn create_disk(&self, disk: &NewDisk, size: u64, from: Option<&DiskReference>) -> Result<()> {
         self.check_writable()?;
+        from.map_or(Ok(()), |from| self.settle_moment(from))?;
         let _alone = self.live().moving();
         let _naming = self.live().naming();
         let origin = match from {
@@ -177,7 +179,8 @@ impl Engine {
             return self.remove_leftover(machine_id);
         };
         let still = log.moving();
-        if !log.group.disks().is_empty() || has_cuts(live, &log) {
+        let has_moments = live.cuts.moments().iter().any(|moment| moment.log.log_id == log.log_id);
+        if !log.group.disks().is_empty() || has_moments || has_cuts(live, &log) {
             let message =
                 format!("the write log of the machine {machine_id} still has disks, or points that are not copied");
             return Err(Error::new(Code::StoreBusy, message).with("machine", machine_id.to_string()));
@@ -261,9 +264,7 @@ impl Engine {
         *place = Some(to);
         drop(place);
         // The disk has moved; what fails here the next opening does, or its coming back.
-        let _ = from.change_superblock(&self.leases, |superblock| {
-            superblock.disks.retain(|disk| disk.disk_id != *disk_id);
-        });
+        let _ = from.change_superblock(&self.leases, |superblock| let_go(superblock, |disk| disk.disk_id == *disk_id));
         drop(still);
         Ok(())
     }
@@ -308,6 +309,18 @@ impl Engine {
         };
         match (published(), self.live().cuts.get(point_id)) {
             (Ok(origin), _) => Ok(origin),
+            // What a crash takes with it cannot be a durable pin (docs/decisions/0014); `settle_moment` was here.
+            (Err(_), Some(cut)) if cut.is_moment => {
+                let size = cut.disk(disk_id)?.size;
+                let folded = cut.folded();
+                let version = folded.as_ref().and_then(|folded| folded.versions.get(disk_id).copied());
+                match (version, folded) {
+                    (Some(version), Some(folded)) => {
+                        Ok(Origin { content: BaseContent::Map(version.root), size, pin: folded })
+                    }
+                    _ => Err(Error::new(Code::Internal, format!("disk {disk_id} of a moment was not folded"))),
+                }
+            }
             (Err(_), Some(cut)) => {
                 let size = cut.disk(disk_id)?.size;
                 let content = BaseContent::Point { point_id: *point_id, disk_id: *disk_id };
@@ -377,9 +390,11 @@ impl Engine {
         }
         let directory = live.directory.join(log_id.to_string());
         let created = WriteLog::create(self.log_parts(), directory, identity, self.log_parameters()?, disks)?;
-        let pinned = pin(&self.leases, roots_of(&created.superblock()));
+        let superblock = created.superblock();
+        let pinned = pin(&self.leases, roots_of(&superblock));
         let group = Group::new(self.group_parts(created))?;
-        Ok(Arc::new(LiveLog::new(machine_id, *log_id, group, pinned)))
+        let window = (Window::new(&superblock), Lsn::ZERO);
+        Ok(Arc::new(LiveLog::new((machine_id, *log_id), group, window, pinned)))
     }
 
     /// Folds all that a log holds, so that a disk can leave it. The caller has the disk's seat.
@@ -433,8 +448,9 @@ impl Engine {
         to.group.append(&mut submission, &[]).map_err(NotMade::at_all)?;
         to.group.flush().map_err(NotMade::at_all)?;
         let listed = superblock_disk(membership, submission.lsn());
+        to.window().note_joined(membership);
         let committed = to.change_superblock(&self.leases, |superblock| {
-            superblock.disks.retain(|disk| disk.disk_id != listed.disk_id); // a detachment could not take it out
+            let_go(superblock, |disk| disk.disk_id == listed.disk_id); // a detachment could not take it out
             superblock.disks.push(listed.clone());
         });
         committed.map_err(|error| NotMade { error, is_unknown: to.log().is_fenced().is_some() })
@@ -493,8 +509,9 @@ fn has_points(disk_id: &Uid) -> Error {
     Error::new(Code::StoreBusy, message).with("disk", disk_id.to_string())
 }
 
+/// Whether points wait for their copies. A moment keeps what it needs.
 fn has_cuts(live: &Live, log: &LiveLog) -> bool {
-    live.cuts.all().iter().any(|cut| cut.log.log_id == log.log_id)
+    live.cuts.all().iter().any(|cut| cut.log.log_id == log.log_id && !cut.is_moment)
 }
 
 pub(super) fn superblock_disk(membership: &Membership, base_lsn: Lsn) -> SuperblockDisk {

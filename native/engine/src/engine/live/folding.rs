@@ -6,16 +6,15 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{FoldedCut, TakenCut, ViewSource};
 use super::log::{LiveLog, pin};
-use super::upkeep::give_back;
 use crate::background_copy::{Fold, Pace};
 use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
 use crate::collect::Purpose;
 use crate::control::Control;
-use crate::cut::{Base, Layer};
+use crate::cut::{Base, Layer, View};
 use crate::error::{Code, Error, Result};
 use crate::format::manifest::ManifestDisk;
-use crate::format::superblock::{BaseContent, Resolution};
+use crate::format::superblock::{BaseContent, Resolution, Superblock, WindowBase};
 use crate::units::{Lsn, Uid};
 
 impl Engine {
@@ -62,13 +61,32 @@ impl Engine {
         log.log().flush(sealed.cut)?; // no point may hold what a power cut can take back
         let mut views = Vec::with_capacity(sealed.members.len());
         for disk_id in sealed.members.keys() {
-            if let Some(view) = log.group.view_at(layer, disk_id) {
+            views.extend(log.group.view_at(layer, disk_id));
+        }
+        self.fold_views(log, layer, views, control)
+    }
+
+    /// Makes maps of what a cut shows of its disks, durably. `layer` is the one above what is folded already.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_layer`].
+    pub(super) fn fold_views(
+        &self,
+        log: &LiveLog,
+        layer: &Layer,
+        of: Vec<View>,
+        control: &Control,
+    ) -> Result<FoldedCut> {
+        let mut views = Vec::with_capacity(of.len());
+        for view in of {
+            {
+                let disk_id = view.disk_id;
                 let (version, maps) = self.live().cuts.base_version(&view, &self.maps, control)?;
                 if !Arc::ptr_eq(&maps, &self.maps) {
                     // What it stands on has no stored map yet (`settle_origins` sees to that).
                     return Err(Error::new(Code::StoreBusy, "a disk stands on a restore point whose copy still runs"));
                 }
-                views.push((*disk_id, view, version));
+                views.push((disk_id, view, version));
             }
         }
         let roots = views.iter().map(|(_, _, version)| version.root).collect();
@@ -104,24 +122,34 @@ impl Engine {
     pub(super) fn install(&self, log: &LiveLog, layer: &Arc<Layer>, folded: &FoldedCut) -> Result<()> {
         let Some(sealed) = layer.sealed() else { unreachable!("only sealed layers are folded") };
         let cut = sealed.cut;
-        log.change_superblock(&self.leases, |superblock| {
+        let change = |superblock: &mut Superblock| {
             for disk in superblock.disks.iter_mut().filter(|disk| disk.base_lsn < cut) {
                 if let Some(version) = folded.versions.get(&disk.disk_id) {
                     (disk.base, disk.size) = (BaseContent::Map(version.root), version.size);
                     disk.base_lsn = cut;
                 }
             }
+            // One that has left since was there at the cut (I-61).
+            for (disk_id, version) in &folded.versions {
+                if !superblock.disks.iter().any(|disk| disk.disk_id == *disk_id && disk.base_lsn == cut) {
+                    let DiskVersion { root, size } = *version;
+                    superblock.window.push(WindowBase { disk_id: *disk_id, root, size, lsn: cut });
+                }
+            }
             superblock.cursors.retain(|cursor| cursor.cut > cut);
-            log.forget_resolutions(superblock);
-        })?;
+        };
         let mut bases = BTreeMap::new();
         for (disk_id, version) in &folded.versions {
             let content = BaseContent::Map(version.root);
             let pinned = Arc::new(pin(&self.leases, vec![version.root]));
             bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
-        log.group.replace_base(layer, bases);
-        give_back(log).map(drop)
+        let installed = || {
+            log.group.replace_base(layer, bases);
+        };
+        let record = log.log().records(Lsn(cut.0 - 1), cut)?; // its layer holds it
+        let time_ms = record.last().map_or(0, |record| record.time_ms);
+        self.move_base(log, (cut, time_ms), change, installed)
     }
 
     /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably. A log that takes no
@@ -177,6 +205,7 @@ impl Engine {
         })?;
         log.group.resolve_point(&point_id, &maps)?;
         log.note_resolved(point_id);
+        log.window().exchange(&point_id, &maps, &*self.live().bases)?;
         Ok(())
     }
 
@@ -196,17 +225,21 @@ impl Engine {
     /// # Errors
     /// As [`Engine::fold_cut`].
     pub(super) fn settle_origins(&self, log: &LiveLog, before: Lsn, control: &Control) -> Result<()> {
-        for point_id in points_named(log, before) {
-            let Some(origin) = self.live().cuts.get(&point_id) else {
-                self.resolve_published(point_id)?; // what kept it from that before may be over
-                continue;
-            };
-            self.settle_origins(&origin.log, origin.lsn, control)?;
-            let _alone = origin.log.folding();
-            let folded = self.fold_cut(&origin, control)?;
-            self.resolve_cut(&origin, &folded)?;
-        }
-        Ok(())
+        points_named(log, before).iter().try_for_each(|point_id| self.settle_origin(point_id, control))
+    }
+
+    /// Gives stored maps to a point, if it is a cut yet, and to what stands on it by its id.
+    ///
+    /// # Errors
+    /// As [`Engine::fold_cut`].
+    pub(super) fn settle_origin(&self, point_id: &Uid, control: &Control) -> Result<()> {
+        let Some(origin) = self.live().cuts.get(point_id) else {
+            return self.resolve_published(*point_id); // what kept it from that before may be over
+        };
+        self.settle_origins(&origin.log, origin.lsn, control)?;
+        let _alone = origin.log.folding();
+        let folded = self.fold_cut(&origin, control)?;
+        self.resolve_cut(&origin, &folded)
     }
 
     /// Whether a point's manifest may go: a cut that is pending sees to those who stand on it by its id, else nobody would.
@@ -214,26 +247,41 @@ impl Engine {
     /// # Errors
     /// `STORE_BUSY`.
     pub(in crate::engine) fn check_not_stood_on(&self, point_id: &Uid) -> Result<()> {
-        if self.live().cuts.get(point_id).is_some() || !self.is_point_pinned(point_id) {
+        if self.live().cuts.get(point_id).is_some() || !self.is_named_in_a_log(point_id) {
             return Ok(());
         }
         self.resolve_published(*point_id)?;
-        if !self.is_point_pinned(point_id) {
+        if !self.is_named_in_a_log(point_id) {
             return Ok(());
         }
         Err(stood_on(point_id))
     }
 
-    /// Whether a disk of any log stands on a point by its id, or may do so in a log that could not be opened.
-    pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
+    /// Whether a log names a point by its id: a disk stands on it, or stood on it at a moment that is kept. A log that could not
+    /// be opened may.
+    pub(super) fn is_named_in_a_log(&self, point_id: &Uid) -> bool {
         let live = self.live();
         live.all_logs().iter().any(|log| points_named(log, Lsn(u64::MAX)).contains(point_id))
             || live.closed.may_name(point_id, self.points.get(point_id).ok().as_deref())
     }
+
+    /// The same, or a moment that is in use stands on it: that one finds its maps in memory once there are such.
+    pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
+        self.is_named_in_a_log(point_id)
+            || self.live().cuts.moments().iter().any(|moment| moment.points_named().contains(point_id))
+    }
+}
+
+/// The points that a log's disks stand on by their ids, or stood on at a moment that is kept, as far as that began before an
+/// LSN.
+pub(super) fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
+    let mut named = points_stood_on(log, before);
+    named.extend(log.window().points_named(before));
+    named
 }
 
 /// The points that a log's disks stand on by their ids, as far as that began before an LSN.
-pub(super) fn points_named(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
+pub(super) fn points_stood_on(log: &LiveLog, before: Lsn) -> BTreeSet<Uid> {
     let stack = log.group.stack();
     let mut named = BTreeSet::new();
     let mut note = |base: Option<Arc<Base>>| {

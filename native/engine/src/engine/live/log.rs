@@ -1,8 +1,10 @@
 //! One open write log with the live disks on it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+use super::window::Window;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::disk::Group;
 use crate::error::Result;
@@ -22,6 +24,10 @@ pub(super) struct LiveLog {
     /// Read by cuts, until theirs is known; written by moves, until the disk has moved: so no point sees half a move, and no
     /// move folds away what a point needs. Comes before `folding`.
     moving: RwLock<()>,
+    /// What is kept for points in time. Comes after the folding lock, before everything else.
+    window: Mutex<Window>,
+    /// Records up to here only the window needs.
+    base: AtomicU64,
     /// Records above this name no point that the superblock resolves: once bases and window are above it, the resolution
     /// can go.
     resolved: Mutex<BTreeMap<Uid, Lsn>>,
@@ -31,7 +37,12 @@ pub(super) struct LiveLog {
 
 impl LiveLog {
     /// A log that is open, with what its superblock names pinned.
-    pub(super) fn new(machine_id: Option<Uid>, log_id: Uid, group: Arc<Group>, pin: Lease) -> Self {
+    pub(super) fn new(
+        (machine_id, log_id): (Option<Uid>, Uid),
+        group: Arc<Group>,
+        (window, base): (Window, Lsn),
+        pin: Lease,
+    ) -> Self {
         let resolutions = group.log().superblock().resolutions;
         let known = group.log().watermark();
         let resolved = resolutions.iter().map(|resolution| (resolution.point_id, known)).collect();
@@ -41,9 +52,23 @@ impl LiveLog {
             group,
             folding: Mutex::default(),
             moving: RwLock::default(),
+            window: Mutex::new(window),
+            base: AtomicU64::new(base.0),
             resolved: Mutex::new(resolved),
             pinned: Mutex::new(Some(pin)),
         }
+    }
+
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn base(&self) -> Lsn {
+        Lsn(self.base.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_base(&self, base: Lsn) {
+        self.base.store(base.0, Ordering::Relaxed);
     }
 
     /// No disk moves while it is held.
@@ -71,10 +96,10 @@ impl LiveLog {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(point_id, watermark);
     }
 
-    /// Forgets the resolutions that no record can need which a replay of this superblock looks at.
-    pub(super) fn forget_resolutions(&self, superblock: &mut Superblock) {
+    /// Forgets the resolutions that no record can need which a replay of this superblock looks at, with a window from `start`.
+    pub(super) fn forget_resolutions(&self, superblock: &mut Superblock, start: Lsn) {
         let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
-        let oldest = bases.chain(superblock.window.iter().map(|base| base.lsn)).min();
+        let oldest = bases.chain(superblock.window.iter().map(|base| base.lsn)).min().map(|oldest| oldest.min(start));
         let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         superblock.resolutions.retain(|resolution| {
             let last = resolved.get(&resolution.point_id).copied().unwrap_or(Lsn(u64::MAX));
@@ -92,6 +117,7 @@ impl LiveLog {
         let Some(disk) = superblock.disks.iter().find(|disk| disk.disk_id == left.disk_id) else {
             unreachable!("its superblock lists it until another's does")
         };
+        self.window().note_void_leave(left);
         self.group.take_back(&Membership { generation: disk.generation, role: disk.role.clone(), ..left.clone() });
     }
 

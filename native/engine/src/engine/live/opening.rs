@@ -13,15 +13,16 @@ use super::super::Engine;
 use super::closed::{ClosedLog, ClosedLogs};
 use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
 use super::disks::remove_log_files;
-use super::folding::points_named;
+use super::folding::{points_named, points_stood_on};
 use super::log::{LiveLog, pin, roots_of};
+use super::window::{Window, let_go};
 use super::{DiskSeat, LIVE, Live};
 use crate::block_map::VersionReader;
 use crate::chunk_store::chunk_cache::ChunkCache;
 use crate::disk::Group;
 use crate::engine::space::Space;
 use crate::error::{Code, Error, Result};
-use crate::format::superblock::{SLOT_NAMES, Superblock};
+use crate::format::superblock::{SLOT_NAMES, Superblock, SuperblockDisk};
 use crate::io::{FileKind, Io, OpenMode};
 use crate::limits::CHUNK_CACHE_BYTES;
 use crate::units::{Lsn, Uid};
@@ -235,20 +236,25 @@ impl Engine {
                 let _ = remove_log_files(self.parts.io.as_ref(), &live.directory.join(log_id.to_string()));
                 return Ok(None);
             }
+            let has_moved = |disk: &SuperblockDisk| highest[&disk.disk_id] > disk.generation;
             if replay.damage.is_none() {
-                log.change_superblock(|superblock| {
-                    superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
-                })?;
+                log.change_superblock(|superblock| let_go(superblock, has_moved))?;
             }
-            superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+            let_go(&mut superblock, has_moved);
         }
         // Pinned before anything is collected.
         let pinned = pin(&self.leases, roots_of(&superblock));
         let leave_counts =
             |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
+        let reach = (log.oldest_record(), log.watermark());
+        let records = &replay.records;
+        let window = Window::replayed(&superblock, records, reach, &*live.bases)?;
+        let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
+        let base = bases.min().or_else(|| superblock.window.iter().map(|base| base.lsn).max());
+        let window = (window, base.unwrap_or_default());
         let parts = self.group_parts(log);
-        let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
-        let served = Arc::new(LiveLog::new(machine_id, log_id, group, pinned));
+        let group = Group::from_replay(parts, &superblock, records, &leave_counts)?;
+        let served = Arc::new(LiveLog::new((machine_id, log_id), group, window, pinned));
         if let Some(dropped) = replay.dropped {
             live.note_unclean(UncleanLog {
                 log_id,
@@ -275,7 +281,8 @@ impl Engine {
                     continue; // its release sees to that
                 }
                 if let Err(error) = self.points.get(&point_id) {
-                    if !live.closed.may_hold_points() {
+                    let is_stood_on = points_stood_on(&log, Lsn(u64::MAX)).contains(&point_id); // else one moment is lost
+                    if is_stood_on && !live.closed.may_hold_points() {
                         live.note(&log.log_id, &error);
                     }
                     continue;

@@ -149,9 +149,10 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
-        let gave_back = give_back(log)?;
+        let trimmed = self.trim_window(log)?;
+        let gave_back = give_back(log)? || trimmed;
         // On a full disk what is folded makes room for it, so that goes on.
-        let prepared = log.log().prepare_when_due();
+        let prepared = self.relieved(|| log.log().prepare_when_due());
         let logged_bytes_max = self.logged_bytes_max(&prepared)?;
         if is_due(&log.group.stack(), logged_bytes_max)
             && let Some(_steady) = log.try_steady()
@@ -169,7 +170,7 @@ impl Engine {
         let _alone = log.folding();
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
-            self.fold_away(log, &oldest, control)?;
+            self.relieved(|| self.fold_away(log, &oldest, control))?;
         }
         drop(oldest); // and with it the records that it held
         give_back(log)?;
@@ -184,13 +185,16 @@ impl Engine {
         }
     }
 
-    /// Lets a writer wait while the log is longer than it may be.
+    /// Lets a writer wait while the log is longer than it may be. What only the window keeps does not count: nobody waits
+    /// for that (I-62).
     ///
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
         let mut waits = 0;
-        while log.log().retained_bytes() > LOG_BYTES_MAX {
+        while log.log().retained_bytes() > LOG_BYTES_MAX
+            && log.log().retained_bytes().saturating_sub(log.window_bytes()) > LOG_BYTES_MAX
+        {
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
                 return Err(Error::new(Code::LayersFull, message));
@@ -237,14 +241,9 @@ impl Engine {
     }
 }
 
-/// Releases what the bases hold. Whoever folds a layer, or looks at one, keeps its records until it is done with it, and the
-/// release that follows the fold leaves them; returns whether there were such.
+/// Releases what neither bases nor window need. Whoever folds a layer, or looks at one, keeps its records until it is done with
+/// it, and the release that follows the fold leaves them; returns whether there were such.
 pub(super) fn give_back(log: &LiveLog) -> Result<bool> {
-    let superblock = log.log().superblock();
-    let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
-    match bases.chain(superblock.window.iter().map(|base| base.lsn)).min() {
-        Some(oldest) => Ok(log.log().release(oldest)? > 0),
-        // Without disks nobody reads records but cuts, which hold what they need.
-        None => Ok(log.log().release(log.log().durable())? > 0),
-    }
+    let limit = log.window().released_up_to(log.base());
+    Ok(log.log().release(limit)? > 0)
 }
