@@ -40,6 +40,7 @@ import {
 import { ManagedDisks } from './managed-disks.js';
 import type { Unfinished } from './recover.js';
 import { atMoment, pointSource, readableDisk, type Source, type SourceName } from './sources.js';
+import { Relief } from './relief.js';
 import { Turns } from './turns.js';
 
 /** What a coordinator stands on. */
@@ -77,11 +78,21 @@ export class Coordinator {
   readonly copies: Copies;
   /** Managed disks and machines. */
   readonly disks: ManagedDisks;
+  /** Told of writers without space. */
+  readonly relief: Relief;
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
     const { engine, catalog } = parts;
     this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
+    this.relief = new Relief({
+      clock: parts.clock,
+      pressure: () => engine.livePressure(),
+      collect: () =>
+        this.#background.run(
+          async (signal) => void (await this.collect({ dryRun: false, bytesPerSecond: null }, { signal })),
+        ),
+    });
     this.disks = new ManagedDisks({ engine, catalog, turns: this.#turns, makings: () => this.#makings() });
   }
 
@@ -149,6 +160,7 @@ export class Coordinator {
       ),
     );
     this.copies.retry();
+    this.relief.deleted();
   }
 
   /** Holds a point: it cannot be deleted. A hold that is there gets the new reason. */
@@ -182,11 +194,11 @@ export class Coordinator {
     if (engine.readOnly) return;
     for (const machine of this.view.machines())
       for (const point of this.view.pointsOf(machine.id)) if (point.state === 'cut') this.copies.enqueue(point);
-    for (const id of unfinished.drops) this.#background.run((signal) => engine.dropCut(id, { signal }));
+    for (const id of unfinished.drops) void this.#background.run((signal) => engine.dropCut(id, { signal }));
     for (const id of unfinished.deletions) {
       const point = this.view.point(id);
       if (point === undefined) continue;
-      this.#background.run((signal) =>
+      void this.#background.run((signal) =>
         claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })),
       );
     }

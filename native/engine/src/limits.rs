@@ -73,6 +73,12 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// The shortest segment: room for its header, the largest record and the summary.
 pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 
+/// A log's two segments, one that is filled and one that is ready, take no more than a thirty-second of the file system.
+pub const SEGMENT_CAPACITY_SHARE: u64 = 64;
+
+/// Nor are segments made shorter than this for it: a record of the full length fits several times.
+pub const SEGMENT_BYTES_SMALL: u64 = 4 << 20;
+
 /// The longest segment: positions in it are u32.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
@@ -100,6 +106,9 @@ pub const LAYER_LOGGED_BYTES_MAX: u64 = 256 << 20;
 
 /// Beyond this length of its log a machine's writers wait for the copy.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// How many folds a writer without space waits for before it is refused.
+pub const RELIEF_FOLDS_MAX: u32 = 8;
 
 /// How long a writer waits before it looks again.
 pub const PACE_WAIT_NS: u64 = 1_000_000;

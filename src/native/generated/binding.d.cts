@@ -137,6 +137,8 @@ export declare class NativeEngine {
   unclean(): Array<UncleanLogRecord>
   /** Cuts that wait; empty once closed. */
   pendingCuts(): Array<PendingCutRecord>
+  /** How long the last cut kept writers waiting, nanoseconds. For benches: no part of the library uses it. */
+  lastCutHeldNs(): number
   /** How far writers are ahead; null once closed, or when the file system does not say. */
   livePressure(): PressureRecord | null
   /**
@@ -215,7 +217,7 @@ export declare class NativeEngine {
    * # Errors
    * No thread could be started.
    */
-  copy(pointId: string, createdMs: number, detail: string, excludedDiskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
+  copy(pointId: string, createdMs: number, detail: string, diskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
   /**
    * Gives up the layer of a published cut.
    *

@@ -88,6 +88,13 @@ impl Engine {
         live.unclean.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How long the last cut of a log kept its writers waiting, nanoseconds: the longest of all logs. For benches.
+    #[must_use]
+    pub fn last_cut_held_ns(&self) -> u64 {
+        let logs = self.live.as_ref().map(Live::all_logs).unwrap_or_default();
+        logs.iter().map(|log| log.log().cut_held_ns()).max().unwrap_or_default()
+    }
+
     /// How far writers are ahead of the copies.
     ///
     /// # Errors

@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::disk::SpaceGate;
 use crate::error::{Code, Error, Result};
 use crate::io::Io;
+use crate::io::reserve::Reserve;
 
 /// What may be charged without asking, at most.
 const CREDIT_BYTES_MAX: u64 = 16 << 20;
@@ -21,22 +22,32 @@ const CREDIT_SHARE: u64 = 4;
 pub(super) struct Space {
     io: Arc<dyn Io>,
     directory: PathBuf,
+    reserve: Arc<Reserve>,
     debt_bytes: AtomicU64,
     credit_bytes: AtomicI64,
+    /// Whether more is owed than was free when somebody last looked.
+    is_short: AtomicBool,
 }
 
 impl Space {
-    pub(super) fn new(io: Arc<dyn Io>, directory: PathBuf) -> Self {
-        Self { io, directory, debt_bytes: AtomicU64::new(0), credit_bytes: AtomicI64::new(0) }
+    pub(super) fn new(io: Arc<dyn Io>, directory: PathBuf, reserve: Arc<Reserve>) -> Self {
+        let (debt_bytes, credit_bytes) = (AtomicU64::new(0), AtomicI64::new(0));
+        Self { io, directory, reserve, debt_bytes, credit_bytes, is_short: AtomicBool::new(false) }
     }
 
     pub(super) fn debt_bytes(&self) -> u64 {
         self.debt_bytes.load(Ordering::Relaxed)
     }
 
-    /// What writers may still take: free, and not owed.
+    /// Whether what is owed should be paid by folding, since there is not much besides; asked once for each time.
+    pub(super) fn take_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::Relaxed)
+    }
+
+    /// What writers may still take: free, not owed, and not the reserve's, which they would else take while it is lent.
     pub(super) fn available_bytes(&self) -> Result<u64> {
-        Ok(self.io.available_bytes(&self.directory)?.saturating_sub(self.debt_bytes()))
+        let free = self.io.available_bytes(&self.directory)?;
+        Ok(free.saturating_sub(self.reserve.missing_bytes()).saturating_sub(self.debt_bytes()))
     }
 }
 
@@ -45,6 +56,9 @@ impl SpaceGate for Space {
         let signed = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.credit_bytes.fetch_sub(signed, Ordering::Relaxed) < signed {
             let free = self.available_bytes()?;
+            if free < bytes.saturating_add(self.debt_bytes()) {
+                self.is_short.store(true, Ordering::Relaxed);
+            }
             if free < bytes {
                 self.credit_bytes.store(0, Ordering::Relaxed);
                 let message = format!(

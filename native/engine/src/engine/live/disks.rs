@@ -16,10 +16,10 @@ use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, SLOT_NAMES, SuperblockDisk};
 use crate::io::Io;
 use crate::io::parents::directory_above;
-use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED};
+use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED, SEGMENT_BYTES_SMALL, SEGMENT_CAPACITY_SHARE};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::{Lsn, Uid};
-use crate::write_log::{CutBody, LogIdentity, LogParts, Membership, WriteLog};
+use crate::write_log::{CutBody, LogIdentity, LogParameters, LogParts, Membership, WriteLog};
 
 /// A new disk.
 #[derive(Clone, Debug)]
@@ -292,7 +292,7 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let directory = live.directory.join(log_id.to_string());
-        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.options.log, disks)?;
+        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.log_parameters(), disks)?;
         let pinned = pin(&self.leases, roots_of(&created.superblock()));
         let group = Group::new(self.group_parts(created))?;
         Ok(Arc::new(LiveLog::new(machine_id, *log_id, directory, group, pinned)))
@@ -347,6 +347,17 @@ impl Engine {
     pub(super) fn log_parts(&self) -> LogParts {
         let super::super::Parts { io, clock, random } = self.parts.clone();
         LogParts { io, clock, random }
+    }
+
+    /// How logs are kept here: on a small file system in short segments, so that most of it is left for what they hold.
+    pub(super) fn log_parameters(&self) -> LogParameters {
+        let asked = self.options.log;
+        if asked.segment_bytes <= SEGMENT_BYTES_SMALL {
+            return asked;
+        }
+        let Ok(capacity) = self.parts.io.capacity_bytes(&self.directory) else { return asked };
+        let share = (capacity / SEGMENT_CAPACITY_SHARE).next_multiple_of(4096).max(SEGMENT_BYTES_SMALL);
+        LogParameters { segment_bytes: asked.segment_bytes.min(share) }
     }
 
     pub(super) fn group_parts(&self, log: Arc<WriteLog>) -> GroupParts {

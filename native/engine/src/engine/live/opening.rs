@@ -93,7 +93,7 @@ impl Engine {
             seats: RwLock::default(),
             cuts,
             bases: Arc::new(bases),
-            space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone())),
+            space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
             moving: Mutex::default(),
             generations: Mutex::default(),
             upkeep: Arc::default(),
@@ -108,7 +108,7 @@ impl Engine {
         let names = io.list_directory(&directory)?;
         let slot_count = names.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
         let identity = LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() };
-        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.options.log) {
+        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.log_parameters()) {
             Ok((log, replay)) => Ok(Some(Opened { log_id, directory, log, replay })),
             // A creation that was cut off has written one slot at most, and none of the log was ever used.
             Err(error) if error.code() == Code::LogDamaged && slot_count < SLOT_NAMES.len() => {

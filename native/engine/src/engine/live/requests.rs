@@ -59,7 +59,7 @@ impl Engine {
         self.check_writable()?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            log.group.write(disk_id, offset, bytes, fua)
+            self.with_relief(|| log.group.write(disk_id, offset, bytes, fua))
         })
     }
 
@@ -71,7 +71,7 @@ impl Engine {
         self.check_writable()?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            log.group.write_zeroes(disk_id, offset, length, trims, fua)
+            self.with_relief(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
         })
     }
 
@@ -108,7 +108,7 @@ impl Engine {
                     DiskRequest::Write { offset, bytes, fua } => {
                         self.check_writable()?;
                         self.pace(log)?;
-                        let mut submission = log.group.submit_write(disk_id, *offset, bytes)?;
+                        let mut submission = self.with_relief(|| log.group.submit_write(disk_id, *offset, bytes))?;
                         log.group.append(&mut submission, bytes)?;
                         if *fua {
                             log.log().flush(submission.lsn())?;
@@ -117,7 +117,8 @@ impl Engine {
                     }
                     DiskRequest::Zero { offset, length, trims } => {
                         self.check_writable()?;
-                        let mut submission = log.group.submit_zeroes(disk_id, *offset, *length, *trims)?;
+                        let mut submission =
+                            self.with_relief(|| log.group.submit_zeroes(disk_id, *offset, *length, *trims))?;
                         log.group.append(&mut submission, &[])?;
                         submission
                     }

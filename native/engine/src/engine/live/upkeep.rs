@@ -8,13 +8,18 @@ use super::log::LiveLog;
 use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
-use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
+use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_FOLDS_MAX};
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
 /// Whether the active layer has so much that it is to be folded, and none waits for that already.
 fn is_due(stack: &Stack) -> bool {
     stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty()
+}
+
+/// Whether folding the active layer would pay a debt, and no older one has to be folded first.
+fn is_owing(stack: &Stack) -> bool {
+    stack.active().debt_bytes() > 0 && stack.sealed().is_empty()
 }
 
 /// How long the thread sleeps when nobody wakes it.
@@ -124,7 +129,8 @@ impl Engine {
         }
         log.log().prepare()?;
         log.release()?; // what a reader or a fold still held when its base moved on
-        if is_due(&log.group.stack()) {
+        let stack = log.group.stack();
+        if is_due(&stack) || (is_owing(&stack) && self.live().space.take_short()) {
             log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
         }
         let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
@@ -160,6 +166,29 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Does what may find no space; then what is owed is folded first, and it is tried again for as long as that pays
+    /// something, so that a writer that is faster than the copy is slowed and not refused.
+    ///
+    /// # Errors
+    /// What the work gives; `NO_SPACE` once folding gives nothing back.
+    pub(super) fn with_relief<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        let mut folds = 0;
+        loop {
+            let owed = self.live().space.debt_bytes();
+            match work() {
+                Err(error) if error.code() == Code::NoSpace && folds < RELIEF_FOLDS_MAX => {
+                    folds += 1;
+                    // Also when another thread folds: this one has waited for it then.
+                    let did = self.upkeep(&Control::default()).unwrap_or(false);
+                    if !did && self.live().space.debt_bytes() >= owed {
+                        return Err(error);
+                    }
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Has the thread look at once, where there is one.
