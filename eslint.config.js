@@ -15,6 +15,7 @@ const timeAndChance = [
   'src/store/clock.ts', // the clock that is injected everywhere else
   'src/store/random.ts', // the random source that is injected everywhere else
   'src/store/wait.ts', // waits between two looks at the pressure; no result depends on when
+  'src/native/live.ts', // a timer that keeps the process alive while requests are under way, and never fires
   'src/native/follow.ts', // polls the engine's progress counters; no result depends on when
 ];
 

@@ -93,7 +93,13 @@ export class Coordinator {
           async (signal) => void (await this.collect({ dryRun: false, bytesPerSecond: null }, { signal })),
         ),
     });
-    this.disks = new ManagedDisks({ engine, catalog, turns: this.#turns, makings: () => this.#makings() });
+    this.disks = new ManagedDisks({
+      copies: this.copies,
+      engine,
+      catalog,
+      turns: this.#turns,
+      makings: () => this.#makings(),
+    });
   }
 
   get view(): CatalogView {
@@ -155,8 +161,10 @@ export class Coordinator {
       });
     }
     await claimed(this.#deleting, point.id, () =>
-      engine.withReserve(() =>
-        deletePoint(engine, catalog, point.id, name, (deleting) => this.copies.cancel(deleting)),
+      this.copies.whenCopied(() =>
+        engine.withReserve(() =>
+          deletePoint(engine, catalog, point.id, name, (deleting) => this.copies.cancel(deleting)),
+        ),
       ),
     );
     this.copies.retry();
@@ -194,13 +202,18 @@ export class Coordinator {
     if (engine.readOnly) return;
     for (const machine of this.view.machines())
       for (const point of this.view.pointsOf(machine.id)) if (point.state === 'cut') this.copies.enqueue(point);
-    for (const id of unfinished.drops) void this.#background.run((signal) => engine.dropCut(id, { signal }));
+    const finish = (work: (signal: AbortSignal) => Promise<void>): void => {
+      void this.#background.run(async (signal) => {
+        await this.copies.whenCopied(() => work(signal));
+        this.copies.retry(); // younger points of the machine wait for this
+      });
+    };
+    for (const id of unfinished.releases) finish(() => engine.releaseCut(id));
+    for (const id of unfinished.drops) finish((signal) => engine.dropCut(id, { signal }));
     for (const id of unfinished.deletions) {
       const point = this.view.point(id);
       if (point === undefined) continue;
-      void this.#background.run((signal) =>
-        claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })),
-      );
+      finish((signal) => claimed(this.#deleting, id, () => finishDelete(engine, catalog, point, { signal })));
     }
   }
 

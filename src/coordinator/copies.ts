@@ -5,7 +5,7 @@
  *   7     catalog: point `copied`, with counts; not if it is being deleted by now
  *   8     engine: the cut's layer released
  *
- * A copy that fails stops those of its machine, as later ones need its result. They are tried again by the next capture
+ * A copy that has to wait for another one, or for a deletion, is tried again when that has ended. One that fails stops those of its machine, as later ones need its result. They are tried again by the next capture
  * of the machine, when somebody waits for one of them, when space may have come back, and when the store is opened.
  */
 
@@ -14,7 +14,7 @@ import { encodeDetail } from '../catalog/detail.js';
 import { lossCode } from '../catalog/finding.js';
 import type { PointRecord } from '../catalog/record.js';
 import type { Engine, Operation } from '../native/engine.js';
-import { StillpointError } from '../store/errors.js';
+import { isStillpointError, StillpointError } from '../store/errors.js';
 import type { MachineId, PointId } from '../store/units.js';
 import { capturedBy } from './capture.js';
 import { cancelled } from './gate.js';
@@ -139,6 +139,24 @@ export class Copies {
     this.#settle(id, deletedFirst(id));
   }
 
+  /**
+   * Does something that the engine refuses with `STORE_BUSY` while points wait for their copies: again when copies have
+   * ended, until it is done or no copy goes on.
+   */
+  async whenCopied<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isStillpointError(error, 'STORE_BUSY')) throw error;
+        this.retry();
+        const running = [...this.#running.values()];
+        if (running.length === 0) throw error;
+        await Promise.race(running.map(({ ended }) => ended));
+      }
+    }
+  }
+
   /** Stops everything; what is left goes on when the store is opened again. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -172,7 +190,8 @@ export class Copies {
       .then((isDone) => {
         this.#progress.delete(pointId);
         this.#running.delete(machineId);
-        if (isDone || abort.signal.aborted) this.#next(machineId);
+        // Others may have waited for this one: a disk of theirs stands on its point.
+        if (isDone || abort.signal.aborted) this.retry();
       });
     this.#running.set(machineId, { pointId, abort, ended });
   }
@@ -226,6 +245,8 @@ export class Copies {
     if (signal.aborted || point?.state !== 'cut') return;
     const behind = this.#waiting.get(machineId) ?? [];
     this.#setQueue(machineId, [pointId, ...behind]);
+    // An older point is being deleted, or one of another machine is not copied yet: it goes on when that has ended.
+    if (isStillpointError(error, 'STORE_BUSY')) return;
     for (const each of [pointId, ...behind]) this.#settle(each, error);
     this.#parts.onEnd({ point, reference: view.referenceOf(point), error });
   }

@@ -20,6 +20,7 @@ import type { CatalogView } from '../catalog/view.js';
 import type { Control, DiskReference, Engine, LiveDisk } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
 import type { DiskId, MachineId } from '../store/units.js';
+import type { Copies } from './copies.js';
 import { disksPerMachineMax } from './limits.js';
 import { checkEmpty, checkReady, type Makings } from './machines.js';
 import { removeDisk, removeMachine } from './settle-live.js';
@@ -51,6 +52,7 @@ export interface ManagedMachinePlan {
 
 /** What managed disks stand on. */
 export interface ManagedDisksParts {
+  readonly copies: Copies;
   readonly engine: Engine;
   readonly catalog: Catalog;
   /** Turns of machines; captures take them too. */
@@ -130,7 +132,7 @@ export class ManagedDisks {
 
   /** Deletes a managed machine; its disks stay, detached. Errors: `MACHINE_NOT_EMPTY`. */
   deleteMachine(machine: MachineRecord): Promise<void> {
-    const { engine, catalog, turns } = this.#parts;
+    const { copies, engine, catalog, turns } = this.#parts;
     return turns.run(machine.id, async () => {
       const going = await catalog.transact((view) => {
         const now = findMachine(view, machine.name);
@@ -138,13 +140,13 @@ export class ManagedDisks {
         const next: MachineRecord = { ...now, state: 'deleting' };
         return { changes: [{ put: next }], result: next };
       });
-      await removeMachine(engine, catalog, going);
+      await copies.whenCopied(() => removeMachine(engine, catalog, going));
     });
   }
 
   /** Attaches a detached disk. Errors: `DISK_ATTACHED`, `DISK_EXISTS` for a role that is taken, `MACHINE_NOT_MANAGED`. */
   async attach(machineName: string, name: string, role: string | null): Promise<ManagedDiskRecord> {
-    const { engine, turns } = this.#parts;
+    const { copies, engine, turns } = this.#parts;
     const { id } = this.find(name);
     const machine = managedMachine(this.#view, machineName);
     return this.#claimed([id], () =>
@@ -158,7 +160,7 @@ export class ManagedDisks {
           throw new StillpointError('DISK_EXISTS', message, { machine: now.name, role: asked, disk: disk.name });
         }
         checkDiskCount(now.name, own.length + 1);
-        await engine.attachDisk(id, now.id, asked);
+        await copies.whenCopied(() => engine.attachDisk(id, now.id, asked));
         return this.#follow(id);
       }),
     );
@@ -166,13 +168,13 @@ export class ManagedDisks {
 
   /** Detaches a disk. Errors: `DISK_DETACHED`. */
   async detach(name: string): Promise<ManagedDiskRecord> {
-    const { engine } = this.#parts;
+    const { copies, engine } = this.#parts;
     const { id } = this.find(name);
     return this.#exclusive(id, async (disk) => {
       if (disk.machineId === null) {
         throw new StillpointError('DISK_DETACHED', `the disk ${disk.name} is not attached`, { disk: disk.name });
       }
-      await engine.detachDisk(id);
+      await copies.whenCopied(() => engine.detachDisk(id));
       return this.#follow(id);
     });
   }

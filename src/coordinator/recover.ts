@@ -40,6 +40,8 @@ export interface Unfinished {
   readonly deletions: readonly PointId[];
   /** Points that nobody knows, on whose cuts disks stand. */
   readonly drops: readonly PointId[];
+  /** Points with a manifest, whose cuts are to be released: folding them may take a while, and wait for older ones. */
+  readonly releases: readonly PointId[];
 }
 
 /** Opens the catalog of a store that is open for writing. */
@@ -75,7 +77,11 @@ export async function look(engine: Engine, files: CatalogFiles, storeId: StoreId
     ? [catalogFinding({ file: dumpName, message: `${dump.reason}; only machines with points are shown` })]
     : [];
   const catalog = readOnlyCatalog(table);
-  return { catalog, findings: [...findings, ...region.findings], unfinished: { deletions: [], drops: [] } };
+  return {
+    catalog,
+    findings: [...findings, ...region.findings],
+    unfinished: { deletions: [], drops: [], releases: [] },
+  };
 }
 
 function dumpedRecords(dump: DumpFound): readonly CatalogRecord[] {
@@ -133,6 +139,7 @@ async function settle(
   const findings: Finding[] = [];
   const deletions: PointId[] = [];
   const drops: PointId[] = [];
+  const releases: PointId[] = [];
   const afterwards: (() => Promise<void>)[] = [];
   const points = [...view.records()].flatMap((record) => (record.type === 'point' ? [record] : []));
   const cuts = new Map(engine.pendingCuts().map((cut) => [toPointId(cut.pointId), cut]));
@@ -149,7 +156,7 @@ async function settle(
     if (finding !== null) findings.push(finding);
     const after = cutAfter(point.state, action);
     if (cut === undefined || after === 'keep') continue;
-    if (after === 'release') afterwards.push(() => engine.releaseCut(point.id));
+    if (after === 'release') releases.push(point.id);
     else if (cut.pinned) drops.push(point.id);
     else afterwards.push(() => engine.dropCut(point.id));
   }
@@ -167,7 +174,7 @@ async function settle(
   await catalog.transact(() => ({ changes, result: null }));
   // The records first: what these stop at, the next open decides again from them.
   for (const work of afterwards) findings.push(...(await unlessLogFailed(work)));
-  return { findings, unfinished: { deletions, drops } };
+  return { findings, unfinished: { deletions, drops, releases } };
 }
 
 interface Settled {

@@ -256,8 +256,12 @@ export class OpenStore implements Store {
       const { sync } = target;
       return this.#coordinator.fromSource(source, async (found, engine) => {
         const wanted = roles?.map((role) => diskOf(this.#view, found, role)) ?? found.disks;
-        const disks = await restoreInto(target, [...new Set(wanted)], disksAtOnce, control, ({ reference }, place, ofDisk) =>
-          engine.restore({ ...reference, ...place, sync }, ofDisk),
+        const disks = await restoreInto(
+          target,
+          [...new Set(wanted)],
+          disksAtOnce,
+          control,
+          ({ reference }, place, ofDisk) => engine.restore({ ...reference, ...place, sync }, ofDisk),
         );
         return { disks, ...momentOf(found) };
       });

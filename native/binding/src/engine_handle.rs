@@ -276,6 +276,9 @@ impl NativeEngine {
         let running = self.running.clone();
         start(env, move || {
             running.wait();
+            if let Some(engine) = &engine {
+                engine.close();
+            }
             drop(engine); // the last one, unless a scan was neither published nor abandoned
             Ok(())
         })

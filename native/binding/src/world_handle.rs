@@ -9,12 +9,12 @@ use napi::bindgen_prelude::{Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::clock::ManualClock;
+use stillpoint_engine::engine::LogParameters;
 use stillpoint_engine::engine::{Engine, OpenOptions, Parts};
 use stillpoint_engine::io::fault::{Failure as FailureKind, Fault, FaultIo, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::io::{Io, OpenMode};
 use stillpoint_engine::random::Seeded;
-use stillpoint_engine::write_log::LogParameters;
 
 use crate::convert::{number, unsigned};
 use crate::engine_handle::{NativeEngine, create_options};

@@ -51,7 +51,7 @@ use crate::restore::{Restorer, read_range};
 use crate::scan::{ScanRequest, Scanner};
 use crate::units::Uid;
 use crate::verify::{Verifier, code_of};
-use crate::write_log::LogParameters;
+pub use crate::write_log::LogParameters;
 
 mod collecting;
 
@@ -430,9 +430,10 @@ impl Engine {
     /// Removes a point, durably. Its space is the collector's.
     ///
     /// # Errors
-    /// `STORE_READ_ONLY`, what removing gives.
+    /// `STORE_READ_ONLY`, what removing gives; `STORE_BUSY` while a write log that takes no more writes names it.
     pub fn remove_point(&self, point_id: &Uid) -> Result<()> {
         self.check_writable()?;
+        self.check_not_stood_on(point_id)?;
         self.store.guarded(|| self.points.remove(point_id))
     }
 

@@ -70,14 +70,12 @@ pub const RECORD_BLOCK_BYTES: u32 = 4096;
 /// enough that a rollover, which costs six syncs in the background, comes once in tenths of a second at full speed.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 
+/// The first segment of a log; each next one is twice as long, up to what was asked for. So thousands of disks that are hardly
+/// written to take little, and one that is written to soon has few segments. Holds the largest record.
+pub const SEGMENT_BYTES_FIRST: u64 = 2 << 20;
+
 /// The shortest segment: room for its header, the largest record and the summary.
 pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
-
-/// A log's two segments, one that is filled and one that is ready, take no more than a thirty-second of the file system.
-pub const SEGMENT_CAPACITY_SHARE: u64 = 64;
-
-/// Nor are segments made shorter than this for it: a record of the full length fits several times.
-pub const SEGMENT_BYTES_SMALL: u64 = 4 << 20;
 
 /// The longest segment: positions in it are u32.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -103,6 +101,9 @@ pub const CHUNK_CACHE_BYTES: u64 = 64 << 20;
 /// Payload of a layer beyond which it is sealed and folded without a point, so that a machine that nobody captures keeps a
 /// short log, and opening it takes no longer than reading so much.
 pub const LAYER_LOGGED_BYTES_MAX: u64 = 256 << 20;
+
+/// And when less space is left than a layer has logged, it is sealed and folded beyond this.
+pub const LAYER_LOGGED_BYTES_MIN: u64 = 1 << 20;
 
 /// Beyond this length of its log a machine's writers wait for the copy.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;

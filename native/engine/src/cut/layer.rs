@@ -18,6 +18,9 @@ use crate::error::Result;
 use crate::units::{Lsn, Uid};
 use crate::write_log::{CutBody, Hold};
 
+/// About what a record takes of the log besides its payload, its entry in the summary included. Trims are nothing else.
+const RECORD_BYTES_BESIDE: u64 = 176;
+
 /// What a cut says of the layer that it sealed.
 pub struct Sealed {
     /// The cut's LSN: every record in the layer is below it.
@@ -115,7 +118,7 @@ impl Layer {
         assert!(is_first, "a layer has one hold");
     }
 
-    /// Payload bytes that were logged into it.
+    /// About how many bytes of the log its records take.
     #[must_use]
     pub fn logged_bytes(&self) -> u64 {
         self.logged_bytes.load(Ordering::Relaxed)
@@ -161,9 +164,8 @@ impl Layer {
     /// A record's content, over what has a lower LSN.
     pub fn insert(&self, disk_id: &Uid, range: Range<u64>, lsn: Lsn, content: ExtentContent) {
         self.check(lsn);
-        if let ExtentContent::Data { .. } = content {
-            self.logged_bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
-        }
+        let payload_bytes = if let ExtentContent::Data { .. } = content { range.end - range.start } else { 0 };
+        self.logged_bytes.fetch_add(payload_bytes + RECORD_BYTES_BESIDE, Ordering::Relaxed);
         self.disk_or_new(disk_id).insert(range, lsn, content);
     }
 

@@ -36,8 +36,10 @@ impl Group {
         leave_counts: LeaveCounts<'_>,
     ) -> Result<Arc<Self>> {
         let first = superblock.disks.iter().map(|disk| disk.base_lsn).min();
-        let floor = first.or_else(|| records.first().map(|record| Lsn(record.lsn.0 - 1)));
-        let floor = floor.unwrap_or_else(|| parts.log.watermark());
+        // Without disks the records that are left are of disks that left, which none does before its points are released.
+        let floor = first.unwrap_or_else(|| parts.log.watermark());
+        let gate = Arc::clone(&parts.gate);
+        parts.log.ask_for_room(Box::new(move |bytes| gate.check_room(bytes)));
         let mut replaying = Replaying { parts: &parts, superblock, waiting: BTreeMap::new(), stack: None };
         replaying.begin(floor)?;
         for record in records {

@@ -11,6 +11,15 @@ pub trait SpaceGate: Send + Sync {
     /// `NO_SPACE`: there would be less free than the debt and the reserve. Then nothing was added.
     fn charge(&self, bytes: u64) -> Result<()>;
 
+    /// Whether so much can be taken beside the debt.
+    ///
+    /// # Errors
+    /// `NO_SPACE`.
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Adds to the debt what is in the log already.
     fn charge_anyway(&self, bytes: u64);
 

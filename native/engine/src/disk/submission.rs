@@ -249,6 +249,17 @@ impl Group {
         Ok(Submission::one(ticket, layer, Effect::None))
     }
 
+    /// A disk whose leave does not count, because no other log got it, is here again. Nothing was cut since it left.
+    pub fn take_back(&self, membership: &Membership) {
+        let member = Arc::new(member_of(membership));
+        self.change_stack(|stack| stack.add_member(member));
+    }
+
+    /// A disk whose join does not count, because no superblock lists it, is here no more.
+    pub fn expel(&self, disk_id: &Uid) {
+        self.change_stack(|stack| stack.remove_member(disk_id));
+    }
+
     /// Puts all records of a submission into the log and into their layers. `data` is what was submitted.
     ///
     /// # Errors

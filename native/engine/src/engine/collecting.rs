@@ -96,6 +96,7 @@ impl Engine {
             let message = format!("{HOME}/{}: {}; nothing more was collected", damaged.file, damaged.defect);
             return Err(Error::new(Code::ManifestDamaged, message).with("point", damaged.point_id.to_string()));
         }
+        self.live().check_known()?;
         let disks = sound.values().flat_map(|manifest| &manifest.disks);
         let mut roots: Vec<Root> = disks.map(|disk| disk.root).collect();
         roots.extend(self.leases.roots());

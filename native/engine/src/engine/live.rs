@@ -22,8 +22,9 @@ mod opening;
 mod requests;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::space::Space;
@@ -47,7 +48,24 @@ const LIVE: &str = "live";
 
 /// Where a live disk is. Requests hold the reader's side while they run; moving the disk takes the writer's.
 struct DiskSeat {
-    log: RwLock<Option<Arc<LiveLog>>>, // none: deleted
+    log: RwLock<Option<Arc<LiveLog>>>, // none: deleted, or nobody knows
+    /// A move failed so that only the next opening can tell which log has the disk.
+    is_unknown: AtomicBool,
+}
+
+impl DiskSeat {
+    fn new(log: Arc<LiveLog>) -> Arc<Self> {
+        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown: AtomicBool::new(false) })
+    }
+
+    /// Why the disk has no log.
+    fn missing(&self, disk_id: &Uid) -> Error {
+        if !self.is_unknown.load(Ordering::Acquire) {
+            return no_disk(disk_id);
+        }
+        let message = format!("a move of disk {disk_id} failed half-way; close the store and open it again");
+        Error::new(Code::LogFenced, message).with("disk", disk_id.to_string())
+    }
 }
 
 /// The live disks of an open store.
@@ -60,6 +78,11 @@ pub(super) struct Live {
     space: Arc<Space>,
     /// Held while logs and disks come, move and go.
     moving: Mutex<()>,
+    /// Read by whoever lets a disk stand on a point by its id, from the look at the point until the log has it; written by
+    /// whoever lets a cut go, from the look at who stands on it. The last lock but those of a log.
+    naming: RwLock<()>,
+    /// Logs of which it is not known what they name: nothing is collected meanwhile.
+    unknown: Mutex<BTreeSet<Uid>>,
     /// The highest generation that was ever named of each disk.
     generations: Mutex<BTreeMap<Uid, u64>>,
     upkeep: Arc<Upkeep>,
@@ -121,7 +144,7 @@ impl Engine {
         self.live().cuts.version(cut, disk_id, maps, control)
     }
 
-    fn live(&self) -> &Live {
+    pub(super) fn live(&self) -> &Live {
         match &self.live {
             Some(live) => live,
             None => unreachable!("an engine that is open has its live disks"),
@@ -187,6 +210,36 @@ impl Live {
 
     fn moving(&self) -> MutexGuard<'_, ()> {
         self.moving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is held, what is looked up of points by their ids stays so until it is written down.
+    fn naming(&self) -> RwLockReadGuard<'_, ()> {
+        self.naming.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is held, nothing new comes to stand on a point by its id.
+    fn nothing_named(&self) -> RwLockWriteGuard<'_, ()> {
+        self.naming.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unknown(&self) -> MutexGuard<'_, BTreeSet<Uid>> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all that logs name is pinned.
+    ///
+    /// # Errors
+    /// `LOG_DAMAGED`.
+    pub(super) fn check_known(&self) -> Result<()> {
+        match self.unknown().first() {
+            None => Ok(()),
+            Some(log_id) => {
+                let message = format!(
+                    "{LIVE}/{log_id} is damaged, so that nobody knows what it names; nothing more was collected"
+                );
+                Err(Error::new(Code::LogDamaged, message).with("log", log_id.to_string()))
+            }
+        }
     }
 }
 

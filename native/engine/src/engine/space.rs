@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::disk::SpaceGate;
 use crate::error::{Code, Error, Result};
@@ -25,29 +25,30 @@ pub(super) struct Space {
     reserve: Arc<Reserve>,
     debt_bytes: AtomicU64,
     credit_bytes: AtomicI64,
-    /// Whether more is owed than was free when somebody last looked.
-    is_short: AtomicBool,
 }
 
 impl Space {
     pub(super) fn new(io: Arc<dyn Io>, directory: PathBuf, reserve: Arc<Reserve>) -> Self {
-        let (debt_bytes, credit_bytes) = (AtomicU64::new(0), AtomicI64::new(0));
-        Self { io, directory, reserve, debt_bytes, credit_bytes, is_short: AtomicBool::new(false) }
+        Self { io, directory, reserve, debt_bytes: AtomicU64::new(0), credit_bytes: AtomicI64::new(0) }
     }
 
     pub(super) fn debt_bytes(&self) -> u64 {
         self.debt_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether what is owed should be paid by folding, since there is not much besides; asked once for each time.
-    pub(super) fn take_short(&self) -> bool {
-        self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::Relaxed)
-    }
-
     /// What writers may still take: free, not owed, and not the reserve's, which they would else take while it is lent.
     pub(super) fn available_bytes(&self) -> Result<u64> {
         let free = self.io.available_bytes(&self.directory)?;
         Ok(free.saturating_sub(self.reserve.missing_bytes()).saturating_sub(self.debt_bytes()))
+    }
+
+    fn full(&self, free: u64) -> Error {
+        let message = format!(
+            "the file system of {} has no room for what this write makes necessary: {free} bytes are neither taken nor owed",
+            self.directory.display()
+        );
+        let error = Error::new(Code::NoSpace, message).with("path", self.directory.as_path());
+        error.with("debtBytes", self.debt_bytes())
     }
 }
 
@@ -56,23 +57,20 @@ impl SpaceGate for Space {
         let signed = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.credit_bytes.fetch_sub(signed, Ordering::Relaxed) < signed {
             let free = self.available_bytes()?;
-            if free < bytes.saturating_add(self.debt_bytes()) {
-                self.is_short.store(true, Ordering::Relaxed);
-            }
             if free < bytes {
                 self.credit_bytes.store(0, Ordering::Relaxed);
-                let message = format!(
-                    "the file system of {} has no room for what this write makes necessary: {free} bytes are neither taken nor owed",
-                    self.directory.display()
-                );
-                let error = Error::new(Code::NoSpace, message).with("path", self.directory.as_path());
-                return Err(error.with("debtBytes", self.debt_bytes()));
+                return Err(self.full(free));
             }
             let credit = (free - bytes).min(CREDIT_BYTES_MAX * CREDIT_SHARE) / CREDIT_SHARE;
             self.credit_bytes.store(credit.cast_signed(), Ordering::Relaxed);
         }
         self.charge_anyway(bytes);
         Ok(())
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let free = self.available_bytes()?;
+        if free < bytes { Err(self.full(free)) } else { Ok(()) }
     }
 
     fn charge_anyway(&self, bytes: u64) {

@@ -17,6 +17,7 @@ use crate::format::superblock::{
 };
 use crate::io::parents::{directory_above, make_parents};
 use crate::io::{Io, OpenMode};
+use crate::limits::SEGMENT_BYTES_FIRST;
 use crate::units::Lsn;
 
 pub(super) fn create(
@@ -54,7 +55,8 @@ fn make(
         carried_last: Lsn::ZERO,
         lowest: Lsn(1),
     };
-    let segment = make_segment(&parts, &directory, identity, parameters.segment_bytes, 1, incarnation)?;
+    let segment_bytes = parameters.segment_bytes.min(SEGMENT_BYTES_FIRST);
+    let segment = make_segment(&parts, &directory, identity, segment_bytes, 1, incarnation)?;
     io.sync_directory(&directory)?;
     let first = Some(FirstRecord { lsn: incarnation.lowest, predecessor: 0 });
     let superblock = Superblock {
@@ -136,6 +138,7 @@ impl WriteLog {
             slots: Mutex::new(slots),
             holds: super::holds::Holds::default(),
             cut_held_ns: std::sync::atomic::AtomicU64::new(0),
+            room: std::sync::OnceLock::new(),
         })
     }
 }

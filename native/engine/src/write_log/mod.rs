@@ -17,7 +17,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -128,7 +128,11 @@ pub struct WriteLog {
     holds: Holds,
     /// How long the last cut kept everybody else from getting an LSN, nanoseconds.
     cut_held_ns: AtomicU64,
+    room: OnceLock<RoomCheck>,
 }
+
+/// Says whether there is room for a segment of so many bytes that nobody else counts on.
+pub type RoomCheck = Box<dyn Fn(u64) -> Result<()> + Send + Sync>;
 
 impl WriteLog {
     /// Makes a log of these disks; it is durable when this returns. A directory that a cut off `create` left is taken over.
@@ -158,6 +162,11 @@ impl WriteLog {
         parameters: LogParameters,
     ) -> Result<(Arc<Self>, Replay)> {
         opening::open(parts, directory, identity, parameters)
+    }
+
+    /// Has `check` asked before a segment is made; the first one that is given stays.
+    pub fn ask_for_room(&self, check: RoomCheck) {
+        let _ = self.room.set(check);
     }
 
     /// The largest payload of one record: larger requests are several records.
@@ -199,6 +208,13 @@ impl WriteLog {
     #[must_use]
     pub fn is_fenced(&self) -> Option<Error> {
         self.fence.check().err()
+    }
+
+    /// Ends all writing because the log is to be removed: from here on nobody makes a file in its directory.
+    pub fn end(&self) {
+        let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _slots = self.slots();
+        self.fence_with(&Error::new(Code::LogFenced, "its disk moved or was deleted"));
     }
 
     /// The superblock as it stands in both slots.

@@ -26,7 +26,7 @@ use crate::format::log_record::record_bytes;
 use crate::format::log_segment::{HEADER_BYTES, Incarnation, LSN_LIMIT, end_bytes, file_name, number_of};
 use crate::format::superblock::{FirstRecord, ListedIncarnation, ListedLogSegment, Superblock};
 use crate::io::{Io, OpenMode};
-use crate::limits::SEGMENT_BYTES_MIN;
+use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MIN};
 use crate::units::{Lsn, u64_from};
 
 /// How far above every LSN that was seen new ones begin. More than what can have been given and lost: at most two segments
@@ -87,7 +87,7 @@ impl Opening {
         let superblock = slots.current.clone();
         let before = ended_at(&walk);
         let incarnation = self.incarnation(&superblock, &walk, before)?;
-        let made = match self.make(&mut slots, &walk, incarnation, before, self.parameters.segment_bytes) {
+        let made = match self.make(&mut slots, &walk, incarnation, before, self.first_segment_bytes()) {
             Err(error) if error.code() == Code::NoSpace && !error.is_failed_sync() => {
                 self.give_back_unused(&mut slots, &mut walk)?;
                 self.make(&mut slots, &walk, incarnation, before, self.least_segment_bytes(&walk, before))
@@ -127,6 +127,11 @@ impl Opening {
         slots.write(next)?; // shorter than before: there is room
         walk.segments.retain(|segment| Some(segment.number) <= used); // an open file keeps its space
         self.remove_unlisted(&slots.current)
+    }
+
+    /// As for a new log.
+    fn first_segment_bytes(&self) -> u64 {
+        self.parameters.segment_bytes.min(SEGMENT_BYTES_FIRST)
     }
 
     /// A segment that takes what must be carried, and a little more.

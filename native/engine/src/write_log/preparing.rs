@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::log_segment::{Footer, encode_summary, file_name};
 use crate::format::superblock::{ListedLogSegment, Superblock};
 use crate::format::{checksum, log_segment::FOOTER_BYTES};
+use crate::limits::SEGMENT_BYTES_FIRST;
 use crate::units::u64_from;
 
 impl WriteLog {
@@ -28,11 +29,12 @@ impl WriteLog {
             return Ok(());
         }
         self.finish_full()?;
+        self.room.get().map_or(Ok(()), |check| check(self.parameters.segment_bytes))?;
         let mut slots = self.slots();
         let incarnation = slots.current.incarnations.last().map(|listed| listed.incarnation);
         let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock
         let number = self.next_number(&slots.current);
-        let bytes = self.parameters.segment_bytes;
+        let bytes = self.next_segment_bytes();
         let made =
             make_segment(&self.parts, &self.directory, self.identity, bytes, number, incarnation).and_then(|made| {
                 self.parts.io.sync_directory(&self.directory)?;
@@ -52,6 +54,25 @@ impl WriteLog {
         self.segments.insert(Arc::clone(&segment));
         self.sequencer().prepared = Some(Filling::new(segment));
         Ok(())
+    }
+
+    /// Makes the next segment ready once the active one is half full. For who looks after logs that may never be written to.
+    ///
+    /// # Errors
+    /// As [`WriteLog::prepare`].
+    pub fn prepare_when_due(&self) -> Result<()> {
+        let is_due = {
+            let sequencer = self.sequencer();
+            let half_full = |filling: &Filling| filling.position > filling.segment.segment_bytes / 2;
+            sequencer.prepared.is_none() && sequencer.active.as_ref().is_none_or(half_full)
+        };
+        if is_due || !self.sequencer().full.is_empty() { self.prepare() } else { Ok(()) }
+    }
+
+    /// Twice the active one, up to what was asked for.
+    fn next_segment_bytes(&self) -> u64 {
+        let active = self.sequencer().active.as_ref().map_or(0, |filling| filling.segment.segment_bytes);
+        self.parameters.segment_bytes.min((2 * active).max(SEGMENT_BYTES_FIRST))
     }
 
     /// A number that no file has or had in this incarnation: also not one that was given up.

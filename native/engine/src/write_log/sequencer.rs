@@ -16,6 +16,10 @@ use crate::format::log_segment::{HEADER_BYTES, SummaryEntry, end_bytes};
 use crate::format::superblock::FirstRecord;
 use crate::units::{Lsn, u64_from, usize_from};
 
+/// What other records leave of a segment for a cut without a point and its entry: on a full disk, where no next segment can be
+/// made, what was logged can still be sealed, and folded.
+const CUT_ROOM_BYTES: u64 = 512;
+
 /// Where the next record goes.
 pub(super) struct Sequencer {
     pub(super) next: Lsn,
@@ -69,8 +73,11 @@ impl Filling {
 
 impl Sequencer {
     /// The segment that takes a record of this length, made active if it was only prepared.
-    fn with_room(&mut self, record_bytes: u64) -> Option<&mut Filling> {
-        let is_full = self.active.as_ref().is_none_or(|active| !active.has_room(record_bytes));
+    fn with_room(&mut self, kind: RecordKind, record_bytes: u64) -> Option<&mut Filling> {
+        let is_full = self.active.as_ref().is_none_or(|active| {
+            let leaves = if kind == RecordKind::Cut || active.entries.is_empty() { 0 } else { CUT_ROOM_BYTES };
+            !active.has_room(record_bytes + leaves)
+        });
         if is_full {
             let next = self.prepared.take()?;
             if let Some(full) = self.active.replace(next) {
@@ -102,7 +109,7 @@ impl WriteLog {
             self.fence.check()?;
             let (lsn, predecessor) = (sequencer.next, sequencer.predecessor);
             let time_ms = sequencer.time_ms.max(now_ms);
-            if let Some(active) = sequencer.with_room(record_bytes) {
+            if let Some(active) = sequencer.with_room(record.kind, record_bytes) {
                 let Record { kind, disk_id, offset, length, payload, mut header } = record;
                 let (payload_bytes, durable) = (payload.len() as u32, self.durability.value());
                 let fields =

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod short;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ use stillpoint_engine::engine::{
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::io::Io;
-use stillpoint_engine::io::fault::{Fault, FaultIo, FaultPlan};
+use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
@@ -24,20 +26,6 @@ const STORE: &str = "/store";
 const CHUNK_BYTES: u32 = 16 << 10;
 const SECTOR: u64 = 512;
 const MACHINES: u64 = 2;
-
-pub(crate) fn sized(quick: u64, full: u64) -> u64 {
-    if std::env::var("STILLPOINT_TEST_SIZE").is_ok_and(|size| size == "full") { full } else { quick }
-}
-
-pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("STILLPOINT_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().expect("STILLPOINT_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
-    }
-}
 
 /// What became of a point, as the coordinator knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +85,8 @@ pub(crate) struct World {
     /// The disk that comes, moves or goes.
     moving: Option<Uid>,
     next_id: u8,
+    /// How many crashes it lived through: ids are new after each.
+    crashes: u64,
     log: Vec<String>,
 }
 
@@ -117,6 +107,7 @@ impl World {
             points: BTreeMap::new(),
             moving: None,
             next_id: 10,
+            crashes: 0,
             log: Vec::new(),
         };
         let options = CreateOptions { chunk_bytes: CHUNK_BYTES, codec: Codec::Zstd, level: 1 };
@@ -330,10 +321,15 @@ impl World {
     }
 
     fn cut(&mut self) -> Outcome {
-        let (machine_id, point_id) = (self.any_machine(), self.id());
+        let machine_id = self.any_machine();
         if self.logs[&machine_id].now().is_empty() {
             return Ok(());
         }
+        self.cut_of(machine_id)
+    }
+
+    fn cut_of(&mut self, machine_id: Uid) -> Outcome {
+        let point_id = self.id();
         self.log.push(format!("cut {machine_id} as {point_id}"));
         let (collection, name) = ("default".to_owned(), format!("p{point_id}"));
         let request = CutRequest { machine_id, point_id, collection, name, detail: b"{}".to_vec() };
@@ -356,17 +352,23 @@ impl World {
         let pending = self.engine().pending_cuts();
         let oldest = pending.iter().find(|cut| cut.machine_id == machine);
         let Some(oldest) = oldest.filter(|cut| self.points.contains_key(&cut.point_id)) else { return Ok(()) };
-        let (point_id, created_ms) = (oldest.point_id, oldest.time_ms);
+        let point_id = oldest.point_id;
+        self.copy_of(point_id).map(drop)
+    }
+
+    /// Copies a cut; returns whether that was possible now.
+    fn copy_of(&mut self, point_id: Uid) -> Result<bool, Error> {
+        let created_ms = 1_800_000_000_000;
         self.log.push(format!("copy {point_id}"));
         let disks = self.points[&point_id].disks.keys().copied().collect();
         let request = CopyRequest { point_id, created_ms, detail: b"{}".to_vec(), disks };
         match self.engine().copy(&request, &Control::default()) {
             Ok(_) => {
                 self.points.get_mut(&point_id).unwrap().state = State::Copied;
-                Ok(())
+                Ok(true)
             }
             // A disk of it stands on a point of the other machine, before which older ones wait.
-            Err(error) => busy_is_fine(Err(error)),
+            Err(error) => busy_is_fine(Err(error)).map(|()| false),
         }
     }
 
@@ -452,6 +454,10 @@ impl World {
 
     fn detach(&mut self) -> Outcome {
         let Some((machine, disk_id)) = self.any_disk(is_machine) else { return Ok(()) };
+        self.detach_of(disk_id, machine)
+    }
+
+    fn detach_of(&mut self, disk_id: Uid, machine: Uid) -> Outcome {
         self.log.push(format!("detach {disk_id}"));
         self.moved(disk_id, machine, disk_id, |engine| engine.detach_disk(&disk_id))
     }
@@ -495,6 +501,8 @@ impl World {
         self.log.push(format!("reopen, killed: {kills}"));
         if kills {
             self.memory = self.memory.crash(CrashChoice::ProcessKilled);
+        } else {
+            self.engine().close();
         }
         self.open()?;
         self.drop_unknown_cuts()?;
@@ -615,7 +623,8 @@ impl World {
             memory,
             faults: None,
             engine: None,
-            ids: Arc::new(Mutex::new(Seeded::new(self.seed ^ 0xdead))),
+            ids: Arc::new(Mutex::new(Seeded::new(self.seed ^ 0xdead ^ ((self.crashes + 1) << 20)))),
+            crashes: self.crashes + 1,
             clock: Arc::clone(&self.clock),
             random: self.random.clone(),
             logs: self.logs.clone(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
 use super::log::LiveLog;
+use super::upkeep::give_back;
 use crate::background_copy::Folded;
 use crate::control::Control;
 use crate::disk;
@@ -64,6 +65,11 @@ impl Engine {
     pub fn cut(&self, request: CutRequest) -> Result<PendingCut> {
         self.check_writable()?;
         let log = self.live().log(&request.machine_id)?;
+        if log.machine_id.is_none() {
+            let message = format!("disk {} is attached to no machine that could be captured", request.machine_id);
+            return Err(Error::new(Code::ArgumentInvalid, message).with("disk", request.machine_id.to_string()));
+        }
+        let _steady = log.steady();
         let CutRequest { machine_id, point_id, collection, name, detail } = request;
         if point_id == Uid::default() || self.live().cuts.get(&point_id).is_some() || self.points.get(&point_id).is_ok()
         {
@@ -106,7 +112,7 @@ impl Engine {
     /// Copies a cut: maps of all its disks, durable, then its manifest. Resolves too when the manifest is there.
     ///
     /// # Errors
-    /// `POINT_NOT_FOUND`; `STORE_BUSY` while an older cut waits; `CANCELLED`, `NO_SPACE`, what reading and writing give.
+    /// `POINT_NOT_FOUND`; `STORE_BUSY` while an older cut waits, here or where a disk of the cut came from; `CANCELLED`, `NO_SPACE`, what reading and writing give.
     pub fn copy(&self, request: &CopyRequest, control: &Control) -> Result<Vec<CopiedDisk>> {
         self.check_writable()?;
         if !(2..=DETAIL_BYTES_MAX).contains(&request.detail.len()) {
@@ -135,13 +141,15 @@ impl Engine {
     /// Gives up the layer of a cut whose point has a manifest. Nothing to give up is no error.
     ///
     /// # Errors
-    /// As [`Engine::copy`].
+    /// `POINT_NOT_FOUND` without a manifest; else as [`Engine::copy`].
     pub fn release_cut(&self, point_id: &Uid) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
+        self.points.get(point_id)?; // or the point would be nowhere
         let control = Control::default();
         self.settle_origins(&cut.log, cut.lsn, &control)?;
-        let _alone = cut.log.folding();
+        let own = Arc::clone(&cut.log);
+        let alone = own.folding();
         let folded = self.fold_cut(&cut, &control)?;
         self.resolve_cut(&cut, &folded)?;
         if let Some(oldest) = cut.log.group.oldest_sealed()
@@ -149,27 +157,47 @@ impl Engine {
         {
             self.install(&cut.log, &oldest, &folded)?;
         }
+        // Who still stands on it by its id does so in a log that takes no more writes; the manifest is there for that.
+        let unnamed = self.live().nothing_named();
+        self.resolve_cut(&cut, &folded)?;
         self.forget_cut(&cut);
-        self.wake_upkeep(); // which gives up the records, once nobody here holds them
-        Ok(())
+        drop(unnamed);
+        drop((alone, cut));
+        give_back(&own).map(drop)
     }
 
     /// Ends a cut that has no point any more. What stands on it by its id is first given its maps.
     ///
     /// # Errors
-    /// As [`Engine::copy`], only where something stands on it.
+    /// As [`Engine::copy`], only where something stands on it; `STORE_BUSY` where that cannot be written down any more before
+    /// the store is opened again.
     pub fn drop_cut(&self, point_id: &Uid, control: &Control) -> Result<()> {
         self.check_writable()?;
         let Some(cut) = self.live().cuts.get(point_id) else { return Ok(()) };
-        if self.is_point_pinned(point_id) {
+        while !self.is_let_go(&cut)? {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
-            let folded = self.fold_cut(&cut, control)?;
-            self.resolve_cut(&cut, &folded)?;
+            self.fold_cut(&cut, control)?;
         }
-        self.forget_cut(&cut);
         cut.log.group.merge_layers(true);
         Ok(())
+    }
+
+    /// Lets a cut go unless something stands on it by its id that it has no maps for yet.
+    fn is_let_go(&self, cut: &TakenCut) -> Result<bool> {
+        let _unnamed = self.live().nothing_named();
+        let point_id = &cut.body.point_id;
+        if self.is_point_pinned(point_id) {
+            let Some(folded) = cut.folded() else { return Ok(false) };
+            self.resolve_cut(cut, &folded)?;
+            if self.is_point_pinned(point_id) {
+                let message =
+                    format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
+                return Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()));
+            }
+        }
+        self.forget_cut(cut);
+        Ok(true)
     }
 
     /// Gives disks of one machine the content and size of disks of points: one record, all or none.
@@ -179,6 +207,7 @@ impl Engine {
     pub fn reset_disks(&self, machine_id: &Uid, disks: &[(Uid, DiskReference)]) -> Result<Lsn> {
         self.check_writable()?;
         let log = self.live().log(machine_id)?;
+        let _naming = self.live().naming();
         let mut list = Vec::with_capacity(disks.len());
         let mut pins = Vec::with_capacity(disks.len());
         for (disk_id, from) in disks {

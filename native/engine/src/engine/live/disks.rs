@@ -1,7 +1,8 @@
 //! Live disks come, grow, move between logs and go.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::super::{DiskReference, Engine, SourceRequest};
 use super::log::{LiveLog, pin, roots_of};
@@ -16,10 +17,13 @@ use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, SLOT_NAMES, SuperblockDisk};
 use crate::io::Io;
 use crate::io::parents::directory_above;
-use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED, SEGMENT_BYTES_SMALL, SEGMENT_CAPACITY_SHARE};
+use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED, SEGMENT_BYTES_FIRST};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::{Lsn, Uid};
 use crate::write_log::{CutBody, LogIdentity, LogParameters, LogParts, Membership, WriteLog};
+
+/// A segment is at most this part of its file system: one in 64.
+const SEGMENT_CAPACITY_SHARE: u64 = 64;
 
 /// A new disk.
 #[derive(Clone, Debug)]
@@ -60,6 +64,25 @@ pub(super) struct Origin {
     pub(super) pin: Pin,
 }
 
+/// Why no log has a disk that it was to get.
+struct NotMade {
+    error: Error,
+    /// The superblock that lists it may stand in a slot.
+    is_unknown: bool,
+}
+
+impl NotMade {
+    fn at_all(error: Error) -> Self {
+        Self { error, is_unknown: false }
+    }
+}
+
+impl From<NotMade> for Error {
+    fn from(not_made: NotMade) -> Self {
+        not_made.error
+    }
+}
+
 impl Engine {
     /// All live disks, by id.
     #[must_use]
@@ -87,6 +110,8 @@ impl Engine {
     /// `ARGUMENT_INVALID`, `POINT_NOT_FOUND`, `STORE_READ_ONLY`, what writing gives.
     pub fn create_disk(&self, disk: &NewDisk, size: u64, from: Option<&DiskReference>) -> Result<()> {
         self.check_writable()?;
+        let _alone = self.live().moving();
+        let _naming = self.live().naming();
         let origin = match from {
             Some(from) => self.origin(from)?,
             None => {
@@ -115,6 +140,7 @@ impl Engine {
         writer.commit()?;
         let Some(scanned) = scanned.first().copied() else { unreachable!("one disk was scanned") };
         let content = BaseContent::Map(scanned.version.root);
+        let _alone = self.live().moving();
         self.add_disk(disk, &Origin { content, size: scanned.version.size, pin: Arc::new(()) })?;
         drop(lease);
         Ok(scanned)
@@ -145,13 +171,15 @@ impl Engine {
         self.check_writable()?;
         let live = self.live();
         let _alone = live.moving();
-        let Ok(log) = live.log(machine_id) else { return Ok(()) };
+        let Ok(log) = live.log(machine_id) else { return self.remove_leftover(machine_id) };
+        let still = log.moving();
         if !log.group.disks().is_empty() || has_cuts(live, &log) {
             let message =
                 format!("the write log of the machine {machine_id} still has disks, or points that are not copied");
             return Err(Error::new(Code::StoreBusy, message).with("machine", machine_id.to_string()));
         }
         live.logs_mut().remove(machine_id);
+        drop(still);
         self.remove_log(&log)
     }
 
@@ -166,17 +194,28 @@ impl Engine {
         let to = live.log(machine_id)?;
         let seat = live.seat(disk_id)?;
         let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
-        let from = place.clone().ok_or_else(|| no_disk(disk_id))?;
+        let from = place.clone().ok_or_else(|| seat.missing(disk_id))?;
         if from.machine_id.is_some() {
             let message = format!("disk {disk_id} is attached already");
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
         }
+        self.fold_all(&from, disk_id)?;
+        let (from_still, to_still) = (from.moving(), to.moving());
         let membership = self.leave(&from, disk_id, Some(role))?;
-        self.join(&to, membership)?;
-        *place = Some(to);
-        drop(place);
+        if let Err(error) = self.join(&to, &membership) {
+            if error.is_unknown {
+                *place = Some(to.clone()); // the next opening tells; until then it can be read there, and nothing written
+            } else {
+                to.group.expel(disk_id);
+                from.take_back(&membership);
+            }
+            return Err(error.error);
+        }
+        *place = Some(to.clone());
+        drop((place, from_still, to_still));
         live.logs_mut().remove(&from.log_id);
-        self.remove_log(&from)
+        let _ = self.remove_log(&from); // the disk has moved; what could not be removed the next opening removes, or the next move
+        Ok(())
     }
 
     /// Moves a disk out of its machine, into a log of its own. Requests wait meanwhile.
@@ -190,18 +229,38 @@ impl Engine {
         let _alone = live.moving();
         let seat = live.seat(disk_id)?;
         let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
-        let from = place.clone().ok_or_else(|| no_disk(disk_id))?;
+        let from = place.clone().ok_or_else(|| seat.missing(disk_id))?;
         if from.machine_id.is_none() {
             let message = format!("disk {disk_id} is not attached");
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
         }
+        self.remove_leftover(disk_id)?; // an older one that stays in the way must not show only when the disk has left
+        self.fold_all(&from, disk_id)?;
+        let still = from.moving();
         let membership = self.leave(&from, disk_id, None)?;
         let disk = superblock_disk(&membership, Lsn::ZERO);
-        let to = self.new_log(disk_id, None, vec![disk])?; // the commit
+        let to = match self.new_log(disk_id, None, vec![disk]) {
+            Ok(to) => to, // the commit
+            Err(NotMade { error, is_unknown: false }) => {
+                from.take_back(&membership);
+                return Err(error);
+            }
+            Err(NotMade { error, is_unknown: true }) => {
+                // A superblock may be left that names the disk. What is written here would be lost by the next opening then.
+                *place = None;
+                seat.is_unknown.store(true, Ordering::Release);
+                return Err(error);
+            }
+        };
         live.logs_mut().insert(*disk_id, Arc::clone(&to));
         *place = Some(to);
         drop(place);
-        from.change_superblock(&self.leases, |superblock| superblock.disks.retain(|disk| disk.disk_id != *disk_id))
+        // The disk has moved; what fails here the next opening does, or its coming back.
+        let _ = from.change_superblock(&self.leases, |superblock| {
+            superblock.disks.retain(|disk| disk.disk_id != *disk_id);
+        });
+        drop(still);
+        Ok(())
     }
 
     /// Removes a detached disk with its log. None to remove is no error.
@@ -212,9 +271,9 @@ impl Engine {
         self.check_writable()?;
         let live = self.live();
         let _alone = live.moving();
-        let Ok(seat) = live.seat(disk_id) else { return Ok(()) };
+        let Ok(seat) = live.seat(disk_id) else { return self.remove_leftover(disk_id) };
         let mut place = seat.log.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(log) = place.clone() else { return Ok(()) };
+        let log = place.clone().ok_or_else(|| seat.missing(disk_id))?;
         if log.machine_id.is_some() {
             let message = format!("disk {disk_id} is attached; detach it first");
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk_id.to_string()));
@@ -247,6 +306,7 @@ impl Engine {
         }
     }
 
+    /// The caller holds `moving`.
     fn add_disk(&self, disk: &NewDisk, origin: &Origin) -> Result<()> {
         let sector = u64::from(disk.sector_bytes);
         let fits = SECTOR_BYTES_ALLOWED.contains(&disk.sector_bytes) && origin.size.is_multiple_of(sector);
@@ -259,7 +319,6 @@ impl Engine {
             return Err(error.with("sectorBytes", sector));
         }
         let live = self.live();
-        let _alone = live.moving();
         if live.seat(&disk.disk_id).is_ok() || live.log(&disk.disk_id).is_ok() {
             let message = format!("there is a disk {} already", disk.disk_id);
             return Err(Error::new(Code::ArgumentInvalid, message).with("disk", disk.disk_id.to_string()));
@@ -276,12 +335,24 @@ impl Engine {
         };
         let log = self.new_log(&disk.disk_id, None, vec![listed])?;
         live.logs_mut().insert(disk.disk_id, Arc::clone(&log));
-        live.seats_mut().insert(disk.disk_id, Arc::new(DiskSeat { log: RwLock::new(Some(log)) }));
+        live.seats_mut().insert(disk.disk_id, DiskSeat::new(log));
         Ok(())
     }
 
-    /// Makes a log, durably.
-    fn new_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
+    /// Makes a log, durably. One that could not be made is removed, durably too: after a power cut it would be there again, with
+    /// a disk that is elsewhere by then, or stands on a point that is gone.
+    fn new_log(
+        &self,
+        log_id: &Uid,
+        machine_id: Option<Uid>,
+        disks: Vec<SuperblockDisk>,
+    ) -> std::result::Result<Arc<LiveLog>, NotMade> {
+        self.remove_leftover(log_id).map_err(NotMade::at_all)?;
+        let made = self.make_log(log_id, machine_id, disks);
+        made.map_err(|error| NotMade { error, is_unknown: self.remove_leftover(log_id).is_err() })
+    }
+
+    fn make_log(&self, log_id: &Uid, machine_id: Option<Uid>, disks: Vec<SuperblockDisk>) -> Result<Arc<LiveLog>> {
         let live = self.live();
         let identity =
             LogIdentity { store_id: self.config.store_id, log_id: *log_id, machine_id: machine_id.unwrap_or_default() };
@@ -292,27 +363,34 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let directory = live.directory.join(log_id.to_string());
-        let created = WriteLog::create(self.log_parts(), directory.clone(), identity, self.log_parameters(), disks)?;
+        let created = WriteLog::create(self.log_parts(), directory, identity, self.log_parameters()?, disks)?;
         let pinned = pin(&self.leases, roots_of(&created.superblock()));
         let group = Group::new(self.group_parts(created))?;
-        Ok(Arc::new(LiveLog::new(machine_id, *log_id, directory, group, pinned)))
+        Ok(Arc::new(LiveLog::new(machine_id, *log_id, group, pinned)))
     }
 
-    /// Folds all that a log holds of a disk and lets the disk leave, durably. The caller has its seat.
-    fn leave(&self, from: &Arc<LiveLog>, disk_id: &Uid, role: Option<&str>) -> Result<Membership> {
-        let live = self.live();
-        if has_cuts(live, from) {
-            let message = "points of the machine wait for their copies; the disk can be moved after that";
-            return Err(Error::new(Code::StoreBusy, message).with("disk", disk_id.to_string()));
+    /// Folds all that a log holds, so that a disk can leave it. The caller has the disk's seat.
+    fn fold_all(&self, from: &Arc<LiveLog>, disk_id: &Uid) -> Result<()> {
+        if has_cuts(self.live(), from) {
+            return Err(has_points(disk_id));
         }
         let control = Control::default();
         from.group.cut(CutBody::internal(from.machine_id.unwrap_or_default()))?;
         self.settle_origins(from, Lsn(u64::MAX), &control)?;
-        let alone = from.folding();
+        let _alone = from.folding();
         while let Some(layer) = from.group.oldest_sealed() {
+            if layer.sealed().is_some_and(|sealed| sealed.has_point()) {
+                return Err(has_points(disk_id));
+            }
             self.fold_away(from, &layer, &control)?;
         }
-        drop(alone);
+        Ok(())
+    }
+
+    /// Lets a disk leave, durably, with all of it folded. The caller has its seat, and no cut is made meanwhile.
+    fn leave(&self, from: &Arc<LiveLog>, disk_id: &Uid, role: Option<&str>) -> Result<Membership> {
+        let live = self.live();
+        self.fold_all(from, disk_id)?;
         let superblock = from.log().superblock();
         let disk = superblock.disks.iter().find(|disk| disk.disk_id == *disk_id).ok_or_else(|| no_disk(disk_id))?;
         let generation = live.next_generation(disk_id, disk.generation);
@@ -326,38 +404,58 @@ impl Engine {
             base: disk.base,
         };
         let mut submission = from.group.submit_leave(&membership)?;
-        from.group.append(&mut submission, &[])?;
-        from.group.flush()?;
-        Ok(membership)
+        let left = from.group.append(&mut submission, &[]).and_then(|()| from.group.flush());
+        match left {
+            Ok(()) => Ok(membership),
+            Err(error) => {
+                from.take_back(&membership); // nothing is written there any more, but it is read
+                Err(error)
+            }
+        }
     }
 
     /// Lets a disk join a log: the superblock that lists it is the commit.
-    fn join(&self, to: &LiveLog, membership: Membership) -> Result<()> {
-        let mut submission = to.group.submit_join(&membership)?;
-        to.group.append(&mut submission, &[])?;
-        to.group.flush()?;
-        let listed = superblock_disk(&membership, submission.lsn());
-        to.change_superblock(&self.leases, |superblock| superblock.disks.push(listed.clone()))
+    fn join(&self, to: &LiveLog, membership: &Membership) -> std::result::Result<(), NotMade> {
+        let mut submission = to.group.submit_join(membership).map_err(NotMade::at_all)?;
+        to.group.append(&mut submission, &[]).map_err(NotMade::at_all)?;
+        to.group.flush().map_err(NotMade::at_all)?;
+        let listed = superblock_disk(membership, submission.lsn());
+        let committed = to.change_superblock(&self.leases, |superblock| {
+            superblock.disks.retain(|disk| disk.disk_id != listed.disk_id); // a detachment could not take it out
+            superblock.disks.push(listed.clone());
+        });
+        committed.map_err(|error| NotMade { error, is_unknown: to.log().is_fenced().is_some() })
     }
 
+    /// Removes a log that is in no list any more.
     fn remove_log(&self, log: &LiveLog) -> Result<()> {
-        remove_log_files(self.parts.io.as_ref(), &log.directory)
+        log.log().end();
+        self.remove_leftover(&log.log_id)
+    }
+
+    /// Removes what is there of a log that is in no list: a removal failed, or it is damaged.
+    fn remove_leftover(&self, log_id: &Uid) -> Result<()> {
+        let live = self.live();
+        assert!(live.log(log_id).is_err(), "no log that is served is removed");
+        let (io, directory) = (self.parts.io.as_ref(), live.directory.join(log_id.to_string()));
+        if io.identify(&directory)?.is_some() {
+            remove_log_files(io, &directory)?;
+        }
+        live.unknown().remove(log_id);
+        Ok(())
+    }
+
+    /// As the options say, and no segment takes more than a part of the file system.
+    pub(super) fn log_parameters(&self) -> Result<LogParameters> {
+        let capacity = self.parts.io.capacity_bytes(&self.directory)?;
+        let share = (capacity / SEGMENT_CAPACITY_SHARE) & !4095;
+        let segment_bytes = self.options.log.segment_bytes.min(share.max(SEGMENT_BYTES_FIRST));
+        Ok(LogParameters { segment_bytes })
     }
 
     pub(super) fn log_parts(&self) -> LogParts {
         let super::super::Parts { io, clock, random } = self.parts.clone();
         LogParts { io, clock, random }
-    }
-
-    /// How logs are kept here: on a small file system in short segments, so that most of it is left for what they hold.
-    pub(super) fn log_parameters(&self) -> LogParameters {
-        let asked = self.options.log;
-        if asked.segment_bytes <= SEGMENT_BYTES_SMALL {
-            return asked;
-        }
-        let Ok(capacity) = self.parts.io.capacity_bytes(&self.directory) else { return asked };
-        let share = (capacity / SEGMENT_CAPACITY_SHARE).next_multiple_of(4096).max(SEGMENT_BYTES_SMALL);
-        LogParameters { segment_bytes: asked.segment_bytes.min(share) }
     }
 
     pub(super) fn group_parts(&self, log: Arc<WriteLog>) -> GroupParts {
@@ -369,6 +467,11 @@ impl Engine {
             chunk_bytes: u64::from(self.config.chunk_bytes),
         }
     }
+}
+
+fn has_points(disk_id: &Uid) -> Error {
+    let message = "points of the machine wait for their copies; the disk can be moved after that";
+    Error::new(Code::StoreBusy, message).with("disk", disk_id.to_string())
 }
 
 fn has_cuts(live: &Live, log: &LiveLog) -> bool {

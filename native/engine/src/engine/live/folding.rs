@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Engine;
 use super::cuts::{FoldedCut, TakenCut, ViewSource};
 use super::log::{LiveLog, pin};
+use super::upkeep::give_back;
 use crate::background_copy::{Fold, Pace};
 use crate::block_map::DiskVersion;
 use crate::chunk_store::writer::Writer;
@@ -13,6 +14,7 @@ use crate::collect::Purpose;
 use crate::control::Control;
 use crate::cut::{Base, Layer};
 use crate::error::{Code, Error, Result};
+use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{BaseContent, Resolution};
 use crate::units::{Lsn, Uid};
 
@@ -121,6 +123,7 @@ impl Engine {
                 }
             }
             superblock.cursors.retain(|cursor| cursor.cut > cut);
+            log.forget_resolutions(superblock);
         })?;
         let mut bases = BTreeMap::new();
         for (disk_id, version) in &folded.versions {
@@ -129,10 +132,11 @@ impl Engine {
             bases.insert(*disk_id, Base { content, size: version.size, lsn: cut, pin: pinned });
         }
         log.group.replace_base(layer, bases);
-        log.release()
+        give_back(log).map(drop)
     }
 
-    /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably.
+    /// Lets everything that stands on a point by its id stand on the maps that its copy made, durably. A log that takes no
+    /// more writes goes on naming it.
     ///
     /// # Errors
     /// What writing superblocks gives.
@@ -150,32 +154,51 @@ impl Engine {
     /// # Errors
     /// What writing superblocks gives.
     pub(super) fn resolve_point(&self, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
+        let mut failed = None;
+        for log in self.live().all_logs() {
+            if points_named(&log, Lsn(u64::MAX)).contains(&point_id)
+                && let Err(error) = self.resolve_in(&log, point_id, versions)
+                && log.log().is_fenced().is_none()
+            {
+                failed = Some(error); // a machine's failed log is no other's matter
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn resolve_in(&self, log: &LiveLog, point_id: Uid, versions: &BTreeMap<Uid, DiskVersion>) -> Result<()> {
         let maps: BTreeMap<Uid, BaseContent> =
             versions.iter().map(|(disk_id, version)| (*disk_id, BaseContent::Map(version.root))).collect();
-        for log in self.live().all_logs() {
-            if !points_named(&log, Lsn(u64::MAX)).contains(&point_id) {
-                continue;
-            }
-            log.change_superblock(&self.leases, |superblock| {
-                for disk in &mut superblock.disks {
-                    if let BaseContent::Point { point_id: named, disk_id } = disk.base
-                        && named == point_id
-                        && let Some(map) = maps.get(&disk_id)
-                    {
-                        disk.base = *map;
-                    }
+        log.change_superblock(&self.leases, |superblock| {
+            for disk in &mut superblock.disks {
+                if let BaseContent::Point { point_id: named, disk_id } = disk.base
+                    && named == point_id
+                    && let Some(map) = maps.get(&disk_id)
+                {
+                    disk.base = *map;
                 }
-                superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
-                superblock.resolutions.extend(versions.iter().map(|(disk_id, version)| Resolution {
-                    point_id,
-                    disk_id: *disk_id,
-                    root: version.root,
-                    size: version.size,
-                }));
-            })?;
-            log.group.resolve_point(&point_id, &maps)?;
-        }
+            }
+            superblock.resolutions.retain(|resolution| resolution.point_id != point_id);
+            superblock.resolutions.extend(versions.iter().map(|(disk_id, version)| Resolution {
+                point_id,
+                disk_id: *disk_id,
+                root: version.root,
+                size: version.size,
+            }));
+        })?;
+        log.group.resolve_point(&point_id, &maps)?;
+        log.note_resolved(point_id);
         Ok(())
+    }
+
+    /// As [`Engine::resolve_point`], of a point that has a manifest and no cut any more; without either nothing happens.
+    ///
+    /// # Errors
+    /// What writing superblocks gives.
+    pub(super) fn resolve_published(&self, point_id: Uid) -> Result<()> {
+        let Ok(manifest) = self.points.get(&point_id) else { return Ok(()) };
+        let version = |disk: &ManifestDisk| (disk.disk_id, DiskVersion { root: disk.root, size: disk.size });
+        self.resolve_point(point_id, &manifest.disks.iter().map(version).collect())
     }
 
     /// Gives stored maps to all points on which a log's disks stood by their ids before `before`. Nobody's folding lock is
@@ -185,13 +208,32 @@ impl Engine {
     /// As [`Engine::fold_cut`].
     pub(super) fn settle_origins(&self, log: &LiveLog, before: Lsn, control: &Control) -> Result<()> {
         for point_id in points_named(log, before) {
-            let Some(origin) = self.live().cuts.get(&point_id) else { continue };
+            let Some(origin) = self.live().cuts.get(&point_id) else {
+                self.resolve_published(point_id)?; // what kept it from that before may be over
+                continue;
+            };
             self.settle_origins(&origin.log, origin.lsn, control)?;
             let _alone = origin.log.folding();
             let folded = self.fold_cut(&origin, control)?;
             self.resolve_cut(&origin, &folded)?;
         }
         Ok(())
+    }
+
+    /// Whether a point's manifest may go: a cut that is pending sees to those who stand on it by its id, else nobody would.
+    ///
+    /// # Errors
+    /// `STORE_BUSY`.
+    pub(in crate::engine) fn check_not_stood_on(&self, point_id: &Uid) -> Result<()> {
+        if self.live().cuts.get(point_id).is_some() || !self.is_point_pinned(point_id) {
+            return Ok(());
+        }
+        self.resolve_published(*point_id)?;
+        if !self.is_point_pinned(point_id) {
+            return Ok(());
+        }
+        let message = format!("a disk stands on restore point {point_id}, and its write log takes no more writes");
+        Err(Error::new(Code::StoreBusy, message).with("point", point_id.to_string()))
     }
 
     /// Whether a disk of any log stands on a point by its id.

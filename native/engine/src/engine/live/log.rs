@@ -1,37 +1,98 @@
 //! One open write log with the live disks on it.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use crate::collect::{Lease, Leases, Purpose};
 use crate::disk::Group;
 use crate::error::Result;
 use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, Superblock};
-use crate::units::Uid;
-use crate::write_log::WriteLog;
+use crate::units::{Lsn, Uid};
+use crate::write_log::{Membership, WriteLog};
 
 /// A log and its disks.
 pub(super) struct LiveLog {
     pub(super) log_id: Uid,
     /// None: a detached disk's.
     pub(super) machine_id: Option<Uid>,
-    pub(super) directory: PathBuf,
     pub(super) group: Arc<Group>,
     /// Held by whoever folds a layer, moves a base or takes a disk away.
     folding: Mutex<()>,
+    /// Read by cuts, until theirs is known; written by moves, until the disk has moved: so no point sees half a move, and no
+    /// move folds away what a point needs. Comes before `folding`.
+    moving: RwLock<()>,
+    /// Records above this name no point that the superblock resolves: once bases and window are above it, the resolution
+    /// can go.
+    resolved: Mutex<BTreeMap<Uid, Lsn>>,
     /// Pins what the superblock names.
     pinned: Mutex<Option<Lease>>,
 }
 
 impl LiveLog {
     /// A log that is open, with what its superblock names pinned.
-    pub(super) fn new(machine_id: Option<Uid>, log_id: Uid, directory: PathBuf, group: Arc<Group>, pin: Lease) -> Self {
-        Self { log_id, machine_id, directory, group, folding: Mutex::default(), pinned: Mutex::new(Some(pin)) }
+    pub(super) fn new(machine_id: Option<Uid>, log_id: Uid, group: Arc<Group>, pin: Lease) -> Self {
+        let resolutions = group.log().superblock().resolutions;
+        let known = group.log().watermark();
+        let resolved = resolutions.iter().map(|resolution| (resolution.point_id, known)).collect();
+        Self {
+            log_id,
+            machine_id,
+            group,
+            folding: Mutex::default(),
+            moving: RwLock::default(),
+            resolved: Mutex::new(resolved),
+            pinned: Mutex::new(Some(pin)),
+        }
+    }
+
+    /// No disk moves while it is held.
+    pub(super) fn steady(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless a disk moves just now.
+    pub(super) fn try_steady(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        match self.moving.try_read() {
+            Ok(steady) => Some(steady),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// No cut is made while it is held.
+    pub(super) fn moving(&self) -> RwLockWriteGuard<'_, ()> {
+        self.moving.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A point was resolved: what is logged from here on does not name it by its id any more.
+    pub(super) fn note_resolved(&self, point_id: Uid) {
+        let watermark = self.log().watermark();
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(point_id, watermark);
+    }
+
+    /// Forgets the resolutions that no record can need which a replay of this superblock looks at.
+    pub(super) fn forget_resolutions(&self, superblock: &mut Superblock) {
+        let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
+        let oldest = bases.chain(superblock.window.iter().map(|base| base.lsn)).min();
+        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        superblock.resolutions.retain(|resolution| {
+            let last = resolved.get(&resolution.point_id).copied().unwrap_or(Lsn(u64::MAX));
+            oldest.is_none_or(|oldest| last > oldest)
+        });
     }
 
     pub(super) fn log(&self) -> &Arc<WriteLog> {
         self.group.log()
+    }
+
+    /// A disk that left, which no other log got, is here again: its leave counts no more once a later opening finds that.
+    pub(super) fn take_back(&self, left: &Membership) {
+        let superblock = self.log().superblock();
+        let Some(disk) = superblock.disks.iter().find(|disk| disk.disk_id == left.disk_id) else {
+            unreachable!("its superblock lists it until another's does")
+        };
+        self.group.take_back(&Membership { generation: disk.generation, role: disk.role.clone(), ..left.clone() });
     }
 
     /// Becomes the only one who folds.
@@ -42,16 +103,6 @@ impl LiveLog {
     /// Whether somebody folds.
     pub(super) fn is_folding(&self) -> bool {
         matches!(self.folding.try_lock(), Err(TryLockError::WouldBlock))
-    }
-
-    /// Gives up the records that are in all bases and that nobody holds.
-    ///
-    /// # Errors
-    /// What writing the superblock and removing segments give.
-    pub(super) fn release(&self) -> Result<()> {
-        let bases = self.log().superblock().disks.iter().map(|disk| disk.base_lsn).min();
-        // Without disks there is nothing that anybody reads but cuts, which hold what they need.
-        self.log().release(bases.unwrap_or_else(|| self.log().durable())).map(drop)
     }
 
     /// Changes the superblock, durably. What it names before and after is pinned all the while; when it is not known which of

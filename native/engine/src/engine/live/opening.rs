@@ -4,7 +4,7 @@
 //! anything is served. A directory without a superblock is what a creation or deletion left that was cut off.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -14,14 +14,13 @@ use super::disks::remove_log_files;
 use super::folding::points_named;
 use super::log::{LiveLog, pin, roots_of};
 use super::{DiskSeat, LIVE, Live};
-use crate::block_map::{DiskVersion, VersionReader};
+use crate::block_map::VersionReader;
 use crate::chunk_store::chunk_cache::ChunkCache;
 use crate::disk::Group;
 use crate::engine::space::Space;
 use crate::error::{Code, Error, Result};
-use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{SLOT_NAMES, Superblock};
-use crate::io::FileKind;
+use crate::io::{FileKind, Io, OpenMode};
 use crate::limits::CHUNK_CACHE_BYTES;
 use crate::units::{Lsn, Uid};
 use crate::verify::Finding;
@@ -78,7 +77,7 @@ impl Engine {
     }
 
     fn new_live(&self) -> Live {
-        let cuts = Arc::new(Cuts::default());
+        let cuts = Arc::new(Cuts::new(Arc::clone(&self.points)));
         let cache = Arc::new(ChunkCache::new(CHUNK_CACHE_BYTES));
         let bases = Bases {
             reader: VersionReader::new(Arc::clone(&self.maps), cache),
@@ -95,6 +94,8 @@ impl Engine {
             bases: Arc::new(bases),
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
             moving: Mutex::default(),
+            naming: RwLock::default(),
+            unknown: Mutex::default(),
             generations: Mutex::default(),
             upkeep: Arc::default(),
             unclean: Mutex::default(),
@@ -105,18 +106,17 @@ impl Engine {
     /// Opens one log; `None` when what is there is left over.
     fn open_log(&self, log_id: Uid, directory: PathBuf) -> Result<Option<Opened>> {
         let io = self.parts.io.as_ref();
-        let names = io.list_directory(&directory)?;
-        let slot_count = names.iter().filter(|entry| SLOT_NAMES.contains(&entry.name.as_str())).count();
+        let is_unborn = is_unborn(io, &directory)?;
         let identity = LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() };
-        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.log_parameters()) {
+        match WriteLog::open(self.log_parts(), directory.clone(), identity, self.log_parameters()?) {
             Ok((log, replay)) => Ok(Some(Opened { log_id, directory, log, replay })),
-            // A creation that was cut off has written one slot at most, and none of the log was ever used.
-            Err(error) if error.code() == Code::LogDamaged && slot_count < SLOT_NAMES.len() => {
+            Err(error) if error.code() == Code::LogDamaged && is_unborn => {
                 remove_log_files(io, &directory)?;
                 Ok(None)
             }
             Err(error) if error.code() == Code::LogDamaged => {
                 self.live().note_damage(log_id, &error);
+                self.live().unknown().insert(log_id);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -134,21 +134,25 @@ impl Engine {
         for Opened { log_id, directory, log, replay } in opened {
             if let Some(damage) = &replay.damage {
                 live.note_damage(log_id, damage);
+                live.unknown().insert(log_id); // records behind the damage may name roots
             }
             live.note_generations(&replay)?;
             let mut superblock = replay.superblock;
             let is_stale =
                 |superblock: &Superblock| superblock.disks.iter().any(|disk| highest[&disk.disk_id] > disk.generation);
             let machine_id = Some(superblock.machine_id).filter(|id| *id != Uid::default());
-            if is_stale(&superblock) && replay.damage.is_none() {
+            if is_stale(&superblock) {
                 if machine_id.is_none() {
                     drop(log);
+                    live.unknown().remove(&log_id);
                     remove_log_files(self.parts.io.as_ref(), &directory)?; // the disk has moved, and this was its log
                     continue;
                 }
-                log.change_superblock(|superblock| {
-                    superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
-                })?;
+                if replay.damage.is_none() {
+                    log.change_superblock(|superblock| {
+                        superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
+                    })?;
+                }
                 superblock.disks.retain(|disk| highest[&disk.disk_id] == disk.generation);
             }
             let pinned = pin(&self.leases, roots_of(&superblock));
@@ -156,7 +160,7 @@ impl Engine {
                 |left: &Membership| highest.get(&left.disk_id).is_none_or(|highest| *highest >= left.generation);
             let parts = self.group_parts(log);
             let group = Group::from_replay(parts, &superblock, &replay.records, &leave_counts)?;
-            let served = Arc::new(LiveLog::new(machine_id, log_id, directory, group, pinned));
+            let served = Arc::new(LiveLog::new(machine_id, log_id, group, pinned));
             if let Some(dropped) = replay.dropped {
                 live.note_unclean(UncleanLog {
                     log_id,
@@ -171,30 +175,30 @@ impl Engine {
             let cut_times: BTreeMap<Lsn, u64> = cut_times.map(|record| (record.lsn, record.time_ms)).collect();
             self.find_cuts(&served, &cut_times);
             for disk in served.group.disks() {
-                let seat = DiskSeat { log: RwLock::new(Some(Arc::clone(&served))) };
-                live.seats_mut().insert(disk.disk_id, Arc::new(seat));
+                live.seats_mut().insert(disk.disk_id, DiskSeat::new(Arc::clone(&served)));
             }
             live.logs_mut().insert(log_id, served);
         }
         live.bases.is_opening.store(false, Ordering::Release);
-        self.resolve_published()
+        self.resolve_all_published()
     }
 
-    /// What stands by its id on a point that has a manifest by now, and no cut any more, stands on that.
-    fn resolve_published(&self) -> Result<()> {
+    /// What stands by its id on a point that has a manifest by now, and no cut any more, stands on that. On a full disk that is
+    /// done when there is space.
+    fn resolve_all_published(&self) -> Result<()> {
         let live = self.live();
         for log in live.all_logs() {
             for point_id in points_named(&log, Lsn(u64::MAX)) {
                 if live.cuts.get(&point_id).is_some() {
                     continue; // its release sees to that
                 }
-                match self.points.get(&point_id) {
-                    Ok(manifest) => {
-                        let version = |disk: &ManifestDisk| DiskVersion { root: disk.root, size: disk.size };
-                        let versions = manifest.disks.iter().map(|disk| (disk.disk_id, version(disk)));
-                        self.resolve_point(point_id, &versions.collect())?;
-                    }
-                    Err(error) => live.note_damage(log.log_id, &error),
+                if let Err(error) = self.points.get(&point_id) {
+                    live.note_damage(log.log_id, &error);
+                    continue;
+                }
+                match self.resolve_published(point_id) {
+                    Err(error) if error.code() != Code::NoSpace => return Err(error),
+                    _ => {}
                 }
             }
         }
@@ -223,6 +227,19 @@ impl Engine {
             ));
         }
     }
+}
+
+/// Whether a log's creation was cut off: its second slot is written only once the first one is durable. Nothing of the log was
+/// ever used.
+fn is_unborn(io: &dyn Io, directory: &Path) -> Result<bool> {
+    let second = match io.open(&directory.join(SLOT_NAMES[1]), OpenMode::Read) {
+        Ok(second) => second,
+        Err(error) if error.is_not_found() => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let mut start = [0; 64];
+    let length = second.read_at(&mut start, 0)?;
+    Ok(start[..length].iter().all(|byte| *byte == 0))
 }
 
 impl Live {

@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::Engine;
 use super::log::LiveLog;
-use super::no_disk;
 use crate::disk::Submission;
 use crate::error::Result;
 use crate::limits::READ_BYTES_MAX;
@@ -117,6 +116,7 @@ impl Engine {
                     }
                     DiskRequest::Zero { offset, length, trims } => {
                         self.check_writable()?;
+                        self.pace(log)?;
                         let mut submission =
                             self.with_relief(|| log.group.submit_zeroes(disk_id, *offset, *length, *trims))?;
                         log.group.append(&mut submission, &[])?;
@@ -139,7 +139,7 @@ impl Engine {
     fn on_disk<T>(&self, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {
         let seat = self.live().seat(disk_id)?;
         let place = seat.log.read().unwrap_or_else(PoisonError::into_inner);
-        work(place.as_ref().ok_or_else(|| no_disk(disk_id))?)
+        work(place.as_ref().ok_or_else(|| seat.missing(disk_id))?)
     }
 }
 

@@ -8,18 +8,13 @@ use super::log::LiveLog;
 use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
-use crate::limits::{LAYER_LOGGED_BYTES_MAX, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_FOLDS_MAX};
+use crate::limits::{LAYER_LOGGED_BYTES_MAX, LAYER_LOGGED_BYTES_MIN, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_FOLDS_MAX};
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
 /// Whether the active layer has so much that it is to be folded, and none waits for that already.
-fn is_due(stack: &Stack) -> bool {
-    stack.active().logged_bytes() > LAYER_LOGGED_BYTES_MAX && stack.sealed().is_empty()
-}
-
-/// Whether folding the active layer would pay a debt, and no older one has to be folded first.
-fn is_owing(stack: &Stack) -> bool {
-    stack.active().debt_bytes() > 0 && stack.sealed().is_empty()
+fn is_due(stack: &Stack, logged_bytes_max: u64) -> bool {
+    stack.active().logged_bytes() > logged_bytes_max && stack.sealed().is_empty()
 }
 
 /// How long the thread sleeps when nobody wakes it.
@@ -33,6 +28,7 @@ const REST_AFTER_FAILURE: Duration = Duration::from_millis(500);
 pub(super) struct Upkeep {
     state: Mutex<UpkeepState>,
     changed: Condvar,
+    control: Control, // of the step that runs
 }
 
 #[derive(Default)]
@@ -61,9 +57,23 @@ impl Upkeep {
         !state.is_ending
     }
 
-    /// The thread ends after its step.
+    /// The thread ends; its step is cancelled.
     pub(super) fn end(&self) {
         self.state().is_ending = true;
+        self.control.cancel();
+        self.changed.notify_all();
+    }
+
+    /// Waits until the thread has ended.
+    fn wait(&self) {
+        let mut state = self.state();
+        while state.is_running {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn ended(&self) {
+        self.state().is_running = false;
         self.changed.notify_all();
     }
 
@@ -83,13 +93,14 @@ impl Engine {
         let work = move || {
             let mut rest = REST;
             while upkeep.rest(rest) {
-                let Some(engine) = engine.upgrade() else { return };
-                rest = match engine.upkeep(&Control::default()) {
+                let Some(engine) = engine.upgrade() else { break };
+                rest = match engine.upkeep(&upkeep.control) {
                     Ok(true) => Duration::ZERO,
                     Ok(false) => REST,
                     Err(_) => REST_AFTER_FAILURE, // whoever writes or flushes is told what is wrong
                 };
             }
+            upkeep.ended();
         };
         live.upkeep.state().is_running = true;
         let started = std::thread::Builder::new().name("stillpoint-upkeep".into()).spawn(work);
@@ -99,6 +110,17 @@ impl Engine {
                 live.upkeep.state().is_running = false;
                 Err(Error::new(Code::Internal, format!("cannot start a thread: {cause}")))
             }
+        }
+    }
+
+    /// Ends the upkeep, and has the logs say what is durable, so that the next opening has nothing to read or to rewrite. The
+    /// engine still answers after it; without it nothing is lost.
+    pub fn close(&self) {
+        let Some(live) = self.live.as_ref() else { return };
+        live.upkeep.end();
+        live.upkeep.wait();
+        for log in live.all_logs() {
+            let _ = log.log().settle(); // the next opening finds out by itself
         }
     }
 
@@ -127,23 +149,39 @@ impl Engine {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
-        log.log().prepare()?;
-        log.release()?; // what a reader or a fold still held when its base moved on
-        let stack = log.group.stack();
-        if is_due(&stack) || (is_owing(&stack) && self.live().space.take_short()) {
-            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+        let gave_back = give_back(log)?;
+        // On a full disk what is folded makes room for it, so that goes on.
+        let prepared = log.log().prepare_when_due();
+        let logged_bytes_max = self.logged_bytes_max(&prepared)?;
+        if is_due(&log.group.stack(), logged_bytes_max)
+            && let Some(_steady) = log.try_steady()
+        {
+            let body = CutBody::internal(log.machine_id.unwrap_or_default());
+            if let Err(error) = log.group.cut(body) {
+                return prepared.and(Err(error));
+            }
         }
-        let Some(oldest) = log.group.oldest_sealed() else { return Ok(false) };
-        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else { return Ok(false) };
+        let Some(oldest) = log.group.oldest_sealed() else { return prepared.map(|()| gave_back) };
+        let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else {
+            return prepared.map(|()| gave_back);
+        };
         self.settle_origins(log, sealed.cut, control)?;
         let _alone = log.folding();
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
             self.fold_away(log, &oldest, control)?;
-            drop(oldest);
-            log.release()?;
         }
+        drop(oldest); // and with it the records that it held
+        give_back(log)?;
         Ok(is_oldest)
+    }
+
+    /// How much a layer may have before it is sealed and folded. Where space is short that gives back what the log takes.
+    fn logged_bytes_max(&self, prepared: &Result<()>) -> Result<u64> {
+        match prepared {
+            Err(error) if error.code() == Code::NoSpace => Ok(0),
+            _ => Ok(self.live().space.available_bytes()?.clamp(LAYER_LOGGED_BYTES_MIN, LAYER_LOGGED_BYTES_MAX)),
+        }
     }
 
     /// Lets a writer wait while the log is longer than it may be.
@@ -160,8 +198,8 @@ impl Engine {
             if !log.is_folding() {
                 waits += 1; // while it is being shortened, however long that takes, the writer waits
             }
-            // Where no thread does it, this one does.
-            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default())? {
+            // Where no thread does it, this one does. What keeps it from that the writer only sees as a wait.
+            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default()).unwrap_or(false) {
                 self.parts.clock.wait_ns(PACE_WAIT_NS);
             }
         }
@@ -191,27 +229,45 @@ impl Engine {
         }
     }
 
-    /// Has the thread look at once, where there is one.
-    pub(super) fn wake_upkeep(&self) {
-        self.live().upkeep.wake();
-    }
-
     /// Folds everything that every log holds and no point waits for. For a clean close, and for tests.
     ///
     /// # Errors
     /// As [`Engine::upkeep`].
     pub fn settle_logs(&self, control: &Control) -> Result<()> {
         let Some(live) = self.live.as_ref() else { return Ok(()) };
+        let mut failed = None;
         for log in live.all_logs() {
-            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
-            self.settle_origins(&log, Lsn(u64::MAX), control)?;
-            let _alone = log.folding();
-            while let Some(oldest) =
-                log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
-            {
-                self.fold_away(&log, &oldest, control)?;
+            if let Err(error) = self.settle_log(&log, control) {
+                failed = Some(error); // one machine's failed log touches no other
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn settle_log(&self, log: &Arc<LiveLog>, control: &Control) -> Result<()> {
+        {
+            let _steady = log.steady();
+            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+        }
+        self.settle_origins(log, Lsn(u64::MAX), control)?;
+        let _alone = log.folding();
+        while let Some(oldest) =
+            log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
+        {
+            self.fold_away(log, &oldest, control)?;
+        }
+        give_back(log).map(drop)
+    }
+}
+
+/// Releases what the bases hold. Whoever folds a layer, or looks at one, keeps its records until it is done with it, and the
+/// release that follows the fold leaves them; returns whether there were such.
+pub(super) fn give_back(log: &LiveLog) -> Result<bool> {
+    let superblock = log.log().superblock();
+    let bases = superblock.disks.iter().map(|disk| disk.base_lsn);
+    match bases.chain(superblock.window.iter().map(|base| base.lsn)).min() {
+        Some(oldest) => Ok(log.log().release(oldest)? > 0),
+        // Without disks nobody reads records but cuts, which hold what they need.
+        None => Ok(log.log().release(log.log().durable())? > 0),
     }
 }
