@@ -5,6 +5,7 @@
  *     npm run bench:compare -- ARGS     bench/compare/main.ts
  *     npm run bench:collect -- ARGS     bench/collect/main.ts
  *     npm run bench:instructions -- ARGS     bench/instructions/main.ts
+ *     npm run bench:live -- ARGS        bench/live/main.ts
  *     npm run bench:profile -- ARGS     bench/profile/main.ts
  *     npm run bench:scale -- ARGS       bench/scale/main.ts
  *

@@ -5,11 +5,11 @@ export class Background {
   readonly #abort = new AbortController();
   readonly #running = new Set<Promise<void>>();
 
-  /** Runs work; what it rejects with is left to the next open, which decides again. */
-  run(work: (signal: AbortSignal) => Promise<void>): void {
+  /** Runs work; what it rejects with is left to the next open, which decides again. Resolves when it has ended, either way. */
+  run(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const running = work(this.#abort.signal).catch(() => undefined);
     this.#running.add(running);
-    void running.then(() => this.#running.delete(running));
+    return running.finally(() => this.#running.delete(running));
   }
 
   /** Stops everything. */

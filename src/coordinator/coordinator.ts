@@ -42,6 +42,7 @@ import { ManagedDisks } from './managed-disks.js';
 import { settleReopened, type Unfinished } from './recover.js';
 import { unavailableFindings } from './settle-live.js';
 import { atMoment, pointSource, readableDisk, type Source, type SourceName } from './sources.js';
+import { Relief } from './relief.js';
 import { Turns } from './turns.js';
 import { unavailableLogs } from './unavailable.js';
 
@@ -82,11 +83,21 @@ export class Coordinator {
   readonly copies: Copies;
   /** Managed disks and machines. */
   readonly disks: ManagedDisks;
+  /** Told of writers without space. */
+  readonly relief: Relief;
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
     const { engine, catalog } = parts;
     this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
+    this.relief = new Relief({
+      clock: parts.clock,
+      pressure: () => engine.livePressure(),
+      collect: () =>
+        this.#background.run(
+          async (signal) => void (await this.collect({ dryRun: false, bytesPerSecond: null }, { signal })),
+        ),
+    });
     this.disks = new ManagedDisks({
       copies: this.copies,
       engine,
@@ -162,6 +173,7 @@ export class Coordinator {
       ),
     );
     this.copies.retry();
+    this.relief.deleted();
   }
 
   /** Holds a point: it cannot be deleted. A hold that is there gets the new reason. */
@@ -196,7 +208,7 @@ export class Coordinator {
     for (const machine of this.view.machines())
       for (const point of this.view.pointsOf(machine.id)) if (point.state === 'cut') this.copies.enqueue(point);
     const finish = (work: (signal: AbortSignal) => Promise<void>): void => {
-      this.#background.run(async (signal) => {
+      void this.#background.run(async (signal) => {
         await this.copies.whenCopied(() => work(signal));
         this.copies.retry(); // younger points of the machine wait for this
       });

@@ -112,7 +112,7 @@ export async function atMoment<T>(
   const pointId = newPointId();
   const hidden = { machineId: machine.id, pointId, collection: 'default', name: '', detail: '' };
   const drop = (): void => {
-    background.run((signal) => engine.dropCut(pointId, { signal }));
+    void background.run((signal) => engine.dropCut(pointId, { signal }));
   };
   try {
     const cut = await engine.pointInTime({ ...hidden, at });

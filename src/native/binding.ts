@@ -224,6 +224,11 @@ class BoundEngine implements Engine {
     return this.#native.pendingCuts();
   }
 
+  /** How long the last cut kept writers waiting, nanoseconds; for `bench/live` alone. */
+  lastCutHeldNs(): number {
+    return this.#native.lastCutHeldNs();
+  }
+
   livePressure(): LivePressure {
     return this.#native.livePressure() ?? { debtBytes: 0, availableBytes: 0, logBytes: 0, layers: 0 };
   }

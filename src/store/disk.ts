@@ -19,7 +19,7 @@ import type {
   WriteStreamOptions,
 } from './disk-handle.js';
 import { diskReadable, DiskWritable } from './disk-streams.js';
-import { StillpointError } from './errors.js';
+import { isStillpointError, StillpointError } from './errors.js';
 import { presentUnavailable } from './present.js';
 import type { RunningCalls } from './running-calls.js';
 import type { DiskId } from './units.js';
@@ -163,7 +163,13 @@ export class OpenDisk implements Disk {
       this.#checkWritable();
       if (options !== none) members('options', options, ['signal', 'fua']);
       checkGoing(checkedSignal(options.signal));
-      return call(this.#record());
+      try {
+        return await call(this.#record());
+      } catch (error) {
+        // The caller has the error at once; what nobody needs is collected meanwhile.
+        if (isStillpointError(error, 'NO_SPACE')) this.#parts.coordinator.relief.refused();
+        throw error;
+      }
     });
   }
 

@@ -15,6 +15,10 @@ import { imagesFor } from '../../bench/compare/images.js';
 import { compareOptions, UsageError } from '../../bench/compare/options.js';
 import { plot } from '../../bench/compare/plot.js';
 import { comparisonTable } from '../../bench/compare/report.js';
+import { liveTable } from '../../bench/live/figure.js';
+import { groups, plot as livePlot } from '../../bench/live/plot.js';
+import { smokeSize as smallLive } from '../../bench/live/size.js';
+import { runSuite as runLive, suites as liveSuites } from '../../bench/live/suites.js';
 import { measure } from '../../bench/micro/measure.js';
 import { microTable } from '../../bench/micro/report.js';
 import { sampleOf } from '../../bench/micro/sample.js';
@@ -44,6 +48,20 @@ describe('a store of terabytes, made small,', () => {
     expect(figures.length).toBeGreaterThan(0);
     for (const figure of figures) expect(Number.isFinite(figure.value), figure.what).toBe(true);
     expect(scaleTable(figures).split('\n')).toHaveLength(figures.length + 1);
+  });
+});
+
+describe('live disks, for a moment,', () => {
+  it.each(liveSuites)('give figures: $name', async (suite) => {
+    const context = { size: smallLive, say: () => undefined, leaveLog: () => Promise.resolve() };
+    const figures = await runLive(suite, tmpdir(), context);
+
+    expect(figures.length).toBeGreaterThan(0);
+    for (const figure of figures) expect(Number.isFinite(figure.value), figure.what).toBe(true);
+    expect(liveTable(figures).split('\n')).toHaveLength(figures.length + 1);
+    for (const [title, group] of groups(figures)) {
+      expect(livePlot(title, group)).toMatch(/^<svg (?!.*NaN)/);
+    }
   });
 });
 

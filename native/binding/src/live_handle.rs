@@ -236,6 +236,13 @@ impl NativeEngine {
         self.opened().map(|engine| engine.pending_cuts().iter().map(PendingCutRecord::of).collect()).unwrap_or_default()
     }
 
+    /// How long the last cut kept writers waiting, nanoseconds. For benches: no part of the library uses it.
+    #[napi]
+    #[must_use]
+    pub fn last_cut_held_ns(&self) -> f64 {
+        self.opened().map(|engine| number(engine.last_cut_held_ns())).unwrap_or_default()
+    }
+
     /// How far writers are ahead; null once closed, or when the file system does not say.
     #[napi]
     #[must_use]

@@ -555,6 +555,11 @@ impl Engine {
         self.reserve.borrow()
     }
 
+    /// As [`Engine::borrow_reserve`], for who ran out of space however much there seemed to be.
+    fn borrow_reserve_at_once(&self) -> Loan {
+        self.reserve.borrow_at_once()
+    }
+
     /// A disk of a point, held until the pin is dropped, whatever becomes of the point.
     fn pinned(&self, disk: &DiskReference, control: &Control) -> Result<Pinned> {
         self.pinned_by(&self.maps, disk, control)

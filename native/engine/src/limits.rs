@@ -108,6 +108,9 @@ pub const LAYER_LOGGED_BYTES_MIN: u64 = 1 << 20;
 /// Beyond this length of its log a machine's writers wait for the copy.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;
 
+/// How many folds a writer without space waits for before it is refused.
+pub const RELIEF_FOLDS_MAX: u32 = 8;
+
 /// How long a writer waits before it looks again.
 pub const PACE_WAIT_NS: u64 = 1_000_000;
 

@@ -146,6 +146,8 @@ export declare class NativeEngine {
   unclean(): Array<UncleanLogRecord>
   /** Cuts that wait; empty once closed. */
   pendingCuts(): Array<PendingCutRecord>
+  /** How long the last cut kept writers waiting, nanoseconds. For benches: no part of the library uses it. */
+  lastCutHeldNs(): number
   /** How far writers are ahead; null once closed, or when the file system does not say. */
   livePressure(): PressureRecord | null
   /**

@@ -116,6 +116,7 @@ pub struct Writer<'a> {
     chunks: PackWriter,
     nodes: PackWriter,
     added: Added,
+    pays_debt: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -127,7 +128,16 @@ impl<'a> Writer<'a> {
             chunks: PackWriter::new(store.pack_target(), PackKind::Chunks),
             nodes: PackWriter::new(store.pack_target(), PackKind::Nodes),
             added: Added::default(),
+            pays_debt: false,
         }
+    }
+
+    /// A writer that pays what was charged when it was logged, and may take of the reserve for it: folding a layer frees log.
+    #[must_use]
+    pub fn paying_debt(store: &'a ChunkStore) -> Self {
+        let mut writer = Self::new(store);
+        writer.pays_debt = true;
+        writer
     }
 
     /// What this writer added so far, for other threads to ask.
@@ -145,7 +155,7 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         self.added.insert(*frame.id());
-        self.store.adding(|| self.chunks.append(&frame.bytes, frame.entry))?;
+        adding(self.store, self.pays_debt, || self.chunks.append(&frame.bytes, frame.entry))?;
         self.stage_when_many()?;
         Ok(true)
     }
@@ -162,7 +172,7 @@ impl<'a> Writer<'a> {
         // Ids do not compress, and a node is mostly ids.
         let encoded = Encoded { codec: Codec::None, base: None, stored: plain };
         let frame = EncodedFrame::new(PackKind::Nodes, id, plain.len() as u32, encoded);
-        self.store.adding(|| self.nodes.append(&frame.bytes, frame.entry))?;
+        adding(self.store, self.pays_debt, || self.nodes.append(&frame.bytes, frame.entry))?;
         self.stage_when_many()?;
         Ok(frame.frame_bytes())
     }
@@ -172,7 +182,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What writing gives; what was added is then removed again.
     pub fn commit(mut self) -> Result<()> {
-        self.store.adding(|| {
+        adding(self.store, self.pays_debt, || {
             self.chunks.finish()?;
             self.nodes.finish()
         })?;
@@ -192,7 +202,7 @@ impl<'a> Writer<'a> {
         }
         let mut sealed = self.chunks.take_sealed();
         sealed.extend(self.nodes.take_sealed());
-        let staged = self.store.adding(|| self.store.index().stage(self.store.packs(), &sealed));
+        let staged = adding(self.store, self.pays_debt, || self.store.index().stage(self.store.packs(), &sealed));
         self.added.stage(staged.inspect_err(|_| self.store.discard(&sealed))?, &sealed);
         Ok(())
     }
@@ -209,4 +219,9 @@ impl Drop for Writer<'_> {
             }
         }
     }
+}
+
+/// Adds to the store; while the reserve is lent only what pays a debt.
+fn adding<T>(store: &ChunkStore, pays_debt: bool, write: impl FnOnce() -> Result<T>) -> Result<T> {
+    if pays_debt { store.guarded(write) } else { store.adding(write) }
 }

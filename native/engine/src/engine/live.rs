@@ -134,6 +134,13 @@ impl Engine {
         self.live.as_ref().map(|live| live.closed.described()).unwrap_or_default()
     }
 
+    /// How long the last cut of a log kept its writers waiting, nanoseconds: the longest of all logs. For benches.
+    #[must_use]
+    pub fn last_cut_held_ns(&self) -> u64 {
+        let logs = self.live.as_ref().map(Live::all_logs).unwrap_or_default();
+        logs.iter().map(|log| log.log().cut_held_ns()).max().unwrap_or_default()
+    }
+
     /// How far writers are ahead of the copies.
     ///
     /// # Errors

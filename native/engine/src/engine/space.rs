@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::disk::SpaceGate;
 use crate::error::{Code, Error, Result};
 use crate::io::Io;
+use crate::io::reserve::Reserve;
 
 /// What may be charged without asking, at most.
 const CREDIT_BYTES_MAX: u64 = 16 << 20;
@@ -21,22 +22,24 @@ const CREDIT_SHARE: u64 = 4;
 pub(super) struct Space {
     io: Arc<dyn Io>,
     directory: PathBuf,
+    reserve: Arc<Reserve>,
     debt_bytes: AtomicU64,
     credit_bytes: AtomicI64,
 }
 
 impl Space {
-    pub(super) fn new(io: Arc<dyn Io>, directory: PathBuf) -> Self {
-        Self { io, directory, debt_bytes: AtomicU64::new(0), credit_bytes: AtomicI64::new(0) }
+    pub(super) fn new(io: Arc<dyn Io>, directory: PathBuf, reserve: Arc<Reserve>) -> Self {
+        Self { io, directory, reserve, debt_bytes: AtomicU64::new(0), credit_bytes: AtomicI64::new(0) }
     }
 
     pub(super) fn debt_bytes(&self) -> u64 {
         self.debt_bytes.load(Ordering::Relaxed)
     }
 
-    /// What writers may still take: free, and not owed.
+    /// What writers may still take: free, not owed, and not the reserve's, which they would else take while it is lent.
     pub(super) fn available_bytes(&self) -> Result<u64> {
-        Ok(self.io.available_bytes(&self.directory)?.saturating_sub(self.debt_bytes()))
+        let free = self.io.available_bytes(&self.directory)?;
+        Ok(free.saturating_sub(self.reserve.missing_bytes()).saturating_sub(self.debt_bytes()))
     }
 
     fn full(&self, free: u64) -> Error {

@@ -8,6 +8,7 @@
 //! What it must not import: any stage.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Io, IoFile, OpenMode};
@@ -42,6 +43,8 @@ pub struct Reserve {
     path: PathBuf,
     bytes_max: u64,
     state: Mutex<State>,
+    /// What it holds less than it should, as far as is known.
+    missing_bytes: AtomicU64,
 }
 
 impl Reserve {
@@ -49,7 +52,7 @@ impl Reserve {
     /// yet. With 0 there is none, and nothing is ever done.
     #[must_use]
     pub fn new(io: Arc<dyn Io>, path: PathBuf, bytes_max: u64) -> Self {
-        Self { io, path, bytes_max, state: Mutex::default() }
+        Self { io, path, bytes_max, state: Mutex::default(), missing_bytes: AtomicU64::new(0) }
     }
 
     /// Takes what is missing, as far as there is space. Does nothing while it is lent.
@@ -126,7 +129,16 @@ impl Reserve {
         }
         let Ok(file) = self.io.open(&self.path, OpenMode::ReadWrite) else { return false };
         let holds = file.identity().is_ok_and(|identity| identity.size > 0);
-        holds && file.set_length(0).is_ok()
+        let given_up = holds && file.set_length(0).is_ok();
+        if given_up {
+            self.missing_bytes.store(self.bytes_wanted().unwrap_or(0), Ordering::Relaxed);
+        }
+        given_up
+    }
+
+    /// How much is to be left free for it.
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing_bytes.load(Ordering::Relaxed)
     }
 
     fn fill(&self) -> Result<()> {
@@ -154,6 +166,7 @@ impl Reserve {
                 Err(error) => return Err(error),
             }
         }
+        self.missing_bytes.store(wanted.saturating_sub(size), Ordering::Relaxed);
         Ok(())
     }
 

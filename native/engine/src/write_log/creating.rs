@@ -137,6 +137,7 @@ impl WriteLog {
             preparing: Mutex::new(()),
             slots: Mutex::new(slots),
             holds: super::holds::Holds::default(),
+            cut_held_ns: std::sync::atomic::AtomicU64::new(0),
             room: std::sync::OnceLock::new(),
         })
     }

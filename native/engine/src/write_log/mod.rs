@@ -16,6 +16,7 @@
 //! What it must not import: chunks, maps, disks. It knows disks by id only.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
@@ -126,6 +127,8 @@ pub struct WriteLog {
     /// Held while the superblock is written. Comes before the sequencer's lock.
     slots: Mutex<SuperblockSlots>,
     holds: Holds,
+    /// How long the last cut kept everybody else from getting an LSN, nanoseconds.
+    cut_held_ns: AtomicU64,
     room: OnceLock<RoomCheck>,
 }
 
@@ -227,6 +230,12 @@ impl WriteLog {
     #[must_use]
     pub fn superblock(&self) -> Superblock {
         self.slots().current.clone()
+    }
+
+    /// How long the last cut kept everybody else from getting an LSN, nanoseconds; 0 before the first.
+    #[must_use]
+    pub fn cut_held_ns(&self) -> u64 {
+        self.cut_held_ns.load(Ordering::Relaxed)
     }
 
     /// Bytes of files that the log takes.

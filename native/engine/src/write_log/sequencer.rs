@@ -4,6 +4,7 @@
 //! exists, so a full disk is found out about before anybody has a number (I-21).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::record::Record;
 use super::segment::Segment;
@@ -104,6 +105,7 @@ impl WriteLog {
         let (record_bytes, now_ms) = (record.record_bytes(), milliseconds(&*self.parts.clock));
         loop {
             let mut sequencer = self.sequencer();
+            let began_ns = if record.kind == RecordKind::Cut { self.parts.clock.now_ns() } else { 0 };
             self.fence.check()?;
             let (lsn, predecessor) = (sequencer.next, sequencer.predecessor);
             let time_ms = sequencer.time_ms.max(now_ms);
@@ -120,6 +122,10 @@ impl WriteLog {
                 // From here on a panic fences the log: the ticket is dropped.
                 let ticket = Ticket::new(Arc::clone(self), segment, &fields, position, header, body);
                 let value = under_lock(lsn);
+                if kind == RecordKind::Cut {
+                    let held_ns = u64::try_from(self.parts.clock.now_ns() - began_ns).unwrap_or(0);
+                    self.cut_held_ns.store(held_ns, Ordering::Relaxed);
+                }
                 return Ok((ticket, value));
             }
             drop(sequencer);

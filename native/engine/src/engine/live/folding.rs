@@ -57,6 +57,17 @@ impl Engine {
     /// # Errors
     /// `CANCELLED`, `NO_SPACE`, `LOG_FENCED`, what reading and writing give.
     fn fold_layer(&self, log: &LiveLog, layer: &Arc<Layer>, control: &Control) -> Result<FoldedCut> {
+        match self.fold_layer_into_what_is_free(log, layer, control) {
+            // Others took what was kept free for this; paying a debt frees log and gives the collector its garbage.
+            Err(error) if error.code() == Code::NoSpace => {
+                let _loan = self.borrow_reserve_at_once();
+                self.fold_layer_into_what_is_free(log, layer, control)
+            }
+            ended => ended,
+        }
+    }
+
+    fn fold_layer_into_what_is_free(&self, log: &LiveLog, layer: &Arc<Layer>, control: &Control) -> Result<FoldedCut> {
         let Some(sealed) = layer.sealed() else { unreachable!("only sealed layers are folded") };
         log.log().flush(sealed.cut)?; // no point may hold what a power cut can take back
         let mut views = Vec::with_capacity(sealed.members.len());
@@ -92,7 +103,7 @@ impl Engine {
         let roots = views.iter().map(|(_, _, version)| version.root).collect();
         // Before the first look-up, and until what comes of it is pinned: a collection waits for this lease.
         let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), roots)))?;
-        let mut writer = Writer::new(&self.store);
+        let mut writer = Writer::paying_debt(&self.store);
         let mut pace = Pace::new(self.parts.clock.as_ref(), control);
         let (mut changed, mut versions) = (BTreeMap::new(), BTreeMap::new());
         for (disk_id, view, base) in views {

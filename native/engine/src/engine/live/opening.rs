@@ -134,7 +134,7 @@ impl Engine {
             seats: RwLock::default(),
             cuts,
             bases: Arc::new(bases),
-            space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone())),
+            space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
             moving: Mutex::default(),
             naming: RwLock::default(),
             unknown: Mutex::default(),

@@ -60,7 +60,7 @@ impl Engine {
         self.admit(disk_id, u64_from(bytes.len()))?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            self.relieved(|| log.group.write(disk_id, offset, bytes, fua))
+            self.with_relief(|| log.group.write(disk_id, offset, bytes, fua))
         })
     }
 
@@ -73,7 +73,7 @@ impl Engine {
         self.admit(disk_id, 0)?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
-            self.relieved(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
+            self.with_relief(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
         })
     }
 
@@ -119,7 +119,7 @@ impl Engine {
                     DiskRequest::Write { offset, bytes, fua } => {
                         self.check_writable()?;
                         self.pace(log)?;
-                        let mut submission = self.relieved(|| log.group.submit_write(disk_id, *offset, bytes))?;
+                        let mut submission = self.with_relief(|| log.group.submit_write(disk_id, *offset, bytes))?;
                         log.group.append(&mut submission, bytes)?;
                         if *fua {
                             log.log().flush(submission.lsn())?;
@@ -130,7 +130,7 @@ impl Engine {
                         self.check_writable()?;
                         self.pace(log)?;
                         let mut submission =
-                            self.relieved(|| log.group.submit_zeroes(disk_id, *offset, *length, *trims))?;
+                            self.with_relief(|| log.group.submit_zeroes(disk_id, *offset, *length, *trims))?;
                         log.group.append(&mut submission, &[])?;
                         submission
                     }

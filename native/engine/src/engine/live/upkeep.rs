@@ -8,7 +8,9 @@ use super::log::LiveLog;
 use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
-use crate::limits::{LAYER_LOGGED_BYTES_MAX, LAYER_LOGGED_BYTES_MIN, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX};
+use crate::limits::{
+    LAYER_LOGGED_BYTES_MAX, LAYER_LOGGED_BYTES_MIN, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_FOLDS_MAX,
+};
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
@@ -208,6 +210,29 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Does what may find no space; then windows are made shorter, then what is owed is folded, and it is tried again for as
+    /// long as that pays something, so that a writer that is faster than the copy is slowed and not refused.
+    ///
+    /// # Errors
+    /// What the work gives; `NO_SPACE` once folding gives nothing back.
+    pub(super) fn with_relief<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        let mut folds = 0;
+        loop {
+            let owed = self.live().space.debt_bytes();
+            match self.relieved(&work) {
+                Err(error) if error.code() == Code::NoSpace && folds < RELIEF_FOLDS_MAX => {
+                    folds += 1;
+                    // Also when another thread folds: this one has waited for it then.
+                    let did = self.upkeep(&Control::default()).unwrap_or(false);
+                    if !did && self.live().space.debt_bytes() >= owed {
+                        return Err(error);
+                    }
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Folds everything that every log holds and no point waits for. For a clean close, and for tests.

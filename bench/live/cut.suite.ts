@@ -1,0 +1,88 @@
+/**
+ * Who notices a cut, and how soon has its caller an answer?
+ *
+ * Unit: a machine of 8 disks, written to by 16 writers of 4 KiB; windows of seconds with a capture every 100 ms, each point deleted
+ * when the next is answered, alternate with windows without. Expected: a cut is one pointer exchanged under the sequencer's lock, a
+ * few microseconds for 8 disks; an answer is one sync of what the log has since the last one, and two small ones of the catalog.
+ */
+
+import { performance } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import type { Store } from 'stillpoint';
+
+import { openMeasured } from './probe.js';
+import { leastOf, type LiveFigure } from './figure.js';
+import { blocks, KiB, liveStore, MiB, placesOn, quantile, requests } from './load.js';
+import type { LiveContext, LiveSuite } from './size.js';
+
+const figure = leastOf('cut');
+const diskCount = 8;
+const diskBytes = 64 * MiB;
+const everyMs = 100;
+
+export const cuts: LiveSuite = {
+  name: 'cut',
+  question: 'Who notices a cut, and how soon has its caller an answer?',
+  run,
+};
+
+interface Captures {
+  /** Milliseconds from call to answer. */
+  readonly answersMs: number[];
+  /** Microseconds that the cut held the append lock. */
+  readonly heldUs: number[];
+}
+
+async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+  const made = await liveStore(directory, diskCount, diskBytes);
+  await made.store.close();
+  const { store, lastCutHeldNs } = await openMeasured(made.path);
+  const disks = await Promise.all(made.disks.map(({ name }) => store.disk(name)));
+  const block = blocks(4 * KiB);
+  const place = placesOn(diskBytes, 4 * KiB, 2);
+  const captures: Captures = { answersMs: [], heldUs: [] };
+  const latencies: { with: number[][]; without: number[][] } = { with: [], without: [] };
+  for (let window = 0; window < size.windows * 2; window += 1) {
+    const hasCuts = window % 2 === 1;
+    const endMs = performance.now() + size.windowMs;
+    const isOver = (): boolean => performance.now() >= endMs;
+    const cutting = hasCuts ? cutEvery(store, isOver, lastCutHeldNs, captures) : Promise.resolve();
+    const taken = await requests(16, isOver, async (index) => disks[index % diskCount]?.write(place(), block(index)));
+    await cutting;
+    latencies[hasCuts ? 'with' : 'without'].push([...taken.latencies]);
+    say(
+      `cut: ${hasCuts ? 'with' : 'without'}: ${Math.round(taken.perSecond)} writes a second, p99.9 ${quantile(taken.latencies, 0.999).toFixed(2)} ms`,
+    );
+  }
+  await store.close();
+  const [p999With, p999Without] = [latencies.with.flat(), latencies.without.flat()].map((all) => quantile(all, 0.999));
+  return [
+    figure('append lock held, p50', quantile(captures.heldUs, 0.5) / 1000, 'ms'),
+    figure('append lock held, p99', quantile(captures.heldUs, 0.99) / 1000, 'ms', { must: 0.1, aim: 0.02 }),
+    figure('p99.9 of writes without cuts', p999Without ?? Number.NaN, 'ms'),
+    figure('p99.9 of writes with cuts', p999With ?? Number.NaN, 'ms'),
+    figure('p99.9 with to without', (p999With ?? Number.NaN) / (p999Without ?? Number.NaN), 'times', {
+      must: 1.3,
+      aim: 1.1,
+    }),
+    figure('capture to answer under load, p50', quantile(captures.answersMs, 0.5), 'ms', { must: 5, aim: 2 }),
+    figure('capture to answer under load, p99', quantile(captures.answersMs, 0.99), 'ms'),
+    { ...figure('captures', captures.answersMs.length, ''), isMost: true },
+  ];
+}
+
+/** Captures at a beat; each point goes when the next is answered. */
+async function cutEvery(store: Store, isOver: () => boolean, heldNs: () => number, captures: Captures): Promise<void> {
+  let before: string | null = null;
+  while (!isOver()) {
+    const startedMs = performance.now();
+    const { reference } = await store.capture('m');
+    captures.answersMs.push(performance.now() - startedMs);
+    captures.heldUs.push(heldNs() / 1000);
+    if (before !== null) await store.deletePoint(before);
+    before = reference;
+    await pause(Math.max(0, everyMs - (performance.now() - startedMs)));
+  }
+  if (before !== null) await store.deletePoint(before);
+}

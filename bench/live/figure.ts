@@ -1,0 +1,67 @@
+/** A figure of the live bench: what was measured, and what the design says that it must and may reach. */
+
+import { table } from '../table.js';
+
+export interface LiveFigure {
+  readonly suite: string;
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  /** The value that is good enough, in the same unit; null where the design names none. */
+  readonly must: number | null;
+  readonly aim: number | null;
+  /** Whether more is better; less is, else. */
+  readonly isMost: boolean;
+}
+
+interface Bar {
+  readonly must?: number;
+  readonly aim?: number;
+}
+
+export type FigureMaker = (what: string, value: number, unit: string, bar?: Bar) => LiveFigure;
+
+/** Makes the figures of a suite of which less is better. */
+export function leastOf(suite: string): FigureMaker {
+  return (what, value, unit, bar = {}) => made(suite, what, value, unit, bar, false);
+}
+
+/** Makes the figures of a suite of which more is better. */
+export function mostOf(suite: string): FigureMaker {
+  return (what, value, unit, bar = {}) => made(suite, what, value, unit, bar, true);
+}
+
+function made(
+  suite: string,
+  what: string,
+  value: number,
+  unit: string,
+  { must, aim }: Bar,
+  isMost: boolean,
+): LiveFigure {
+  return { suite, what, value, unit, must: must ?? null, aim: aim ?? null, isMost };
+}
+
+export function liveTable(figures: readonly LiveFigure[]): string {
+  const rows = figures.map((figure) => [
+    `${figure.suite}: ${figure.what}`,
+    `${shown(figure.value)} ${figure.unit}`.trim(),
+    figure.must === null ? '' : shown(figure.must),
+    figure.aim === null ? '' : shown(figure.aim),
+    verdict(figure),
+  ]);
+  return table(['figure', 'measured', 'must', 'aim', ''], rows);
+}
+
+function verdict({ value, must, aim, isMost }: LiveFigure): string {
+  const reaches = (bar: number): boolean => (isMost ? value >= bar : value <= bar);
+  if (must === null) return '';
+  if (!reaches(must)) return 'SHORT';
+  return aim === null || reaches(aim) ? 'reached' : 'must';
+}
+
+/** Three digits that count, and whole numbers as they are. */
+function shown(value: number): string {
+  if (Math.abs(value) >= 1_000) return Math.round(value).toLocaleString('en-US');
+  return Number.isInteger(value) ? String(value) : value.toPrecision(3);
+}
