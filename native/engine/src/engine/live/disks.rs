@@ -464,9 +464,18 @@ impl Engine {
         self.live().closed.kept(log_id).map_or(Ok(()), Err)
     }
 
-    /// As the options say, and no segment takes more than a part of the file system.
+    /// As the options say, and no segment takes more than a part of the file system, which is a local one: over a network a
+    /// sync that succeeded may be lost with the server, and locks do not keep others out.
     pub(super) fn log_parameters(&self) -> Result<LogParameters> {
         let capacity = self.parts.io.capacity_bytes(&self.directory)?;
+        if let Some(name) = self.parts.io.network_file_system(&self.directory)? {
+            let message = format!(
+                "{} is on {name}, a network file system; the write logs of managed disks need a local one",
+                self.directory.display()
+            );
+            let error = Error::new(Code::FileSystemUnsupported, message).with("path", self.directory.as_path());
+            return Err(error.with("fileSystem", name));
+        }
         let share = (capacity / SEGMENT_CAPACITY_SHARE) & !4095;
         let segment_bytes = self.options.log.segment_bytes.min(share.max(SEGMENT_BYTES_FIRST));
         Ok(LogParameters { segment_bytes })
