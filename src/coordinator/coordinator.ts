@@ -85,8 +85,13 @@ export class Coordinator {
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
-    const { engine, catalog } = parts;
-    this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
+    const { engine, catalog, clock } = parts;
+    this.copies = new Copies({
+      engine,
+      catalog,
+      nowMs: () => clock.nowMs(),
+      onEnd: parts.onCopyEnd ?? (() => undefined),
+    });
     this.disks = new ManagedDisks({
       copies: this.copies,
       engine,

@@ -299,6 +299,12 @@ class BoundEngine implements Engine {
   }
 
   async copy(request: CopyRequest, control?: Control): Promise<{ readonly disks: readonly ScannedDisk[] }> {
+  async foldCut(pointId: string, diskIds: readonly string[], control?: Control) {
+    return follow(control, new addon.NativeOperation(), async (operation) => ({
+      disks: unwrap(await this.#native.foldCut(pointId, [...diskIds], operation)),
+    }));
+  }
+
     const { pointId, createdMs, detail, diskIds } = request;
     const disks = await follow(control, new addon.NativeOperation(), (operation) =>
       this.#native.copy(pointId, createdMs, detail, [...diskIds], operation).then(unwrap),

@@ -406,6 +406,16 @@ export interface LiveEngine {
    */
   cut(request: CutRequest): Promise<Cut>;
   /**
+   * The first part of a copy: maps of the cut's disks, durable, without a manifest. Tells what that took, so that the
+   * manifest can say so; `copy` finds the maps made, and makes them where this was not called. Empty when there is a
+   * manifest and no cut. Cancelling as of `copy`.
+   */
+  foldCut(
+    pointId: string,
+    diskIds: readonly string[],
+    control?: Control,
+  ): Promise<{ readonly disks: readonly ScannedDisk[] }>;
+  /**
    * Copies a cut in the background: older layers first, then this one, then the manifest, which is the commit.
    *
    * One copy of a machine runs at a time. A cancelled copy keeps what it did and goes on from there when it is called

@@ -52,6 +52,13 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   reopenLogs(): Promise<undefined | Failure>
+  /**
+   * Makes the maps of a cut, without its manifest; resolves with what that took.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  foldCut(pointId: string, diskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
   /** The store's parameters; null once closed. */
   info(): InfoRecord | null
   /** What opening, and reading since, found; empty once closed. */
