@@ -500,6 +500,8 @@ export interface OpenRequest {
   readonly readOnly: boolean;
   /** Threads for scans, restores and verification. */
   readonly threads: number;
+  /** Bytes of chunks that background copies put together a second at most; null: no limit. */
+  readonly copyBytesPerSecond: number | null;
 }
 
 /** How engines are made and opened. */

@@ -122,6 +122,9 @@ pub struct OpenOptions {
     pub reserve_bytes_max: u64,
     /// How write logs are laid out; tests make segments small.
     pub log: LogParameters,
+    /// Bytes of chunks that all background copies together put together a second at most; without, they only make room for
+    /// requests. Where a log comes near its limit, or space is short, they keep to nothing.
+    pub copy_bytes_per_second: Option<u64>,
 }
 
 impl Default for OpenOptions {
@@ -132,6 +135,7 @@ impl Default for OpenOptions {
             pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
             reserve_bytes_max: RESERVE_BYTES_MAX,
             log: LogParameters::default(),
+            copy_bytes_per_second: None,
         }
     }
 }

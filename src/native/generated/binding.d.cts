@@ -746,12 +746,12 @@ export interface NewDiskRecord {
 }
 
 /**
- * Opens a store.
+ * Opens a store; `copy_bytes_per_second` 0 knows no limit.
  *
  * # Errors
  * No thread could be started.
  */
-export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>
+export declare function openStore(path: string, readOnly: boolean, threads: number, copyBytesPerSecond: number): Promise<NativeEngine | Failure>
 
 /** A cut that waits for its copy or its release. */
 export interface PendingCutRecord {

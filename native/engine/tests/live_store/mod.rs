@@ -27,6 +27,8 @@ pub(crate) struct Store {
     pub(crate) faults: FaultIo,
     seed: u64,
     segment_bytes: u64,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) copy_bytes_per_second: Option<u64>,
     pub(crate) pack_bytes_target: u64,
 }
 
@@ -40,7 +42,9 @@ impl Store {
 
     fn over(memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
         let faults = FaultIo::over_memory(&memory, plan);
-        Self { memory, faults, seed, segment_bytes: 64 << 10, pack_bytes_target: 64 << 10 }
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000_000_000));
+        let (segment_bytes, pack_bytes_target) = (64 << 10, 64 << 10);
+        Self { memory, faults, seed, segment_bytes, clock, copy_bytes_per_second: None, pack_bytes_target }
     }
 
     /// What a crash leaves, on a file system that fails as planned.
@@ -61,7 +65,7 @@ impl Store {
     fn parts(&self) -> Parts {
         Parts {
             io: Arc::new(self.faults.clone()) as Arc<dyn Io>,
-            clock: Arc::new(ManualClock::new(1_800_000_000_000_000_000)),
+            clock: Arc::clone(&self.clock) as Arc<_>,
             random: Arc::new(Mutex::new(Seeded::new(self.seed))),
         }
     }
@@ -75,6 +79,7 @@ impl Store {
             pack_bytes_target: self.pack_bytes_target,
             reserve_bytes_max: 0,
             log: LogParameters { segment_bytes: self.segment_bytes },
+            copy_bytes_per_second: self.copy_bytes_per_second,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

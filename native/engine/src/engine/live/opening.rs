@@ -16,6 +16,7 @@ use super::disks::remove_log_files;
 use super::folding::points_named;
 use super::log::{LiveLog, pin, roots_of};
 use super::{DiskSeat, LIVE, Live};
+use crate::background_copy::CopyLoad;
 use crate::block_map::VersionReader;
 use crate::chunk_store::chunk_cache::ChunkCache;
 use crate::disk::Group;
@@ -134,6 +135,7 @@ impl Engine {
             cuts,
             bases: Arc::new(bases),
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone())),
+            load: CopyLoad::new(self.options.copy_bytes_per_second, self.parts.clock.now_ns()),
             moving: Mutex::default(),
             naming: RwLock::default(),
             unknown: Mutex::default(),
