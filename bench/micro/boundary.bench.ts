@@ -57,7 +57,7 @@ async function storeWithPoint(directory: string, chunkCount: number): Promise<Na
   const [store, image] = [path.join(directory, 'store'), path.join(directory, 'image')];
   await writeFile(image, sampleOf('text', chunkCount));
   valueOf(await addon.createStore(store, chunkBytes, 'zstd', level));
-  const engine = valueOf(await addon.openStore(store, false, 1));
+  const engine = valueOf(await addon.openStore(store, false, 1, 0));
   await wait(50); // a source must have been still for 20 ms
   const disk = { diskId, path: image, sectorBytes: 512, frozen: false };
   const scan = valueOf(await engine.scan([disk], new addon.NativeOperation()));

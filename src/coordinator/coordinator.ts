@@ -88,10 +88,15 @@ export class Coordinator {
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
-    const { engine, catalog } = parts;
-    this.copies = new Copies({ engine, catalog, onEnd: parts.onCopyEnd ?? (() => undefined) });
+    const { engine, catalog, clock } = parts;
+    this.copies = new Copies({
+      engine,
+      catalog,
+      nowMs: () => clock.nowMs(),
+      onEnd: parts.onCopyEnd ?? (() => undefined),
+    });
     this.relief = new Relief({
-      clock: parts.clock,
+      clock,
       pressure: () => engine.livePressure(),
       collect: () =>
         this.#background.run(

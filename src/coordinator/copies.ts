@@ -1,7 +1,8 @@
 /**
  * Background copies: steps 5 to 8 of the commit protocol (DESIGN section 3), one after the other for each machine.
  *
- *   5, 6  engine: packs, map nodes and index durable, then the manifest     <- the commit of the copy
+ *   5     engine: packs, map nodes and index durable; what that took is known
+ *   6     engine: the manifest, with it                                     <- the commit of the copy
  *   7     catalog: point `copied`, with counts; not if it is being deleted by now
  *   8     engine: the cut's layer released
  *
@@ -19,7 +20,7 @@ import type { MachineId, PointId } from '../store/units.js';
 import { capturedBy } from './capture.js';
 import { cancelled } from './gate.js';
 import { moved } from './state.js';
-import { checkAvailable } from './unavailable.js';
+import { unavailableError } from './unavailable.js';
 
 /** What became of a copy. */
 export interface CopyEnd {
@@ -46,6 +47,7 @@ interface Waiter {
 export interface CopiesParts {
   readonly engine: Engine;
   readonly catalog: Catalog;
+  readonly nowMs: () => number;
   /** Told of every copy that ended, but for those that were cancelled. */
   readonly onEnd: (end: CopyEnd) => void;
 }
@@ -178,6 +180,13 @@ export class Copies {
     const queue = this.#waiting.get(machineId) ?? [];
     const [pointId, ...others] = queue;
     if (pointId === undefined || this.#isClosed || this.#running.has(machineId)) return;
+    const { engine, catalog } = this.#parts;
+    const unavailable = unavailableError(engine, catalog.view, machineId);
+    if (unavailable !== null) {
+      // They go on when the log is opened.
+      for (const each of queue) this.#settle(each, unavailable);
+      return;
+    }
     this.#setQueue(machineId, others);
     const abort = new AbortController();
     const ended = this.#copy(pointId, abort.signal)
@@ -198,33 +207,33 @@ export class Copies {
   }
 
   async #copy(pointId: PointId, signal: AbortSignal): Promise<void> {
-    const { engine, catalog, onEnd } = this.#parts;
+    const { engine, catalog, nowMs, onEnd } = this.#parts;
     const { view } = catalog;
     const point = view.point(pointId);
     const machine = point === undefined ? undefined : view.machine(point.machineId);
     const collection = point === undefined ? undefined : view.collection(point.collectionId);
     if (point?.state !== 'cut' || machine === undefined || collection === undefined) return;
-    checkAvailable(engine, view, machine.id);
     const { createdMs } = point;
-    // The manifest is written before the counts are known; the catalog has them.
-    const uncounted = capturedBy([], createdMs, createdMs);
-    const { disks } = await engine.copy(
+    const diskIds = point.disks.filter((disk) => !disk.excluded).map((disk) => disk.id);
+    const { disks } = await engine.foldCut(pointId, diskIds, {
+      signal,
+      onProgress: (progress) => {
+        this.#progress.set(pointId, progress);
+        for (const { onProgress } of this.#waiters.get(pointId) ?? []) onProgress?.(progress);
+      },
+    });
+    // From the cut, to which nothing had to be read, to when all of it was stored.
+    const captured = capturedBy(disks, createdMs, Math.max(createdMs, nowMs()));
+    await engine.copy(
       {
         pointId,
         createdMs,
-        detail: encodeDetail(machine, collection, point, uncounted),
-        diskIds: point.disks.filter((disk) => !disk.excluded).map((disk) => disk.id),
+        detail: encodeDetail(machine, collection, point, captured),
+        diskIds,
         excludedDiskIds: point.disks.filter((disk) => disk.excluded).map((disk) => disk.id),
       },
-      {
-        signal,
-        onProgress: (progress) => {
-          this.#progress.set(pointId, progress);
-          for (const { onProgress } of this.#waiters.get(pointId) ?? []) onProgress?.(progress);
-        },
-      },
+      { signal },
     );
-    const captured = capturedBy(disks, createdMs, createdMs);
     const copied = await engine.withReserve(() =>
       catalog.transact((now) => {
         const current = now.point(pointId);

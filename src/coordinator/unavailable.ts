@@ -31,14 +31,20 @@ export function diskWaitsFor(
   return own ?? logs.find(({ diskIds }) => diskIds.length === 0) ?? null;
 }
 
-/** Proves that a machine's log is open. Errors: `LOG_UNAVAILABLE`. */
-export function checkAvailable(engine: Engine, view: CatalogView, machineId: MachineId): void {
+/** What is wrong with a machine whose log could not be opened; null when it is open, or lost. */
+export function unavailableError(engine: Engine, view: CatalogView, machineId: MachineId): StillpointError | null {
   const log = machineWaitsFor(engine, machineId);
-  if (log === null) return;
+  if (log === null) return null;
   const name = view.machine(machineId)?.name ?? machineId;
-  throw new StillpointError('LOG_UNAVAILABLE', `the write log of ${name} could not be opened: ${log.message}`, {
+  return new StillpointError('LOG_UNAVAILABLE', `the write log of ${name} could not be opened: ${log.message}`, {
     machine: name,
     log: log.logId,
     reason: log.code,
   });
+}
+
+/** Proves that a machine's log is open. Errors: `LOG_UNAVAILABLE`. */
+export function checkAvailable(engine: Engine, view: CatalogView, machineId: MachineId): void {
+  const error = unavailableError(engine, view, machineId);
+  if (error !== null) throw error;
 }

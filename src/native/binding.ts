@@ -62,8 +62,9 @@ export const nativeEngine: EngineFactory = {
   },
 
   async open(request: OpenRequest): Promise<Engine> {
-    const handle = unwrap(await addon.openStore(request.path, request.readOnly, request.threads));
-    return new BoundEngine(handle, request.readOnly);
+    const { path, readOnly, threads, copyBytesPerSecond } = request;
+    const handle = unwrap(await addon.openStore(path, readOnly, threads, copyBytesPerSecond ?? 0));
+    return new BoundEngine(handle, readOnly);
   },
 };
 
@@ -301,6 +302,12 @@ class BoundEngine implements Engine {
       unwrap(await this.#native.makeCutDurable(pointId));
     };
     return { lsn, timeMs, disks, durable };
+  }
+
+  async foldCut(pointId: string, diskIds: readonly string[], control?: Control) {
+    return follow(control, new addon.NativeOperation(), async (operation) => ({
+      disks: unwrap(await this.#native.foldCut(pointId, [...diskIds], operation)),
+    }));
   }
 
   async copy(request: CopyRequest, control?: Control): Promise<{ readonly disks: readonly ScannedDisk[] }> {

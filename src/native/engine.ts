@@ -412,6 +412,16 @@ export interface LiveEngine {
    */
   cut(request: CutRequest): Promise<Cut>;
   /**
+   * The first part of a copy: maps of the cut's disks, durable, without a manifest. Tells what that took, so that the
+   * manifest can say so; `copy` finds the maps made, and makes them where this was not called. Empty when there is a
+   * manifest and no cut. Cancelling as of `copy`.
+   */
+  foldCut(
+    pointId: string,
+    diskIds: readonly string[],
+    control?: Control,
+  ): Promise<{ readonly disks: readonly ScannedDisk[] }>;
+  /**
    * Copies a cut in the background: older layers first, then this one, then the manifest, which is the commit.
    *
    * One copy of a machine runs at a time. A cancelled copy keeps what it did and goes on from there when it is called
@@ -503,6 +513,8 @@ export interface OpenRequest {
   readonly readOnly: boolean;
   /** Threads for scans, restores and verification. */
   readonly threads: number;
+  /** Bytes of chunks that background copies put together a second at most; null: no limit. */
+  readonly copyBytesPerSecond: number | null;
 }
 
 /** How engines are made and opened. */

@@ -73,6 +73,11 @@ export const errorTable = {
     origin: 'engine',
     action: 'Show the point or machine to see the roles of its disks, or list the disks.',
   },
+  FILE_SYSTEM_UNSUPPORTED: {
+    kind: 'fix-call',
+    origin: 'engine',
+    action: 'Keep managed disks in a store on a local file system: ext4, xfs or btrfs.',
+  },
   INDEX_DAMAGED: {
     kind: 'fix-data',
     origin: 'engine',

@@ -91,12 +91,18 @@ export function createStorePlan(options: CreateStoreOptions): CreateRequest {
 
 /** Checks the options of `openStore`. */
 export function openStorePlan(options: OpenStoreOptions): OpenRequest {
-  const given = members('options', options, ['path', 'readOnly', 'threads']);
+  const given = members('options', options, ['path', 'readOnly', 'threads', 'copyBytesPerSecond']);
   return {
     path: absolutePath('path', given['path']),
     readOnly: truth('readOnly', given['readOnly'], false),
     threads: wholeNumber('threads', given['threads'] ?? Math.min(availableParallelism(), threadsMax), 1, threadsMax),
+    copyBytesPerSecond: rate('copyBytesPerSecond', given['copyBytesPerSecond']),
   };
+}
+
+/** A number of bytes a second; null where there is no limit. */
+function rate(option: string, value: unknown): number | null {
+  return value === undefined ? null : wholeNumber(option, value, 1, Number.MAX_SAFE_INTEGER);
 }
 
 function configuration(value: unknown): Json {
@@ -337,11 +343,9 @@ export function verifyPlan(options: VerifyOptions): { readData: boolean; control
 /** Checks the options of `collect`. */
 export function collectPlan(options: CollectOptions): { request: CollectRequest; control: Control } {
   const given = members('options', options, ['dryRun', 'bytesPerSecond', ...longCall]);
-  const { bytesPerSecond } = given;
   const request = {
     dryRun: truth('dryRun', given['dryRun'], false),
-    bytesPerSecond:
-      bytesPerSecond === undefined ? null : wholeNumber('bytesPerSecond', bytesPerSecond, 1, Number.MAX_SAFE_INTEGER),
+    bytesPerSecond: rate('bytesPerSecond', given['bytesPerSecond']),
   };
   return { request, control: control(options) };
 }

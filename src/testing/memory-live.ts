@@ -322,15 +322,28 @@ export abstract class MemoryLive implements LiveEngine {
     });
   }
 
-  copy(request: CopyRequest, control: Control = {}): Promise<{ readonly disks: readonly ScannedDisk[] }> {
+  foldCut(
+    pointId: string,
+    diskIds: readonly string[],
+    control: Control = {},
+  ): Promise<{ readonly disks: readonly ScannedDisk[] }> {
     return this.liveWrite(async () => {
       await this.liveStep('copy-before', control);
+      const cut = this.#logs.cut(pointId)?.cut;
+      if (cut === undefined && this.publishedDisks(pointId) !== undefined) return { disks: [] };
+      const folded = this.#pendingCut(pointId);
+      await this.#fold(folded, control);
+      return { disks: diskIds.map((id) => scannedDisk(id, diskIn(folded, id).bytes)) };
+    });
+  }
+
+  copy(request: CopyRequest, control: Control = {}): Promise<{ readonly disks: readonly ScannedDisk[] }> {
+    return this.liveWrite(async () => {
       const { pointId, createdMs, detail, diskIds } = request;
       const published = this.publishedDisks(pointId);
       if (published !== undefined) return { disks: [...published].map(([id, bytes]) => scannedDisk(id, bytes)) };
       const cut = this.#pendingCut(pointId);
       const kept = diskIds.map((id) => [id, diskIn(cut, id)] as const);
-      await this.#fold(cut, control);
       const disks = kept.map(([diskId, { disk, bytes }]) => {
         return { diskId, sizeBytes: bytes.length, sectorBytes: disk.sectorBytes };
       });

@@ -341,7 +341,9 @@ describe('a lost catalog', () => {
 
     const [machines, disks, points] = [await again.virtualMachines(), await again.disks(), await again.restorePoints()];
     expect([machines, disks]).toEqual(before.slice(0, 2));
-    expect(points).toMatchObject([{ reference: 'db/default/rp1', state: 'copied' }]);
+    // What the copy took stands in the manifest.
+    expect(points).toEqual(before[2]);
+    expect(points).toMatchObject([{ reference: 'db/default/rp1', state: 'copied', captured: { bytesRead: 8192 } }]);
   });
 
   it('with its dump gives the machine a name that its points know, and every disk its own', async () => {

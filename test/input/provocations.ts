@@ -258,6 +258,7 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     return reopened(world);
   }),
   DISK_NOT_FOUND: call((open) => open.capture('web1', { exclude: ['swap'] })),
+  FILE_SYSTEM_UNSUPPORTED: { because: 'a managed disk or machine is made in a store on a network file system' },
   INDEX_DAMAGED: after((copy) => damage(filesIn(`${copy}/home/index`, '.segment'), 0.99)),
   INTERNAL: { because: 'something that cannot happen did: a defect of Stillpoint' },
   IO_FAILED: captureOf(({ at }) => {

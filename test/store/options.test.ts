@@ -64,6 +64,8 @@ describe('an option', () => {
     ['openStore', openStorePlan, [{ path: '/s', threads: 0 }], 'threads'],
     ['openStore', openStorePlan, [{ path: '/s', threads: 257 }], 'threads'],
     ['openStore', openStorePlan, [{ path: '/s', threads: Number.NaN }], 'threads'],
+    ['openStore', openStorePlan, [{ path: '/s', copyBytesPerSecond: 0 }], 'copyBytesPerSecond'],
+    ['openStore', openStorePlan, [{ path: '/s', copyBytesPerSecond: 1.5 }], 'copyBytesPerSecond'],
     ['createVirtualMachine', machinePlan, [{ disks }], 'name'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: { os: 1 } }], 'disks.os'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: null }], 'disks'],
@@ -181,7 +183,9 @@ describe('an option', () => {
     });
     expect(createStorePlan({ path: '/s', compression: 'none' }).compressionLevel).toBe(0);
     expect(createStorePlan({ path: '/s', compression: 'lz4' }).compressionLevel).toBe(0);
-    expect(openStorePlan({ path: '/s', threads: 1 })).toEqual({ path: '/s', readOnly: false, threads: 1 });
+    const plan = { path: '/s', readOnly: false, threads: 1, copyBytesPerSecond: null };
+    expect(openStorePlan({ path: '/s', threads: 1 })).toEqual(plan);
+    expect(openStorePlan({ path: '/s', threads: 1, copyBytesPerSecond: 1 << 20 }).copyBytesPerSecond).toBe(1 << 20);
     expect(capturePlan('a', {}).plan).toEqual({
       machine: 'a',
       name: null,

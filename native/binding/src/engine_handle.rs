@@ -50,14 +50,26 @@ pub fn create_store<'env>(
     })
 }
 
-/// Opens a store.
+/// Opens a store; `copy_bytes_per_second` 0 knows no limit.
 ///
 /// # Errors
 /// No thread could be started.
 #[napi(ts_return_type = "Promise<NativeEngine | Failure>")]
-pub fn open_store<'env>(env: &'env Env, path: String, read_only: bool, threads: u32) -> Result<Object<'env>> {
+pub fn open_store<'env>(
+    env: &'env Env,
+    path: String,
+    read_only: bool,
+    threads: u32,
+    copy_bytes_per_second: f64,
+) -> Result<Object<'env>> {
     start(env, move || {
-        let options = OpenOptions { read_only, thread_count: threads as usize, ..OpenOptions::default() };
+        let rate = unsigned(copy_bytes_per_second, "copyBytesPerSecond").map_err(|error| Failure::boxed(&error))?;
+        let options = OpenOptions {
+            read_only,
+            thread_count: threads as usize,
+            copy_bytes_per_second: (rate > 0).then_some(rate),
+            ..OpenOptions::default()
+        };
         let opened = NativeEngine::open_with(parts(), Path::new(&path), options)?;
         opened.opened()?.start_upkeep().map_err(|error| Failure::boxed(&error))?;
         Ok(opened)

@@ -11,6 +11,7 @@
 
 mod closed_logs;
 mod convert;
+mod copying;
 mod diff_handle;
 mod engine_handle;
 mod failure;

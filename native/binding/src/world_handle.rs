@@ -245,6 +245,7 @@ impl NativeWorld {
                 thread_count,
                 pack_bytes_target,
                 reserve_bytes_max,
+                copy_bytes_per_second: None,
                 log: LogParameters { segment_bytes: SEGMENT_BYTES },
                 ..OpenOptions::default()
             };

@@ -124,6 +124,9 @@ pub struct OpenOptions {
     pub log: LogParameters,
     /// How much write logs keep for points in time.
     pub window: WindowLimits,
+    /// Bytes of chunks that all background copies together put together a second at most; without, they only make room for
+    /// requests. Where a log comes near its limit, or space is short, they keep to nothing.
+    pub copy_bytes_per_second: Option<u64>,
 }
 
 impl Default for OpenOptions {
@@ -135,6 +138,7 @@ impl Default for OpenOptions {
             reserve_bytes_max: RESERVE_BYTES_MAX,
             log: LogParameters::default(),
             window: WindowLimits::default(),
+            copy_bytes_per_second: None,
         }
     }
 }

@@ -72,6 +72,8 @@ codes! {
     ChunkMissing = "CHUNK_MISSING", FixData;
     /// No such disk is attached.
     DiskNotFound = "DISK_NOT_FOUND", FixCall;
+    /// Write logs cannot be kept on this file system.
+    FileSystemUnsupported = "FILE_SYSTEM_UNSUPPORTED", FixCall;
     /// A file of the chunk index is damaged; the packs' trailers are used instead.
     IndexDamaged = "INDEX_DAMAGED", FixData;
     /// The device or file system failed a call.

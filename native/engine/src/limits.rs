@@ -111,6 +111,15 @@ pub const LOG_BYTES_MAX: u64 = 1 << 30;
 /// How many folds a writer without space waits for before it is refused.
 pub const RELIEF_FOLDS_MAX: u32 = 8;
 
+/// Beyond this length of its log a copy makes no room for writers any more: it is halfway to where they would wait for it.
+pub const LOG_BYTES_PRESSED: u64 = LOG_BYTES_MAX / 2;
+
+/// Beyond so many layers of its log likewise: two more captures, and one is refused.
+pub const LAYERS_PRESSED: usize = LAYERS_SEALED_MAX - 2;
+
+/// And where less than this is neither taken nor owed: what is folded gives it back.
+pub const AVAILABLE_BYTES_PRESSED: u64 = 2 * LAYER_LOGGED_BYTES_MAX;
+
 /// How long a writer waits before it looks again.
 pub const PACE_WAIT_NS: u64 = 1_000_000;
 

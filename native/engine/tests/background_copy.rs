@@ -4,13 +4,14 @@
 mod layered;
 mod simulation;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use layered::{CHUNK, Layer, Model, SECTOR, SIZE_MAX, bytes_of, empty, fold, open, region};
 use simulation::content::random_bytes;
 use simulation::progress::{count, over_seeds};
 use simulation::sized;
-use stillpoint_engine::background_copy::{Checkpoint, Fold, Folded, Pace, Progress};
+use stillpoint_engine::background_copy::{Checkpoint, CopyLoad, Fold, Folded, Pace, Progress, ROOM_PARTS};
 use stillpoint_engine::block_map::{DiskVersion, LayerContent, LayerRange, LayerSource, MapReader};
 use stillpoint_engine::chunk_store::writer::Writer;
 use stillpoint_engine::clock::{Clock, ManualClock};
@@ -230,8 +231,8 @@ fn a_fold_keeps_to_its_rate_and_stops_between_two_steps() {
     layer.write(0, &random_bytes(1, 64 * CHUNK));
     let layer = Arc::new(layer);
     let (clock, control) = (ManualClock::new(0), Control::default());
-    let mut pace = Pace::new(&clock, &control);
-    pace.set_rate(Some(8 * CHUNK as u64));
+    let load = CopyLoad::new(Some(8 * CHUNK as u64), 0);
+    let mut pace = Pace::new(&clock, &control, &load, &|| false);
     pace.set_step_bytes(2 * CHUNK as u64);
     let source = Arc::clone(&layer) as Arc<dyn LayerSource>;
     let mut fold = Fold::new(Arc::clone(&maps), empty(), layer.size as u64, source, None).unwrap();
@@ -245,11 +246,67 @@ fn a_fold_keeps_to_its_rate_and_stops_between_two_steps() {
     assert_eq!(fold.run(u64::MAX, &mut writer, &mut pace).unwrap_err().code(), Code::Cancelled);
     let whole = 64 * CHUNK as u64;
     assert_eq!(fold.progress(), Progress { done_bytes: 40 * CHUNK as u64, total_bytes: whole });
-    let control = Control::default();
-    let mut pace = Pace::new(&clock, &control);
+    let (control, load) = (Control::default(), CopyLoad::default());
+    let mut pace = Pace::new(&clock, &control, &load, &|| false);
     assert!(!fold.run(u64::MAX, &mut writer, &mut pace).unwrap(), "who goes on comes to the end");
     assert!((clock.now_ns() as f64 / 1e9 - seconds).abs() < 0.001, "without a rate nothing is waited for");
     let folded = fold.finish(&mut writer).unwrap();
     writer.commit().unwrap();
     assert_eq!(bytes_of(&maps, &folded.version), layer.bytes);
+}
+
+/// How long one step of no length waits, in milliseconds.
+fn waited(clock: &ManualClock, pace: &mut Pace<'_>, bytes: u64) -> f64 {
+    let before = clock.now_ns();
+    pace.worked(bytes).unwrap();
+    (clock.now_ns() - before) as f64 / 1e6
+}
+
+#[test]
+fn a_copy_makes_room_while_requests_come_and_takes_a_quarter_of_the_time_at_least() {
+    let (clock, control, load) = (ManualClock::new(0), Control::default(), CopyLoad::default());
+    let mut pace = Pace::new(&clock, &control, &load, &|| false);
+    assert_eq!(waited(&clock, &mut pace, 1), 0.0, "nobody asks for anything");
+    let request = load.request();
+    clock.advance_ns(2_000_000);
+    assert_eq!(waited(&clock, &mut pace, 1), 2.0 * ROOM_PARTS as f64, "a request waits for something all the while");
+    clock.advance_ns(2_000_000);
+    drop(request);
+    assert_eq!(waited(&clock, &mut pace, 1), 0.0, "it has ended, and none came since the last look");
+    drop(load.request());
+    clock.advance_ns(2_000_000);
+    let moment = waited(&clock, &mut pace, 1);
+    assert!(moment > 0.0 && moment < 1.0, "{moment} ms for a moment in which none comes");
+}
+
+#[test]
+fn a_copy_that_is_pressed_or_waited_for_neither_makes_room_nor_keeps_to_its_rate() {
+    let (clock, control, load) = (ManualClock::new(0), Control::default(), CopyLoad::new(Some(1000), 0));
+    let _request = load.request();
+    let is_pressed = Cell::new(false);
+    let ask = || is_pressed.get();
+    let mut pace = Pace::new(&clock, &control, &load, &ask);
+    assert_eq!(waited(&clock, &mut pace, 500), 500.0);
+    is_pressed.set(true);
+    assert_eq!(waited(&clock, &mut pace, 500), 0.0);
+    is_pressed.set(false);
+    let hurry = load.hurry();
+    assert_eq!(waited(&clock, &mut pace, 500), 0.0);
+    drop(hurry);
+    assert_eq!(waited(&clock, &mut pace, 0), 1000.0, "what was not waited for is owed");
+    control.cancel();
+    assert_eq!(pace.worked(500).unwrap_err().code(), Code::Cancelled);
+}
+
+#[test]
+fn copies_share_one_rate() {
+    let (clock, control, load) = (ManualClock::new(0), Control::default(), CopyLoad::new(Some(1000), 0));
+    let mut paces = [(); 3].map(|()| Pace::new(&clock, &control, &load, &|| false));
+    for _ in 0..10 {
+        for pace in &mut paces {
+            pace.worked(100).unwrap();
+        }
+    }
+    let seconds = clock.now_ns() as f64 / 1e9;
+    assert!((2.9..=3.1).contains(&seconds), "{seconds} s for 3,000 bytes at 1,000 a second");
 }

@@ -14,7 +14,7 @@ use layered::{CHUNK, Layer, Model, bytes_of, empty, fold, open, open_through, re
 use simulation::content::random_bytes;
 use simulation::progress::{count, over_seeds};
 use simulation::sized;
-use stillpoint_engine::background_copy::{Checkpoint, Fold, Pace};
+use stillpoint_engine::background_copy::{Checkpoint, CopyLoad, Fold, Pace};
 use stillpoint_engine::block_map::{DiskVersion, LayerContent, LayerSource};
 use stillpoint_engine::chunk_store::writer::Writer;
 use stillpoint_engine::clock::ManualClock;
@@ -82,8 +82,8 @@ fn copy(
     };
     let source = Arc::clone(layer) as Arc<dyn LayerSource>;
     let mut fold = Fold::new(Arc::clone(&maps), base, layer.size as u64, source, from)?;
-    let (clock, control) = (ManualClock::new(0), Control::default());
-    let mut pace = Pace::new(&clock, &control);
+    let (clock, control, load) = (ManualClock::new(0), Control::default(), CopyLoad::default());
+    let mut pace = Pace::new(&clock, &control, &load, &|| false);
     pace.set_step_bytes(2 * CHUNK as u64);
     loop {
         let mut writer = Writer::new(maps.store());

@@ -8,6 +8,7 @@ use live_store::{
     STORE, Store, attached, copy, cut, cut_request, delete, new_disk, no_control, random_bytes, read_disk, read_point,
     uid,
 };
+use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskReference, Engine, Moment};
 use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::{SLOT_NAMES, Superblock};
@@ -328,6 +329,46 @@ fn a_store_that_is_full_reads_and_deletes_and_drains_after_one_deletion() {
     let engine = store.open();
     written[..4096].fill(1);
     assert!(read_disk(&engine, uid(11), 8 << 20).unwrap() == written);
+}
+
+#[test]
+fn what_a_copy_takes_is_known_before_its_manifest_is_written() {
+    let store = store();
+    let engine = store.open();
+    fill(&engine, 1);
+    cut(&engine, machine(), point(1)).unwrap();
+    let folded = engine.fold(&point(1), &[disk()], &no_control()).unwrap();
+    assert!(engine.manifests().is_empty());
+    let counts = folded[0].folded.unwrap();
+    assert_eq!((counts.bytes_read, counts.bytes_new), (SIZE, SIZE));
+    assert!(counts.bytes_stored > 0);
+    assert!(read_point(&engine, point(1), disk(), SIZE).unwrap() == random_bytes(1, SIZE));
+    assert_eq!(copy(&engine, point(1)).unwrap()[0].folded, Some(counts), "the same maps");
+    engine.release_cut(&point(1)).unwrap();
+    assert!(engine.fold(&point(1), &[disk()], &no_control()).unwrap().is_empty(), "it is copied");
+    cut(&engine, machine(), point(2)).unwrap();
+    assert_eq!(engine.fold(&point(2), &[disk()], &no_control()).unwrap()[0].folded, None, "nothing had changed");
+}
+
+#[test]
+fn copies_keep_to_a_rate_until_space_is_short() {
+    let mut store = store();
+    store.copy_bytes_per_second = Some(SIZE);
+    let seconds = |store: &Store, since: i128| (store.clock.now_ns() - since) as f64 / 1e9;
+    let engine = store.open();
+    fill(&engine, 1);
+    cut(&engine, machine(), point(1)).unwrap();
+    let before = store.clock.now_ns();
+    copy(&engine, point(1)).unwrap();
+    let took = seconds(&store, before);
+    assert!((0.8..1.1).contains(&took), "{took} s for what a second allows");
+    fill(&engine, 2);
+    cut(&engine, machine(), point(2)).unwrap();
+    store.memory.set_capacity(Some(64 << 20));
+    let before = store.clock.now_ns();
+    engine.release_cut(&point(1)).unwrap();
+    copy(&engine, point(2)).unwrap();
+    assert!(seconds(&store, before) < 0.001, "less is free than a pressed copy waits for");
 }
 
 // The rows of the table.

@@ -336,3 +336,26 @@ fn a_machine_whose_log_is_closed_is_captured_written_and_copied_once_it_is_open(
     drop(engine);
     assert!(read_disk(&store.killed().open(), disk(), SIZE).unwrap() == expected);
 }
+
+#[test]
+fn a_network_file_system_takes_no_write_log_and_what_is_there_is_read_elsewhere() {
+    let store = Store::new(1);
+    store.memory.set_network(Some("nfs"));
+    let engine = store.open();
+    let error = engine.create_machine_log(&machine()).unwrap_err();
+    assert_eq!(error.code(), Code::FileSystemUnsupported);
+    assert!(error.message().contains("nfs"), "{error}");
+    assert_eq!(code(engine.create_disk(&new_disk(disk()), SIZE, None)), Code::FileSystemUnsupported);
+    assert!(store.memory.files().iter().all(|path| !path.to_string_lossy().contains("/live/")), "nothing is left");
+    drop(engine);
+
+    let store = self::store().killed();
+    store.memory.set_network(Some("fuse.sshfs"));
+    let engine = store.open();
+    let closed = engine.unavailable_logs();
+    assert!(closed.len() == 3 && closed.iter().all(|log| log.code == Code::FileSystemUnsupported), "{closed:?}");
+    check_isolated(&engine, &unavailable(&engine), "on a network file system");
+    store.memory.set_network(None);
+    engine.reopen_logs().unwrap();
+    check_whole(&engine, "on a local one");
+}

@@ -57,8 +57,11 @@ function consistencyText({ requested, reached }: RestorePoint['consistency']): s
   return `${formatMode(reached)}${asked}`;
 }
 
-function capturedText({ captured }: RestorePoint): string {
+function capturedText({ captured, lsn, state }: RestorePoint): string {
   const durationMs = captured.endedMs - captured.startedMs;
+  // Of managed disks only what is logged is read; a scan reads what there is.
+  const isUnchanged = captured.bytesRead === 0 && captured.bytesNew === 0;
+  if (state === 'copied' && lsn !== undefined && isUnchanged) return 'nothing had changed';
   const parts = [
     `${formatBytes(captured.bytesRead)} read`,
     `${formatBytes(captured.bytesNew)} new`,

@@ -52,6 +52,13 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   reopenLogs(): Promise<undefined | Failure>
+  /**
+   * Makes the maps of a cut, without its manifest; resolves with what that took.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  foldCut(pointId: string, diskIds: Array<string>, operation: NativeOperation): Promise<ScannedDiskRecord[] | Failure>
   /** The store's parameters; null once closed. */
   info(): InfoRecord | null
   /** What opening, and reading since, found; empty once closed. */
@@ -755,12 +762,12 @@ export interface NewDiskRecord {
 }
 
 /**
- * Opens a store.
+ * Opens a store; `copy_bytes_per_second` 0 knows no limit.
  *
  * # Errors
  * No thread could be started.
  */
-export declare function openStore(path: string, readOnly: boolean, threads: number): Promise<NativeEngine | Failure>
+export declare function openStore(path: string, readOnly: boolean, threads: number, copyBytesPerSecond: number): Promise<NativeEngine | Failure>
 
 /** A cut that waits for its copy or its release. */
 export interface PendingCutRecord {

@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use super::space::Space;
 use super::{Engine, Finding};
+use crate::background_copy::CopyLoad;
 use crate::block_map::{DiskVersion, MapReader};
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
@@ -93,6 +94,8 @@ pub(super) struct Live {
     cuts: Arc<Cuts>,
     bases: Arc<Bases>,
     space: Arc<Space>,
+    /// What copies make room for.
+    load: CopyLoad,
     /// Held while logs and disks come, move and go.
     moving: Mutex<()>,
     /// Read by whoever lets a disk stand on a point by its id, from the look at the point until the log has it; written by

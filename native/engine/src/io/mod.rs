@@ -123,6 +123,9 @@ pub trait Io: Send + Sync {
 
     /// Bytes that the file system that holds `path` could store in all, used ones included.
     fn capacity_bytes(&self, path: &Path) -> Result<u64>;
+
+    /// The name of the network file system that holds `path`; `None` for a local one, and where nobody can tell.
+    fn network_file_system(&self, path: &Path) -> Result<Option<String>>;
 }
 
 /// Bytes of one open file. Calls may come from several threads.

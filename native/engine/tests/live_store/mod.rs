@@ -28,6 +28,8 @@ pub(crate) struct Store {
     pub(crate) faults: FaultIo,
     seed: u64,
     segment_bytes: u64,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) copy_bytes_per_second: Option<u64>,
     pub(crate) pack_bytes_target: u64,
     window: WindowLimits,
 }
@@ -42,11 +44,14 @@ impl Store {
 
     fn over(memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
         let faults = FaultIo::over_memory(&memory, plan);
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000_000_000));
         Self {
             memory,
             faults,
             seed,
             segment_bytes: 64 << 10,
+            clock,
+            copy_bytes_per_second: None,
             pack_bytes_target: 64 << 10,
             window: WindowLimits::DEFAULT,
         }
@@ -76,7 +81,7 @@ impl Store {
     fn parts(&self) -> Parts {
         Parts {
             io: Arc::new(self.faults.clone()) as Arc<dyn Io>,
-            clock: Arc::new(ManualClock::new(1_800_000_000_000_000_000)),
+            clock: Arc::clone(&self.clock) as Arc<_>,
             random: Arc::new(Mutex::new(Seeded::new(self.seed))),
         }
     }
@@ -91,6 +96,7 @@ impl Store {
             reserve_bytes_max: 0,
             log: LogParameters { segment_bytes: self.segment_bytes },
             window: self.window,
+            copy_bytes_per_second: self.copy_bytes_per_second,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

@@ -115,6 +115,10 @@ impl Io for HookIo {
     fn capacity_bytes(&self, path: &Path) -> Result<u64> {
         self.meet(path).capacity_bytes(path)
     }
+
+    fn network_file_system(&self, path: &Path) -> Result<Option<String>> {
+        self.meet(path).network_file_system(path)
+    }
 }
 
 impl IoFile for HookFile {

@@ -29,6 +29,7 @@ pub(crate) const OPEN: OpenOptions = OpenOptions {
     thread_count: 1,
     pack_bytes_target: 64 << 10,
     reserve_bytes_max: RESERVE_BYTES,
+    copy_bytes_per_second: None,
     log: LogParameters { segment_bytes: 64 << 10 },
     window: WindowLimits::DEFAULT,
 };

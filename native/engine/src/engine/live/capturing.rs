@@ -145,11 +145,24 @@ impl Engine {
             self.publish_cut(&cut, &folded, request)?;
         }
         self.resolve_cut(&cut, &folded)?;
-        let copied = |disk_id: &Uid| {
-            let size = cut.disk(disk_id)?.size;
-            Ok(CopiedDisk { disk_id: *disk_id, size, folded: folded.changed.get(disk_id).copied() })
+        copied_disks(&cut, &folded, &request.disks)
+    }
+
+    /// The first part of a copy: maps of all disks of a cut, durable, without a manifest. What it took is known then, so that
+    /// the manifest can say so; [`Engine::copy`] finds the maps made.
+    ///
+    /// # Errors
+    /// As [`Engine::copy`].
+    pub fn fold(&self, point_id: &Uid, disks: &[Uid], control: &Control) -> Result<Vec<CopiedDisk>> {
+        self.check_writable()?;
+        let Some(cut) = self.live().cuts.get(point_id) else {
+            return self.points.get(point_id).map(|_| Vec::new());
         };
-        request.disks.iter().map(copied).collect()
+        check_copied(&cut, disks)?;
+        self.settle_origins(&cut.log, cut.lsn, control)?;
+        let _alone = cut.log.folding();
+        let folded = self.fold_cut(&cut, control)?;
+        copied_disks(&cut, &folded, disks)
     }
 
     /// Gives up the layer of a cut whose point has a manifest. Nothing to give up is no error.
@@ -268,6 +281,14 @@ impl Engine {
         }
         self.live().cuts.remove(&cut.body.point_id);
     }
+}
+
+fn copied_disks(cut: &TakenCut, folded: &FoldedCut, disks: &[Uid]) -> Result<Vec<CopiedDisk>> {
+    let copied = |disk_id: &Uid| {
+        let size = cut.disk(disk_id)?.size;
+        Ok(CopiedDisk { disk_id: *disk_id, size, folded: folded.changed.get(disk_id).copied() })
+    };
+    disks.iter().map(copied).collect()
 }
 
 /// A manifest has one disk at least, each once, and all of them in the cut.

@@ -403,6 +403,7 @@ impl Engine {
             return Err(has_points(disk_id));
         }
         let control = Control::default();
+        let _hurry = self.live().load.hurry(); // requests on the disk wait
         from.group.cut(CutBody::internal(from.machine_id.unwrap_or_default()))?;
         self.settle_origins(from, Lsn(u64::MAX), &control)?;
         let _alone = from.folding();
@@ -480,8 +481,17 @@ impl Engine {
         self.live().closed.kept(log_id).map_or(Ok(()), Err)
     }
 
-    /// As the options say, and no segment takes more than a part of the file system.
+    /// As the options say, and no segment takes more than a part of the file system, which is a local one: over a network a
+    /// sync that succeeded may be lost with the server, and locks do not keep others out.
     pub(super) fn log_parameters(&self) -> Result<LogParameters> {
+        if let Some(name) = self.parts.io.network_file_system(&self.directory)? {
+            let message = format!(
+                "{} is on {name}, a network file system; the write logs of managed disks need a local one",
+                self.directory.display()
+            );
+            let error = Error::new(Code::FileSystemUnsupported, message).with("path", self.directory.as_path());
+            return Err(error.with("fileSystem", name));
+        }
         let capacity = self.parts.io.capacity_bytes(&self.directory)?;
         let share = (capacity / SEGMENT_CAPACITY_SHARE) & !4095;
         let segment_bytes = self.options.log.segment_bytes.min(share.max(SEGMENT_BYTES_FIRST));

@@ -15,6 +15,7 @@ use crate::cut::{Base, Layer, View};
 use crate::error::{Code, Error, Result};
 use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{BaseContent, Resolution, Superblock, WindowBase};
+use crate::limits::{AVAILABLE_BYTES_PRESSED, LAYERS_PRESSED, LOG_BYTES_PRESSED};
 use crate::units::{Lsn, Uid};
 
 impl Engine {
@@ -104,7 +105,8 @@ impl Engine {
         // Before the first look-up, and until what comes of it is pinned: a collection waits for this lease.
         let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), roots)))?;
         let mut writer = Writer::paying_debt(&self.store);
-        let mut pace = Pace::new(self.parts.clock.as_ref(), control);
+        let is_pressed = || self.is_pressed(log);
+        let mut pace = Pace::new(self.parts.clock.as_ref(), control, &self.live().load, &is_pressed);
         let (mut changed, mut versions) = (BTreeMap::new(), BTreeMap::new());
         for (disk_id, view, base) in views {
             let size = view.size();
@@ -124,6 +126,13 @@ impl Engine {
         let pin = pin(&self.leases, versions.values().map(|version| version.root).collect());
         drop(lease);
         Ok(FoldedCut { changed, versions, _pin: pin })
+    }
+
+    /// Whether a copy must not wait: its log takes much of what it may, few layers are left, or space is short.
+    fn is_pressed(&self, log: &LiveLog) -> bool {
+        log.needed_bytes() > LOG_BYTES_PRESSED
+            || log.group.layer_count() > LAYERS_PRESSED
+            || self.live().space.available_bytes().is_ok_and(|bytes| bytes < AVAILABLE_BYTES_PRESSED)
     }
 
     /// Lets the log's disks stand on what was folded, durably, and gives up its records. The caller holds the folding lock.

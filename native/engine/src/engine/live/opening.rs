@@ -17,6 +17,7 @@ use super::folding::{points_named, points_stood_on};
 use super::log::{LiveLog, pin, roots_of};
 use super::window::{Window, let_go};
 use super::{DiskSeat, LIVE, Live};
+use crate::background_copy::CopyLoad;
 use crate::block_map::VersionReader;
 use crate::chunk_store::chunk_cache::ChunkCache;
 use crate::disk::Group;
@@ -135,6 +136,7 @@ impl Engine {
             cuts,
             bases: Arc::new(bases),
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
+            load: CopyLoad::new(self.options.copy_bytes_per_second, self.parts.clock.now_ns()),
             moving: Mutex::default(),
             naming: RwLock::default(),
             unknown: Mutex::default(),

@@ -157,6 +157,7 @@ impl Engine {
     fn on_disk<T>(&self, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {
         let seat = self.live().seat(disk_id)?;
         let place = seat.log.read().unwrap_or_else(PoisonError::into_inner);
+        let _request = self.live().load.request(); // from here on copies make room for it
         work(place.as_ref().ok_or_else(|| seat.missing(disk_id))?)
     }
 }

@@ -193,10 +193,9 @@ impl Engine {
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
-        let mut waits = 0;
-        while log.log().retained_bytes() > LOG_BYTES_MAX
-            && log.log().retained_bytes().saturating_sub(log.window_bytes()) > LOG_BYTES_MAX
-        {
+        let (mut waits, mut hurry) = (0, None);
+        while log.log().retained_bytes() > LOG_BYTES_MAX && log.needed_bytes() > LOG_BYTES_MAX {
+            hurry.get_or_insert_with(|| self.live().load.hurry());
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
                 return Err(Error::new(Code::LayersFull, message));

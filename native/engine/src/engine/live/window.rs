@@ -437,6 +437,11 @@ impl LiveLog {
     pub(super) fn window_bytes(&self) -> u64 {
         self.log().bytes_up_to(self.base())
     }
+
+    /// Bytes of segments that a fold has yet to set free: nobody waits, and nothing hurries, for what only the window keeps.
+    pub(super) fn needed_bytes(&self) -> u64 {
+        self.log().retained_bytes().saturating_sub(self.window_bytes())
+    }
 }
 
 /// A disk goes out of a superblock: what it stood on stays in the window, for its cut is kept whole (I-61).

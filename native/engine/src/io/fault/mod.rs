@@ -189,4 +189,8 @@ impl Io for FaultIo {
     fn capacity_bytes(&self, path: &Path) -> Result<u64> {
         self.admit(Verb::CapacityBytes, path, Detail::None)?.capacity_bytes(path)
     }
+
+    fn network_file_system(&self, path: &Path) -> Result<Option<String>> {
+        self.admit(Verb::NetworkFileSystem, path, Detail::None)?.network_file_system(path)
+    }
 }

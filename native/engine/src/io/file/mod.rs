@@ -19,6 +19,7 @@ use crate::io::{DirectoryEntry, FileKind, Identity, Io, IoFile, LockGuard, OpenM
 use open_file::OpenFile;
 
 mod identity;
+mod network;
 mod open_file;
 mod writeback;
 
@@ -100,6 +101,10 @@ impl Io for FileIo {
         let space = retry_on_intr(|| rustix::fs::statvfs(path))
             .map_err(|errno| Error::from_io(errno.into(), "ask for the size of the file system at", path))?;
         Ok(space.f_blocks.saturating_mul(space.f_frsize))
+    }
+
+    fn network_file_system(&self, path: &Path) -> Result<Option<String>> {
+        network::of_path(path).map_err(|cause| Error::from_io(cause, "ask for the file system at", path))
     }
 }
 

@@ -71,6 +71,11 @@ impl MemoryIo {
         self.shared.state().capacity_bytes = bytes;
     }
 
+    /// Says of itself that it is this network file system; `None`: a local one.
+    pub fn set_network(&self, name: Option<&'static str>) {
+        self.shared.state().network = name;
+    }
+
     /// Puts a file, durable in name and content, with the directories above it. What had the name is replaced.
     ///
     /// # Errors
@@ -245,5 +250,11 @@ impl Io for MemoryIo {
 
     fn capacity_bytes(&self, path: &Path) -> Result<u64> {
         self.run("ask for the size at", path, |state| state.resolve(path).map(|_| state.capacity_bytes()))
+    }
+
+    fn network_file_system(&self, path: &Path) -> Result<Option<String>> {
+        self.run("ask for the file system at", path, |state| {
+            state.resolve(path).map(|_| state.network.map(str::to_owned))
+        })
     }
 }

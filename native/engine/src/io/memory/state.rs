@@ -26,6 +26,7 @@ pub(super) struct State {
     pub(super) tree: Tree,
     pub(super) now_ns: i128,
     pub(super) capacity_bytes: Option<u64>,
+    pub(super) network: Option<&'static str>,
     next_inode: u64,
 }
 
@@ -37,6 +38,7 @@ impl State {
             tree: Tree::default(),
             now_ns: 0,
             capacity_bytes: None,
+            network: None,
             next_inode: ROOT + 1,
         }
     }
