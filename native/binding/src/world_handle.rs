@@ -246,6 +246,7 @@ impl NativeWorld {
                 pack_bytes_target,
                 reserve_bytes_max,
                 log: LogParameters { segment_bytes: SEGMENT_BYTES },
+                ..OpenOptions::default()
             };
             NativeEngine::open_with(parts, Path::new(&path), options)
         })

@@ -42,8 +42,8 @@ use crate::io::parents::{directory_above, make_parents};
 use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED,
-    THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, LOG_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX,
+    SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
@@ -119,6 +119,9 @@ pub struct OpenOptions {
     pub reserve_bytes_max: u64,
     /// How write logs are laid out; tests make segments small.
     pub log: LogParameters,
+    /// Beyond this length of its log a machine's writers wait for the copy; a quarter of it is a layer that is folded. Tests make
+    /// it small.
+    pub log_bytes_max: u64,
 }
 
 impl Default for OpenOptions {
@@ -129,6 +132,7 @@ impl Default for OpenOptions {
             pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
             reserve_bytes_max: RESERVE_BYTES_MAX,
             log: LogParameters::default(),
+            log_bytes_max: LOG_BYTES_MAX,
         }
     }
 }

@@ -14,6 +14,7 @@ use stillpoint_engine::error::Result;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
+use stillpoint_engine::limits::LOG_BYTES_MAX;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
 use stillpoint_engine::write_log::LogParameters;
@@ -28,6 +29,8 @@ pub(crate) struct Store {
     seed: u64,
     segment_bytes: u64,
     pub(crate) pack_bytes_target: u64,
+    pub(crate) reserve_bytes_max: u64,
+    pub(crate) log_bytes_max: u64,
 }
 
 impl Store {
@@ -40,7 +43,15 @@ impl Store {
 
     fn over(memory: MemoryIo, seed: u64, plan: FaultPlan) -> Self {
         let faults = FaultIo::over_memory(&memory, plan);
-        Self { memory, faults, seed, segment_bytes: 64 << 10, pack_bytes_target: 64 << 10 }
+        Self {
+            memory,
+            faults,
+            seed,
+            segment_bytes: 64 << 10,
+            pack_bytes_target: 64 << 10,
+            reserve_bytes_max: 0,
+            log_bytes_max: LOG_BYTES_MAX,
+        }
     }
 
     /// What a crash leaves, on a file system that fails as planned.
@@ -73,8 +84,9 @@ impl Store {
     pub(crate) fn try_open(&self) -> Result<Arc<Engine>> {
         let options = OpenOptions {
             pack_bytes_target: self.pack_bytes_target,
-            reserve_bytes_max: 0,
+            reserve_bytes_max: self.reserve_bytes_max,
             log: LogParameters { segment_bytes: self.segment_bytes },
+            log_bytes_max: self.log_bytes_max,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

@@ -10,6 +10,7 @@ use stillpoint_engine::error::Result;
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::limits::LOG_BYTES_MAX;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::scan::SourceRequest;
 use stillpoint_engine::units::Uid;
@@ -30,6 +31,7 @@ pub(crate) const OPEN: OpenOptions = OpenOptions {
     pack_bytes_target: 64 << 10,
     reserve_bytes_max: RESERVE_BYTES,
     log: LogParameters { segment_bytes: 64 << 10 },
+    log_bytes_max: LOG_BYTES_MAX,
 };
 
 /// A few pages set aside, so that every crash and fault also meets the reserve.
