@@ -1,4 +1,4 @@
-/** The figures of a suite that share a unit, as bars, with a line where each must be. */
+/** The figures of a suite that share a unit, as bars, with a line for the spread and one where each must be. */
 
 import type { LiveFigure } from './figure.js';
 
@@ -11,7 +11,10 @@ const top = 44;
 
 /** An SVG image that stands alone. */
 export function plot(title: string, figures: readonly LiveFigure[]): string {
-  const largest = Math.max(...figures.flatMap(({ value, must }) => [value, must ?? 0]), Number.MIN_VALUE);
+  const largest = Math.max(
+    ...figures.flatMap(({ value, most, must }) => [value, most ?? 0, must ?? 0]),
+    Number.MIN_VALUE,
+  );
   const scale = (width - labelWidth - valueWidth) / largest;
   const height = top + figures.length * step + 8;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="13">
@@ -33,19 +36,24 @@ export function groups(figures: readonly LiveFigure[]): ReadonlyMap<string, read
   return all;
 }
 
-function bar({ what, value, unit, must, isMost }: LiveFigure, y: number, scale: number): string {
+function bar({ what, value, least, most, unit, must, isMost }: LiveFigure, y: number, scale: number): string {
   const middle = y + barHeight / 2;
   const bound = labelWidth + (must ?? 0) * scale;
   const text = `${value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)} ${unit}`;
   return [
     `<text x="${labelWidth - 8}" y="${middle + 4}" text-anchor="end">${escaped(what)}</text>`,
     `<rect x="${labelWidth}" y="${y}" width="${(value * scale).toFixed(1)}" height="${barHeight}" fill="#1f6feb"/>`,
+    ...(least === null || most === null
+      ? []
+      : [
+          `<line x1="${(labelWidth + least * scale).toFixed(1)}" x2="${(labelWidth + most * scale).toFixed(1)}" y1="${middle}" y2="${middle}" stroke="#0a3069" stroke-width="2"/>`,
+        ]),
     ...(must === null
       ? []
       : [
           `<line x1="${bound.toFixed(1)}" x2="${bound.toFixed(1)}" y1="${y - 4}" y2="${y + barHeight + 4}" stroke="#d1242f" stroke-width="2"><title>${isMost ? 'at least' : 'at most'} ${must}</title></line>`,
         ]),
-    `<text x="${(labelWidth + Math.max(value, must ?? 0) * scale + 8).toFixed(1)}" y="${middle + 4}">${escaped(text)}</text>`,
+    `<text x="${(labelWidth + Math.max(value, most ?? 0, must ?? 0) * scale + 8).toFixed(1)}" y="${middle + 4}">${escaped(text)}</text>`,
   ].join('\n');
 }
 

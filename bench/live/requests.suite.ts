@@ -8,7 +8,6 @@
 
 import { mostOf, leastOf, type LiveFigure } from './figure.js';
 import { blocks, KiB, liveStore, MiB, placesOn, requests, settled } from './load.js';
-import { median } from '../scale/measure.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
 const rate = mostOf('4 KiB writes');
@@ -62,9 +61,9 @@ async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]>
     const { rates = [], costs = [], p99 = [] } = taken.get(what) ?? {};
     return [
       // The bar for depth 32 may be reached by batches.
-      rate(what, median(rates), 'per s', what === 'depth 32' ? {} : { must }),
-      cost(`${what}: JavaScript thread`, median(costs), 'us a write'),
-      cost(`${what}: p99`, median(p99), 'ms'),
+      rate(what, rates, 'per s', what === 'depth 32' ? {} : { must }),
+      cost(`${what}: JavaScript thread`, costs, 'us a write'),
+      cost(`${what}: p99`, p99, 'ms'),
     ];
   });
 }

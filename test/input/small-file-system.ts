@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -13,6 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+import process from 'node:process';
 
 import { onTestFinished } from 'vitest';
 
@@ -39,6 +41,13 @@ function canMount(): boolean {
 
 /** Whether tests of full file systems are left out; says so at the end of the run. */
 export const cannotMount: boolean = leftOut(!canMount(), 'full file systems and mounts, which need root');
+
+/** Whether tests of file systems on loop devices, which containers may lack, are left out; with CI=true they fail instead. */
+export function cannotLoop(isCi: boolean = process.env['CI'] === 'true'): boolean {
+  const cannot = cannotMount || leftOut(!existsSync('/dev/loop-control'), 'file systems on loop devices');
+  if (cannot && isCi) throw new Error('root or loop devices are missing, and CI=true skips nothing');
+  return cannot;
+}
 
 /** Mounts a new file system and gives its folder; unmounted and gone when the test has ended. */
 export function smallFileSystem(kind: SmallFileSystem, bytes: number): string {

@@ -42,8 +42,8 @@ use crate::io::parents::{directory_above, make_parents};
 use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED,
-    THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, LOG_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX,
+    SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
@@ -127,6 +127,9 @@ pub struct OpenOptions {
     /// Bytes of chunks that all background copies together put together a second at most; without, they only make room for
     /// requests. Where a log comes near its limit, or space is short, they keep to nothing.
     pub copy_bytes_per_second: Option<u64>,
+    /// Beyond this length of its log a machine's writers wait for the copy; a quarter of it is a layer that is folded. Tests make
+    /// it small.
+    pub log_bytes_max: u64,
 }
 
 impl Default for OpenOptions {
@@ -139,6 +142,7 @@ impl Default for OpenOptions {
             log: LogParameters::default(),
             window: WindowLimits::default(),
             copy_bytes_per_second: None,
+            log_bytes_max: LOG_BYTES_MAX,
         }
     }
 }

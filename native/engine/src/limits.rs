@@ -89,6 +89,20 @@ pub const CUT_DETAIL_BYTES_MAX: usize = 64 << 10;
 /// Names in records and superblocks.
 pub const NAME_BYTES_MAX: usize = 1024;
 
+/// What a frame of a fold takes beside its content, at most: header and base id (104), its place in the trailer and its base
+/// there (80), in an index segment the 77th part of a page, of a fence and of the filter, and its base (57 + 32), and its
+/// part of what each further pack of 64 frames or more takes whole (67).
+pub const FOLD_FRAME_BYTES_MAX: u64 = 104 + 80 + 89 + 67;
+
+/// What the file system takes to say where a file's bytes lie is at most this part of them: ext4 has 12 bytes for each run of
+/// blocks, and each block may be a run of its own.
+pub const FOLD_EXTENTS_SHARE: u64 = 256;
+
+/// What folding a layer takes however little was touched, at most: the ends of a pack of chunks and of one of nodes, and an
+/// index segment and the list that names it, each up to whole blocks; a block that says where each lies; three blocks for
+/// each directory that gets a name.
+pub const FOLD_LAYER_BYTES_MAX: u64 = 18 * 4096;
+
 /// Sealed layers of one log: a read that nothing covers looks into all of them.
 pub const LAYERS_SEALED_MAX: usize = 8;
 
@@ -98,9 +112,10 @@ pub const ATOMIC_BLOCK_BYTES: u64 = 4096;
 /// Decoded chunks that all readers of an open store keep together.
 pub const CHUNK_CACHE_BYTES: u64 = 64 << 20;
 
-/// Payload of a layer beyond which it is sealed and folded without a point, so that a machine that nobody captures keeps a
-/// short log, and opening it takes no longer than reading so much.
-pub const LAYER_LOGGED_BYTES_MAX: u64 = 256 << 20;
+/// A layer that has logged this part of the longest log (256 MiB) is sealed and folded without a point, so that a machine that
+/// nobody captures keeps a short log, and opening it takes no longer than reading so much. While one is folded the next one
+/// fills, and there is room for more.
+pub const LAYER_LOG_SHARE: u64 = 4;
 
 /// And when less space is left than a layer has logged, it is sealed and folded beyond this.
 pub const LAYER_LOGGED_BYTES_MIN: u64 = 1 << 20;
@@ -108,17 +123,21 @@ pub const LAYER_LOGGED_BYTES_MIN: u64 = 1 << 20;
 /// Beyond this length of its log a machine's writers wait for the copy.
 pub const LOG_BYTES_MAX: u64 = 1 << 30;
 
+/// Where space is short a layer is sealed and folded once it owes more than is left, and no less than this: what a fold takes
+/// besides is then a small part of what it gives back.
+pub const RELIEF_DEBT_BYTES_MIN: u64 = 1 << 20;
+
 /// How many folds a writer without space waits for before it is refused.
 pub const RELIEF_FOLDS_MAX: u32 = 8;
 
-/// Beyond this length of its log a copy makes no room for writers any more: it is halfway to where they would wait for it.
-pub const LOG_BYTES_PRESSED: u64 = LOG_BYTES_MAX / 2;
+/// Beyond this part of the longest log a copy makes no room for writers any more: it is halfway to where they would wait for it.
+pub const LOG_PRESSED_SHARE: u64 = 2;
 
 /// Beyond so many layers of its log likewise: two more captures, and one is refused.
 pub const LAYERS_PRESSED: usize = LAYERS_SEALED_MAX - 2;
 
 /// And where less than this is neither taken nor owed: what is folded gives it back.
-pub const AVAILABLE_BYTES_PRESSED: u64 = 2 * LAYER_LOGGED_BYTES_MAX;
+pub const AVAILABLE_BYTES_PRESSED: u64 = 2 * LOG_BYTES_MAX / LAYER_LOG_SHARE;
 
 /// How long a writer waits before it looks again.
 pub const PACE_WAIT_NS: u64 = 1_000_000;
@@ -144,6 +163,7 @@ const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));
     assert!(CHUNK_BYTES_ALLOWED[3] == CHUNK_BYTES_MAX);
+    assert!(PACK_BYTES_TARGET >= 64 * CHUNK_BYTES_MAX as u64); // as FOLD_FRAME_BYTES_MAX counts
     assert!(PACK_BYTES_TARGET + (CHUNK_BYTES_MAX as u64) * 2 < PACK_BYTES_MAX);
     assert!(PACK_BYTES_MAX < u32::MAX as u64); // offsets in a pack are u32
     // 64^6 chunks of the smallest size reach the largest disk.

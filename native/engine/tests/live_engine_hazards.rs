@@ -292,7 +292,8 @@ fn a_deletion_whose_files_cannot_be_removed_is_tried_again() {
 #[test]
 fn a_store_that_is_full_reads_and_deletes_and_drains_after_one_deletion() {
     let mut store = store();
-    store.pack_bytes_target = 4 << 20; // what a pack takes besides its frames is not counted, and little
+    store.pack_bytes_target = 64 * u64::from(live_store::CHUNK_BYTES); // as a fold's bound counts
+    store.reserve_bytes_max = 256 << 10;
     let engine = store.open();
     fill(&engine, 1);
     cut(&engine, machine(), point(1)).unwrap();

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use super::base::Base;
 use super::extent_map::{ExtentContent, ExtentMap};
 use super::members::Members;
-use super::touched::{Touch, Touched};
+use super::touched::{Newly, Touch, Touched};
 use crate::error::Result;
+use crate::limits::FOLD_LAYER_BYTES_MAX;
 use crate::units::{Lsn, Uid};
 use crate::write_log::{CutBody, Hold};
 
@@ -76,6 +77,17 @@ struct Debt {
     disks: BTreeMap<Uid, Touched>,
     charged: u64,
     is_settled: bool,
+}
+
+impl Debt {
+    /// What folding these too takes at most, with what a layer takes however little there is where they are the first.
+    const fn bytes_of(&self, newly: Newly, chunk_bytes: u64) -> u64 {
+        match newly.bytes(chunk_bytes) {
+            0 => 0,
+            bytes if self.charged == 0 => bytes + FOLD_LAYER_BYTES_MAX,
+            bytes => bytes,
+        }
+    }
 }
 
 impl Layer {
@@ -217,9 +229,10 @@ impl Layer {
         if touched.holds(range, touch, self.chunk_bytes) {
             return Ok(());
         }
-        let bytes = touched.newly(range, touch, self.chunk_bytes).bytes(self.chunk_bytes);
+        let newly = touched.newly(range, touch, self.chunk_bytes);
+        let bytes = debt.bytes_of(newly, self.chunk_bytes);
         charge(bytes)?;
-        touched.add(range, touch, self.chunk_bytes);
+        debt.disks.entry(*disk_id).or_default().add(range, touch, self.chunk_bytes);
         debt.charged += bytes;
         Ok(())
     }
@@ -268,7 +281,7 @@ impl Layer {
             for layer in [older, newer] {
                 for (id, other) in &layer.debt().disks {
                     let newly = debt.disks.entry(*id).or_default().add_all(other);
-                    debt.charged += newly.bytes(merged.chunk_bytes);
+                    debt.charged += debt.bytes_of(newly, merged.chunk_bytes);
                 }
             }
         }

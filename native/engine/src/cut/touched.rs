@@ -7,11 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::limits::{NODE_BYTES_MAX, NODE_LEVEL_MAX};
+use crate::limits::{FOLD_EXTENTS_SHARE, FOLD_FRAME_BYTES_MAX, NODE_BYTES_MAX, NODE_LEVEL_MAX};
 use crate::units::u64_from;
-
-/// Beside a frame's bytes: its header, its entries in its pack's trailer and in the index, and its part of the filter.
-const FRAME_BYTES: u64 = 128 + 48;
 
 /// Bits of a chunk's index that say which entry of its node it is.
 const NODE_BITS: u32 = 6;
@@ -33,15 +30,20 @@ pub struct Newly {
 }
 
 impl Newly {
-    /// What folding it takes at most.
+    /// What folding it takes at most, beside [`FOLD_LAYER_BYTES_MAX`](crate::limits::FOLD_LAYER_BYTES_MAX) for all of the layer.
     #[must_use]
     pub const fn bytes(&self, chunk_bytes: u64) -> u64 {
-        self.chunks * (chunk_bytes + FRAME_BYTES) + self.nodes * (u64_from(NODE_BYTES_MAX) + FRAME_BYTES)
+        self.chunks * frame_bytes_max(chunk_bytes) + self.nodes * frame_bytes_max(u64_from(NODE_BYTES_MAX))
     }
 
     const fn is_nothing(&self) -> bool {
         self.chunks == 0 && self.nodes == 0
     }
+}
+
+const fn frame_bytes_max(content_bytes: u64) -> u64 {
+    let bytes = content_bytes + FOLD_FRAME_BYTES_MAX;
+    bytes + bytes.div_ceil(FOLD_EXTENTS_SHARE)
 }
 
 /// What was touched of one disk.

@@ -23,18 +23,33 @@ impl WriteLog {
     /// # Errors
     /// `NO_SPACE`: nothing has changed. `LOG_FENCED`, `LOG_DAMAGED`; what files give, which fences the log.
     pub fn prepare(&self) -> Result<()> {
+        self.prepare_within(|| {
+            self.room.get().map_or(Ok(()), |check| check(self.parameters.segment_bytes))?;
+            Ok(self.next_segment_bytes())
+        })
+    }
+
+    /// The same with a segment as short as the first, and without asking whether others count on the space: for a cut, by which a
+    /// full log begins to be shortened, on space that is set aside for that.
+    ///
+    /// # Errors
+    /// As [`WriteLog::prepare`].
+    pub fn prepare_for_cut(&self) -> Result<()> {
+        self.prepare_within(|| Ok(self.parameters.segment_bytes.min(SEGMENT_BYTES_FIRST)))
+    }
+
+    fn prepare_within(&self, segment_bytes: impl FnOnce() -> Result<u64>) -> Result<()> {
         let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         self.fence.check()?;
         if self.sequencer().prepared.is_some() {
             return Ok(());
         }
         self.finish_full()?;
-        self.room.get().map_or(Ok(()), |check| check(self.parameters.segment_bytes))?;
+        let bytes = segment_bytes()?;
         let mut slots = self.slots();
         let incarnation = slots.current.incarnations.last().map(|listed| listed.incarnation);
         let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock
         let number = self.next_number(&slots.current);
-        let bytes = self.next_segment_bytes();
         let made =
             make_segment(&self.parts, &self.directory, self.identity, bytes, number, incarnation).and_then(|made| {
                 self.parts.io.sync_directory(&self.directory)?;

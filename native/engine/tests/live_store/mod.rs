@@ -15,6 +15,7 @@ use stillpoint_engine::error::Result;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
+use stillpoint_engine::limits::LOG_BYTES_MAX;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
 use stillpoint_engine::write_log::LogParameters;
@@ -32,6 +33,8 @@ pub(crate) struct Store {
     pub(crate) copy_bytes_per_second: Option<u64>,
     pub(crate) pack_bytes_target: u64,
     window: WindowLimits,
+    pub(crate) reserve_bytes_max: u64,
+    pub(crate) log_bytes_max: u64,
 }
 
 impl Store {
@@ -54,6 +57,8 @@ impl Store {
             copy_bytes_per_second: None,
             pack_bytes_target: 64 << 10,
             window: WindowLimits::DEFAULT,
+            reserve_bytes_max: 0,
+            log_bytes_max: LOG_BYTES_MAX,
         }
     }
 
@@ -93,10 +98,11 @@ impl Store {
     pub(crate) fn try_open(&self) -> Result<Arc<Engine>> {
         let options = OpenOptions {
             pack_bytes_target: self.pack_bytes_target,
-            reserve_bytes_max: 0,
+            reserve_bytes_max: self.reserve_bytes_max,
             log: LogParameters { segment_bytes: self.segment_bytes },
             window: self.window,
             copy_bytes_per_second: self.copy_bytes_per_second,
+            log_bytes_max: self.log_bytes_max,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

@@ -10,6 +10,7 @@ use stillpoint_engine::error::Result;
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::memory::MemoryIo;
+use stillpoint_engine::limits::LOG_BYTES_MAX;
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::scan::SourceRequest;
 use stillpoint_engine::units::Uid;
@@ -32,6 +33,7 @@ pub(crate) const OPEN: OpenOptions = OpenOptions {
     copy_bytes_per_second: None,
     log: LogParameters { segment_bytes: 64 << 10 },
     window: WindowLimits::DEFAULT,
+    log_bytes_max: LOG_BYTES_MAX,
 };
 
 /// A few pages set aside, so that every crash and fault also meets the reserve.

@@ -52,11 +52,16 @@ impl Index {
     /// when it has succeeded, not before.
     ///
     /// Cost: what is new is written once, and fewer older entries than one segment may have are rewritten; with
-    /// `retired`, every segment that has entries of these packs, one at a time.
+    /// `retired`, every segment that has entries of these packs, one at a time. Where there is no space to merge, what is new
+    /// is written alone, so that it takes what it was charged for and nothing for what others left; a later commit merges.
     ///
     /// # Errors
     /// What reading and writing give; a damaged segment is an error here, inside. The index is then as before.
     pub fn commit(&self, packs: &PackSet, changes: &Changes<'_>) -> Result<Merged<()>> {
+        self.commit_with(packs, changes, true)
+    }
+
+    fn commit_with(&self, packs: &PackSet, changes: &Changes<'_>, merges: bool) -> Result<Merged<()>> {
         let (mut segments, mut runs) = {
             let state = self.read();
             (state.segments.clone(), state.recent.runs().to_vec())
@@ -69,7 +74,7 @@ impl Index {
         if !changes.added.is_empty() {
             runs.push(Arc::new(Run::of(changes.added.iter().copied())));
         }
-        let planned = self.plan(&segments, in_force, &runs, changes.retired);
+        let planned = self.plan(&segments, in_force, &runs, changes.retired, merges);
         if changes.staged.is_empty() && planned.iter().all(|group| !group.is_written) {
             return Ok(Ok(()));
         }
@@ -92,7 +97,11 @@ impl Index {
                 Ok(Ok(written)) => next.extend(written.map(Next::Written)),
                 unwritten => {
                     let _ = self.io.remove_file(&path); // the next open would
-                    self.remove_written(&next);
+                    self.remove_written(&next); // nothing has its name yet
+                    let is_full = unwritten.as_ref().is_err_and(|error| error.code() == Code::NoSpace);
+                    if is_full && merges && changes.retired.is_none() {
+                        return self.commit_with(packs, changes, false);
+                    }
                     let unwritten = unwritten.map(|inner| inner.map(drop));
                     return match unwritten {
                         // Nobody can go around what no list names.
@@ -166,13 +175,18 @@ impl Index {
         in_force: usize,
         runs: &[Arc<Run<PackHandle>>],
         retired: Option<&HashSet<PackHandle>>,
+        merges: bool,
     ) -> Vec<Group> {
         let mut entry_counts: Vec<u64> = segments.iter().map(|segment| segment.listed().entry_count).collect();
         if !runs.is_empty() {
             entry_counts.push(runs.iter().map(|run| u64_from(run.entries.len())).sum());
         }
         // A collection touches all segments anyway: it also brings those together that earlier ones made small.
-        let first_new = if retired.is_some() { 0 } else { in_force };
+        let first_new = match (retired, merges) {
+            (Some(_), _) => 0,
+            (None, true) => in_force,
+            (None, false) => usize::MAX, // each stays alone
+        };
         let group = |range: Range<usize>| {
             let takes_runs = range.end > segments.len();
             let range = range.start..range.end.min(segments.len());

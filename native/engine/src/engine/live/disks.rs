@@ -21,7 +21,7 @@ use crate::io::parents::directory_above;
 use crate::limits::{DISK_BYTES_MAX, SECTOR_BYTES_ALLOWED, SEGMENT_BYTES_FIRST};
 use crate::scan::{ScanRequest, Scanned, Scanner};
 use crate::units::{Lsn, Uid};
-use crate::write_log::{CutBody, LogIdentity, LogParameters, LogParts, Membership, WriteLog};
+use crate::write_log::{LogIdentity, LogParameters, LogParts, Membership, WriteLog};
 
 /// A segment is at most this part of its file system: one in 64.
 const SEGMENT_CAPACITY_SHARE: u64 = 64;
@@ -404,7 +404,7 @@ impl Engine {
         }
         let control = Control::default();
         let _hurry = self.live().load.hurry(); // requests on the disk wait
-        from.group.cut(CutBody::internal(from.machine_id.unwrap_or_default()))?;
+        self.cut_internally(from)?;
         self.settle_origins(from, Lsn(u64::MAX), &control)?;
         let _alone = from.folding();
         while let Some(layer) = from.group.oldest_sealed() {

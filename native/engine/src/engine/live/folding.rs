@@ -15,7 +15,7 @@ use crate::cut::{Base, Layer, View};
 use crate::error::{Code, Error, Result};
 use crate::format::manifest::ManifestDisk;
 use crate::format::superblock::{BaseContent, Resolution, Superblock, WindowBase};
-use crate::limits::{AVAILABLE_BYTES_PRESSED, LAYERS_PRESSED, LOG_BYTES_PRESSED};
+use crate::limits::{AVAILABLE_BYTES_PRESSED, LAYERS_PRESSED, LOG_PRESSED_SHARE};
 use crate::units::{Lsn, Uid};
 
 impl Engine {
@@ -130,7 +130,7 @@ impl Engine {
 
     /// Whether a copy must not wait: its log takes much of what it may, few layers are left, or space is short.
     fn is_pressed(&self, log: &LiveLog) -> bool {
-        log.needed_bytes() > LOG_BYTES_PRESSED
+        log.needed_bytes() > self.options.log_bytes_max / LOG_PRESSED_SHARE
             || log.group.layer_count() > LAYERS_PRESSED
             || self.live().space.available_bytes().is_ok_and(|bytes| bytes < AVAILABLE_BYTES_PRESSED)
     }

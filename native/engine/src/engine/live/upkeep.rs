@@ -4,19 +4,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::Engine;
+use super::Live;
 use super::log::LiveLog;
 use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
 use crate::limits::{
-    LAYER_LOGGED_BYTES_MAX, LAYER_LOGGED_BYTES_MIN, LOG_BYTES_MAX, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_FOLDS_MAX,
+    LAYER_LOG_SHARE, LAYER_LOGGED_BYTES_MIN, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_DEBT_BYTES_MIN, RELIEF_FOLDS_MAX,
 };
 use crate::units::Lsn;
 use crate::write_log::CutBody;
 
 /// Whether the active layer has so much that it is to be folded, and none waits for that already.
-fn is_due(stack: &Stack, logged_bytes_max: u64) -> bool {
-    stack.active().logged_bytes() > logged_bytes_max && stack.sealed().is_empty()
+fn is_due(stack: &Stack, due: Due) -> bool {
+    let active = stack.active();
+    let is_beyond = active.logged_bytes() > due.logged_bytes || active.debt_bytes() > due.debt_bytes;
+    is_beyond && stack.sealed().is_empty()
+}
+
+/// How much a layer may have before it is sealed and folded.
+#[derive(Clone, Copy)]
+struct Due {
+    logged_bytes: u64,
+    debt_bytes: u64,
 }
 
 /// How long the thread sleeps when nobody wakes it.
@@ -134,9 +144,13 @@ impl Engine {
     /// is left alone.
     pub fn upkeep(&self, control: &Control) -> Result<bool> {
         let Some(live) = self.live.as_ref().filter(|_| !self.options.read_only) else { return Ok(false) };
+        self.upkeep_of_all(live, control, false)
+    }
+
+    fn upkeep_of_all(&self, live: &Live, control: &Control, relieves: bool) -> Result<bool> {
         let (mut did_something, mut failed) = (false, None);
         for log in live.all_logs() {
-            match self.upkeep_of(&log, control) {
+            match self.upkeep_of(&log, control, relieves) {
                 Ok(did) => did_something |= did,
                 Err(error) => failed = Some(error), // one machine's failed log touches no other
             }
@@ -147,7 +161,7 @@ impl Engine {
         }
     }
 
-    fn upkeep_of(&self, log: &Arc<LiveLog>, control: &Control) -> Result<bool> {
+    fn upkeep_of(&self, log: &Arc<LiveLog>, control: &Control, relieves: bool) -> Result<bool> {
         if log.log().is_fenced().is_some() {
             return Ok(false);
         }
@@ -155,14 +169,12 @@ impl Engine {
         let gave_back = give_back(log)? || trimmed;
         // On a full disk what is folded makes room for it, so that goes on.
         let prepared = self.relieved(|| log.log().prepare_when_due());
-        let logged_bytes_max = self.logged_bytes_max(&prepared)?;
-        if is_due(&log.group.stack(), logged_bytes_max)
+        let due = self.due(&prepared, relieves)?;
+        if is_due(&log.group.stack(), due)
             && let Some(_steady) = log.try_steady()
+            && let Err(error) = self.cut_internally(log)
         {
-            let body = CutBody::internal(log.machine_id.unwrap_or_default());
-            if let Err(error) = log.group.cut(body) {
-                return prepared.and(Err(error));
-            }
+            return prepared.and(Err(error));
         }
         let Some(oldest) = log.group.oldest_sealed() else { return prepared.map(|()| gave_back) };
         let Some(sealed) = oldest.sealed().filter(|sealed| !sealed.has_point()) else {
@@ -179,12 +191,33 @@ impl Engine {
         Ok(is_oldest)
     }
 
-    /// How much a layer may have before it is sealed and folded. Where space is short that gives back what the log takes.
-    fn logged_bytes_max(&self, prepared: &Result<()>) -> Result<u64> {
-        match prepared {
-            Err(error) if error.code() == Code::NoSpace => Ok(0),
-            _ => Ok(self.live().space.available_bytes()?.clamp(LAYER_LOGGED_BYTES_MIN, LAYER_LOGGED_BYTES_MAX)),
+    /// Seals the active layer for no point, so that it can be folded. On a full disk the reserve has room for the record.
+    ///
+    /// # Errors
+    /// `NO_SPACE`, `LAYERS_FULL`, `LOG_FENCED`, `LOG_DAMAGED`.
+    pub(super) fn cut_internally(&self, log: &LiveLog) -> Result<()> {
+        let cut = || log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default())).map(drop);
+        match cut() {
+            Err(error) if error.code() == Code::NoSpace => {
+                let _loan = self.borrow_reserve_at_once();
+                log.log().prepare_for_cut()?;
+                cut()
+            }
+            ended => ended,
         }
+    }
+
+    /// Where space is short, folding gives back what the log takes and what is owed too much; for a writer that waits for
+    /// that, `relieves`, at once.
+    fn due(&self, prepared: &Result<()>, relieves: bool) -> Result<Due> {
+        let available = self.live().space.available_bytes()?;
+        if prepared.as_ref().is_err_and(|error| error.code() == Code::NoSpace) {
+            return Ok(Due { logged_bytes: 0, debt_bytes: 0 }); // also what was charged for writes that got no place then
+        }
+        let longest = (self.options.log_bytes_max / LAYER_LOG_SHARE).max(LAYER_LOGGED_BYTES_MIN);
+        let logged_bytes = available.clamp(LAYER_LOGGED_BYTES_MIN, longest);
+        let debt_bytes = if relieves { RELIEF_DEBT_BYTES_MIN } else { available.max(RELIEF_DEBT_BYTES_MIN) };
+        Ok(Due { logged_bytes, debt_bytes })
     }
 
     /// Lets a writer wait while the log is longer than it may be. What only the window keeps does not count: nobody waits
@@ -193,8 +226,8 @@ impl Engine {
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
-        let (mut waits, mut hurry) = (0, None);
-        while log.log().retained_bytes() > LOG_BYTES_MAX && log.needed_bytes() > LOG_BYTES_MAX {
+        let (mut waits, mut hurry, longest) = (0, None, self.options.log_bytes_max);
+        while log.log().retained_bytes() > longest && log.needed_bytes() > longest {
             hurry.get_or_insert_with(|| self.live().load.hurry());
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";
@@ -204,7 +237,7 @@ impl Engine {
                 waits += 1; // while it is being shortened, however long that takes, the writer waits
             }
             // Where no thread does it, this one does. What keeps it from that the writer only sees as a wait.
-            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default()).unwrap_or(false) {
+            if self.live().upkeep.wake() || !self.upkeep_of(log, &Control::default(), false).unwrap_or(false) {
                 self.parts.clock.wait_ns(PACE_WAIT_NS);
             }
         }
@@ -217,15 +250,15 @@ impl Engine {
     /// # Errors
     /// What the work gives; `NO_SPACE` once folding gives nothing back.
     pub(super) fn with_relief<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
-        let mut folds = 0;
+        let (live, mut folds) = (self.live(), 0);
         loop {
-            let owed = self.live().space.debt_bytes();
+            let owed = live.space.debt_bytes();
             match self.relieved(&work) {
                 Err(error) if error.code() == Code::NoSpace && folds < RELIEF_FOLDS_MAX => {
                     folds += 1;
                     // Also when another thread folds: this one has waited for it then.
-                    let did = self.upkeep(&Control::default()).unwrap_or(false);
-                    if !did && self.live().space.debt_bytes() >= owed {
+                    let did = self.upkeep_of_all(live, &Control::default(), true).unwrap_or(false);
+                    if !did && live.space.debt_bytes() >= owed {
                         return Err(error);
                     }
                 }
@@ -252,7 +285,7 @@ impl Engine {
     fn settle_log(&self, log: &Arc<LiveLog>, control: &Control) -> Result<()> {
         {
             let _steady = log.steady();
-            log.group.cut(CutBody::internal(log.machine_id.unwrap_or_default()))?;
+            self.cut_internally(log)?;
         }
         self.settle_origins(log, Lsn(u64::MAX), control)?;
         let _alone = log.folding();
