@@ -11,7 +11,7 @@ import { createStore, openStore, type Disk, type Store } from '../../src/index.j
 import { seededRandom } from '../../src/testing/index.js';
 import { testSeed } from '../house/seed.js';
 import { runs } from '../house/size.js';
-import { cannotMount, smallFileSystem } from './small-file-system.js';
+import { cannotLoop, smallFileSystem } from './small-file-system.js';
 import { noise, temporaryFolder } from './temporary.js';
 
 const MiB = 1024 ** 2;
@@ -90,7 +90,7 @@ async function machineOn(store: Store, sizeBytes: number): Promise<Disk> {
   return disk;
 }
 
-describe.skipIf(cannotMount)('live disks on a file system of 256 MiB', () => {
+describe.skipIf(cannotLoop())('live disks on a file system of 256 MiB', () => {
   it('become full, go on being read and deleted from, and drain by themselves', { timeout: 240_000 }, async () => {
     const storePath = path.join(smallFileSystem('ext4', 256 * MiB), 'store');
     await createStore({ path: storePath });

@@ -42,8 +42,8 @@ use crate::io::parents::{directory_above, make_parents};
 use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, LOG_BYTES_MAX, POINT_DISKS_MAX, READ_BYTES_MAX, RESERVE_BYTES_MAX,
-    SECTOR_BYTES_ALLOWED, THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, LOG_BYTES_MAX, PACK_CAPACITY_SHARE, PACK_FRAMES_MIN, POINT_DISKS_MAX,
+    READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
 use crate::random::Random;
@@ -335,7 +335,7 @@ impl Engine {
             codec: config.codec,
             level: i32::from(config.level),
             identity: Identity::new(&config.identity_key),
-            pack_bytes_target: options.pack_bytes_target,
+            pack_bytes_target: pack_bytes_target(io.as_ref(), directory, config.chunk_bytes, options)?,
             index_limits: IndexLimits::for_packs_of(options.pack_bytes_target),
             reserve: Arc::clone(&reserve),
             follows: options.read_only,
@@ -699,6 +699,16 @@ fn prepare_directory(io: &dyn Io, directory: &Path) -> Result<()> {
         }
         Some(_) => exists("is not a directory"),
     }
+}
+
+/// On a small file system packs are short, so that a collection moves what is live in one of them into what little is free.
+fn pack_bytes_target(io: &dyn Io, directory: &Path, chunk_bytes: u32, options: OpenOptions) -> Result<u64> {
+    let shortest = PACK_FRAMES_MIN * u64::from(chunk_bytes);
+    if options.pack_bytes_target <= shortest {
+        return Ok(options.pack_bytes_target);
+    }
+    let share = io.capacity_bytes(directory)? / PACK_CAPACITY_SHARE;
+    Ok(options.pack_bytes_target.min(share.max(shortest)))
 }
 
 /// Reads `config`: the first sound copy, and what is wrong with the other.

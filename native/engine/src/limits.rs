@@ -23,6 +23,13 @@ pub const DISK_BYTES_MAX: u64 = 64 << 40;
 /// A pack is closed once it is this long.
 pub const PACK_BYTES_TARGET: u64 = 64 << 20;
 
+/// Or once it takes this part of its file system: of 256 MiB packs of 2 MiB, of 8 GiB those of full length. The reserve, an
+/// eighth at most, holds several.
+pub const PACK_CAPACITY_SHARE: u64 = 128;
+
+/// But never before it could hold so many whole chunks.
+pub const PACK_FRAMES_MIN: u64 = 32;
+
 /// No pack is longer. Above the target by the largest frame and the longest trailer of a pack of tiny frames.
 pub const PACK_BYTES_MAX: u64 = 128 << 20;
 
@@ -91,8 +98,8 @@ pub const NAME_BYTES_MAX: usize = 1024;
 
 /// What a frame of a fold takes beside its content, at most: header and base id (104), its place in the trailer and its base
 /// there (80), in an index segment the 77th part of a page, of a fence and of the filter, and its base (57 + 32), and its
-/// part of what each further pack of 64 frames or more takes whole (67).
-pub const FOLD_FRAME_BYTES_MAX: u64 = 104 + 80 + 89 + 67;
+/// part of what each further pack of [`PACK_FRAMES_MIN`] takes whole (133).
+pub const FOLD_FRAME_BYTES_MAX: u64 = 104 + 80 + 89 + 133;
 
 /// What the file system takes to say where a file's bytes lie is at most this part of them: ext4 has 12 bytes for each run of
 /// blocks, and each block may be a run of its own.
@@ -163,7 +170,7 @@ const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));
     assert!(CHUNK_BYTES_ALLOWED[3] == CHUNK_BYTES_MAX);
-    assert!(PACK_BYTES_TARGET >= 64 * CHUNK_BYTES_MAX as u64); // as FOLD_FRAME_BYTES_MAX counts
+    assert!(PACK_BYTES_TARGET >= PACK_FRAMES_MIN * CHUNK_BYTES_MAX as u64); // as FOLD_FRAME_BYTES_MAX counts
     assert!(PACK_BYTES_TARGET + (CHUNK_BYTES_MAX as u64) * 2 < PACK_BYTES_MAX);
     assert!(PACK_BYTES_MAX < u32::MAX as u64); // offsets in a pack are u32
     // 64^6 chunks of the smallest size reach the largest disk.

@@ -14,6 +14,7 @@ use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::{SLOT_NAMES, Superblock};
 use stillpoint_engine::io::fault::{Failure, Fault, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
+use stillpoint_engine::limits::PACK_FRAMES_MIN;
 use stillpoint_engine::units::Uid;
 
 const SIZE: u64 = 96 << 10;
@@ -292,7 +293,7 @@ fn a_deletion_whose_files_cannot_be_removed_is_tried_again() {
 #[test]
 fn a_store_that_is_full_reads_and_deletes_and_drains_after_one_deletion() {
     let mut store = store();
-    store.pack_bytes_target = 64 * u64::from(live_store::CHUNK_BYTES); // as a fold's bound counts
+    store.pack_bytes_target = PACK_FRAMES_MIN * u64::from(live_store::CHUNK_BYTES); // as a fold's bound counts
     store.reserve_bytes_max = 256 << 10;
     let engine = store.open();
     fill(&engine, 1);

@@ -13,7 +13,7 @@ use simulation::{seeds, sized};
 use stillpoint_engine::engine::Engine;
 use stillpoint_engine::error::Code;
 use stillpoint_engine::io::Io;
-use stillpoint_engine::limits::FOLD_EXTENTS_SHARE;
+use stillpoint_engine::limits::{FOLD_EXTENTS_SHARE, PACK_FRAMES_MIN};
 use stillpoint_engine::random::Seeded;
 
 const PAGE: u64 = 4096;
@@ -65,10 +65,10 @@ fn change(engine: &Engine, random: &mut Seeded, sizes: &mut [u64; 2]) {
 
 #[test]
 fn what_is_owed_is_enough_to_fold_it() {
-    for seed in seeds(sized(60, 3_000)) {
+    for seed in seeds(sized(16, 2_000)) {
         let mut random = Seeded::new(seed);
         let mut store = Store::new(seed);
-        store.pack_bytes_target = 64 * u64::from(live_store::CHUNK_BYTES);
+        store.pack_bytes_target = PACK_FRAMES_MIN * u64::from(live_store::CHUNK_BYTES);
         store.memory.set_capacity(Some(WIDE));
         let engine = store.open();
         let mut sizes = [DISK_BYTES; 2];
@@ -97,7 +97,7 @@ fn what_is_owed_is_enough_to_fold_it() {
 #[test]
 fn writers_are_slowed_and_not_refused_while_folding_gives_space_back() {
     let mut store = Store::new(1);
-    store.pack_bytes_target = 64 * u64::from(live_store::CHUNK_BYTES);
+    store.pack_bytes_target = PACK_FRAMES_MIN * u64::from(live_store::CHUNK_BYTES);
     let engine = store.open();
     engine.create_machine_log(&uid(1)).unwrap();
     attached(&engine, uid(10), uid(1), 16 << 20);
