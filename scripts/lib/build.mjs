@@ -4,7 +4,7 @@
  *     native/**            -> src/native/generated/  stillpoint.node   the addon, not committed
  *                                                    binding.cjs       its loader, committed
  *                                                    binding.d.cts     its declarations, committed
- *     src/** (with those)  -> dist/
+ *     src/** (with those)  -> dist/                            dist/cli in few files
  *
  * The committed two change only when the boundary does, and then they show in review. With CI=true a build does not
  * rewrite them but fails.
@@ -15,6 +15,7 @@ import path from 'node:path';
 
 import { addonLoader } from './addon-loader.mjs';
 import { whileAlone } from './build-lock.mjs';
+import { bundle } from './bundle.mjs';
 import { filesBelow, fingerprintOf } from './fingerprint.mjs';
 import { cache, inRoot, isCi } from './root.mjs';
 import { mustRun, say, secondsSince, StepError } from './run.mjs';
@@ -27,6 +28,7 @@ const declarationsFile = 'binding.d.cts';
 
 /** How things are made; what they are made from stands with each. */
 const recipe = ['scripts/lib/build.mjs', 'scripts/lib/addon-loader.mjs', 'package-lock.json'];
+const compiling = [...recipe, 'scripts/lib/bundle.mjs', 'src', 'tsconfig.json', 'tsconfig.build.json'];
 const addonSources = ['Cargo.toml', 'Cargo.lock', 'engine/Cargo.toml', 'engine/src', 'binding'];
 const platform = `${process.platform} ${process.arch}`;
 
@@ -39,7 +41,7 @@ const addon = {
 };
 const typeScript = {
   name: 'typescript',
-  fingerprint: () => fingerprintOf([...recipe, 'src', 'tsconfig.json', 'tsconfig.build.json']),
+  fingerprint: () => fingerprintOf(compiling),
   outputs: ['dist'],
   make: makeTypeScript,
 };
@@ -129,7 +131,8 @@ async function makeTypeScript() {
     cpSync(inRoot(file), path.join(fresh, path.relative('src', file)));
   }
   const program = path.join(fresh, 'cli/main.js');
-  if (existsSync(program)) chmodSync(program, 0o755);
+  await bundle(program);
+  chmodSync(program, 0o755);
   // Made whole beside it, then swapped: no run sees half a build, and files of deleted sources do not stay.
   if (existsSync(inRoot('dist'))) renameSync(inRoot('dist'), old);
   renameSync(fresh, inRoot('dist'));

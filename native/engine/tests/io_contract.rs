@@ -329,6 +329,8 @@ mod laws {
         let file = create(io, root.join("file"), &[3; 10_000]);
         file.advise_sequential(true);
         file.advise_sequential(false);
+        file.forget(0, 0);
+        file.forget(0, 1 << 40);
         file.start_writeback(0, 8192).unwrap();
         file.start_writeback(8192, 0).unwrap();
         file.start_writeback(1 << 40, u64::MAX).unwrap();

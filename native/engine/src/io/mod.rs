@@ -159,6 +159,10 @@ pub trait IoFile: Send + Sync {
     /// What file this is and when it was last written to.
     fn identity(&self) -> Result<Identity>;
 
+    /// Tells the operating system that what was written in the range is not read again soon: of it, its cache need not
+    /// hold what has reached the disk already. A hint.
+    fn forget(&self, offset: u64, length: u64);
+
     /// Tells the operating system that the file is read from front to back (`true`) or at random (`false`). A hint.
     fn advise_sequential(&self, sequential: bool);
 }

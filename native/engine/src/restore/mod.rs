@@ -2,11 +2,13 @@
 //!
 //! What it is: spans are taken from a counter by several threads; each assembles its span in memory and writes its
 //! data runs. What it guarantees: a new file gets its name only when it is whole; every byte passed the five checks
-//! of format.md section 11. What it costs: each stored chunk is read once, in the order in which it lies in its pack.
+//! of format.md section 11. What it costs: each stored chunk is read once, in the order in which it lies in its pack; the
+//! target passes through the system's cache without staying there.
 //! What it must not import: `scan`, `diff`, the engine's top.
 
 mod data_runs;
 mod target;
+mod trail;
 mod worker;
 
 pub use target::TargetRequest;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::data_runs::DataRuns;
 use super::target::Target;
+use super::trail::Trail;
 use crate::block_map::{DiskVersion, Geometry, MapReader, SPAN_CHUNKS, SpanEntries};
 use crate::chunk_store::{Batch, WantedChunk};
 use crate::control::Control;
@@ -27,6 +28,7 @@ struct Job<'a> {
     control: &'a Control,
     counter: AtomicU64,
     turn: Mutex<()>, // held while the target is written
+    trail: Trail,
 }
 
 /// Writes a disk version to a target; the bytes written as data. With one thread all of it runs on the caller's, so
@@ -40,8 +42,8 @@ pub(super) fn run(
 ) -> Result<u64> {
     let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
     let geometry = Geometry { size: version.size, chunk_bytes };
-    let (counter, turn) = (AtomicU64::new(0), Mutex::new(()));
-    let job = Job { maps, version, geometry, target, control, counter, turn };
+    let (counter, turn, trail) = (AtomicU64::new(0), Mutex::new(()), Trail::default());
+    let job = Job { maps, version, geometry, target, control, counter, turn, trail };
     if thread_count == 1 {
         return job.work();
     }
@@ -117,6 +119,9 @@ impl Job<'_> {
             }
         }
         drop(turn);
+        if bytes_written > 0 {
+            self.trail.written(self.target.file(), self.geometry.range(first, count))?;
+        }
         self.control.add_done(self.bytes_in(first, count));
         Ok(bytes_written)
     }

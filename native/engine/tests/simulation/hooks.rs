@@ -154,6 +154,10 @@ impl IoFile for HookFile {
         self.meet().identity()
     }
 
+    fn forget(&self, offset: u64, length: u64) {
+        self.inner.forget(offset, length);
+    }
+
     fn advise_sequential(&self, sequential: bool) {
         self.inner.advise_sequential(sequential);
     }

@@ -117,6 +117,10 @@ impl IoFile for FaultFile {
         self.admit(Verb::Identity, Detail::None)?.identity()
     }
 
+    fn forget(&self, offset: u64, length: u64) {
+        self.inner.forget(offset, length);
+    }
+
     fn advise_sequential(&self, sequential: bool) {
         self.inner.advise_sequential(sequential);
     }

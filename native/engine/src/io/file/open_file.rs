@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -156,6 +157,13 @@ impl IoFile for OpenFile {
 
     fn identity(&self) -> Result<Identity> {
         identity::of_file(&self.file).map_err(self.failed("look at"))
+    }
+
+    fn forget(&self, offset: u64, length: u64) {
+        // A length of 0 would mean "to the end". A hint: what takes no advice keeps its pages.
+        if let Some(length) = NonZeroU64::new(length) {
+            let _ = rustix::fs::fadvise(&self.file, offset, Some(length), Advice::DontNeed);
+        }
     }
 
     fn advise_sequential(&self, sequential: bool) {

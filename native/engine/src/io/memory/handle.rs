@@ -100,6 +100,8 @@ impl IoFile for MemoryFile {
         self.run("look at", |state| state.identity(self.inode))
     }
 
+    fn forget(&self, _offset: u64, _length: u64) {}
+
     fn advise_sequential(&self, _sequential: bool) {}
 }
 
