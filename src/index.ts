@@ -13,9 +13,11 @@ export type { Clock } from './store/clock.js';
 export type { Random } from './store/random.js';
 export type { Parts } from './store/parts.js';
 export type {
+  AttachOptions,
   Disk,
   DiskCallOptions,
   DiskInfo,
+  DiskLimitsRequest,
   Unavailable,
   DiskWriteOptions,
   ReadStreamOptions,
@@ -74,6 +76,7 @@ export type { RestoredDisk } from './store/target-directory.js';
 export type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId, StoreId } from './store/units.js';
 export type {
   CollectReport,
+  DiskLimits,
   DiskOperation,
   EngineFactory,
   Extent,

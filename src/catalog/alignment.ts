@@ -50,7 +50,8 @@ export function alignedDisks(view: CatalogView, live: readonly LiveDisk[], creat
     }
     // One that is being made or removed stays so: recovery undoes the one and finishes the other.
     const state = record.kind === 'managed' ? record.state : 'ready';
-    const next = { ...diskRecord(id, record.name, disk, machine, record.createdMs), state };
+    const limits = record.kind === 'managed' && record.limits !== undefined ? { limits: record.limits } : {};
+    const next = { ...diskRecord(id, record.name, disk, machine, record.createdMs), state, ...limits };
     if (record.kind === 'managed' && isSame(record, next)) continue;
     disks.set(id, next);
     const message = `the disk ${record.name} is ${placeOf(view, machines, next)} with ${next.sizeBytes} bytes; the catalog said otherwise and was corrected`;

@@ -44,6 +44,7 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const json = v.custom<Json>(isJson);
 const sectorBytes = v.picklist([512, 4096]);
 /** Left out where there is none: as in records that know no managed disks. */
+const rate = v.nullable(v.pipe(count, v.minValue(1)));
 const lsn = v.optional(v.nullable(v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/))), null);
 const recordState = v.picklist(recordStates);
 
@@ -114,6 +115,7 @@ export const payloadChecks: PayloadChecks = {
         sectorBytes,
         generation: count,
         createdMs: time,
+        limits: v.exactOptional(v.strictObject({ operationsPerSecond: rate, bytesPerSecond: rate })),
       }),
     ]),
   ),

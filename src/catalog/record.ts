@@ -4,6 +4,7 @@
  * Records are frozen values: a change is a new record under the same key.
  */
 
+import type { DiskLimits } from '../native/engine.js';
 import type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId } from '../store/units.js';
 import type { Json } from './json.js';
 
@@ -62,6 +63,8 @@ export interface ManagedDiskRecord {
   readonly sectorBytes: number;
   readonly generation: number;
   readonly createdMs: number;
+  /** Left out where it has none. */
+  readonly limits?: DiskLimits;
 }
 
 /** Any disk. */

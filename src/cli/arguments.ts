@@ -43,6 +43,15 @@ export function parseRate(text: string): number {
   return bytes;
 }
 
+/** Operations a second, at least one. */
+export function parseOperationRate(text: string): number {
+  const rate = Number(text);
+  if (!/^\d+$/u.test(text) || !Number.isSafeInteger(rate) || rate < 1) {
+    throw new InvalidArgumentError('A rate is a whole number of operations a second, at least one.');
+  }
+  return rate;
+}
+
 /** `--at`: an LSN, which is digits alone, or a time as ISO 8601 has it; without a zone it is local time. */
 export function parseMoment(text: string): MomentOption {
   if (/^\d+$/u.test(text)) return { lsn: text.replace(/^0+(?=\d)/u, '') };

@@ -17,7 +17,7 @@ import { checkName, folded, isSameName } from '../catalog/names.js';
 import type { Change, MachineRecord, ManagedDiskRecord } from '../catalog/record.js';
 import { findMachine } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
-import type { Control, DiskReference, Engine, LiveDisk } from '../native/engine.js';
+import type { Control, DiskLimits, DiskReference, Engine, LiveDisk } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
 import type { DiskId, MachineId } from '../store/units.js';
 import type { Copies } from './copies.js';
@@ -39,6 +39,8 @@ export interface NewDisk {
   readonly role: string;
   readonly sectorBytes: number;
   readonly content: NewContent;
+  /** Null or left out: none. */
+  readonly limits?: DiskLimits | null;
 }
 
 /** A managed machine to create: with disks that are there, and with new ones called `MACHINE-ROLE`. */
@@ -97,6 +99,7 @@ export class ManagedDisks {
     return this.#claimed([begun.id], async () => {
       try {
         await this.#make(begun.id, disk, control);
+        if (begun.limits !== undefined) await this.#parts.engine.limitDisk(begun.id, begun.limits);
         return await this.#ready(begun.id);
       } catch (error) {
         await removeDisk(this.#parts.engine, catalog, begun).catch(() => undefined);
@@ -147,7 +150,12 @@ export class ManagedDisks {
   }
 
   /** Attaches a detached disk. Errors: `DISK_ATTACHED`, `DISK_EXISTS` for a role that is taken, `MACHINE_NOT_MANAGED`. */
-  async attach(machineName: string, name: string, role: string | null): Promise<ManagedDiskRecord> {
+  async attach(
+    machineName: string,
+    name: string,
+    role: string | null,
+    limits: DiskLimits | null,
+  ): Promise<ManagedDiskRecord> {
     const { copies, engine, turns } = this.#parts;
     const { id } = this.find(name);
     const machine = managedMachine(this.#view, machineName);
@@ -163,7 +171,8 @@ export class ManagedDisks {
         }
         checkDiskCount(now.name, own.length + 1);
         await copies.whenCopied(() => engine.attachDisk(id, now.id, asked));
-        return this.#follow(id);
+        const attached = await this.#follow(id);
+        return limits === null ? attached : this.#limit(id, limits);
       }),
     );
   }
@@ -179,6 +188,11 @@ export class ManagedDisks {
       await copies.whenCopied(() => engine.detachDisk(id));
       return this.#follow(id);
     });
+  }
+
+  /** Limits what a disk may have a second. Errors: `DISK_BUSY`. */
+  setLimits(name: string, limits: DiskLimits): Promise<ManagedDiskRecord> {
+    return this.#exclusive(this.find(name).id, ({ id }) => this.#limit(id, limits));
   }
 
   /** Makes a disk larger. Errors: `ARGUMENT_INVALID`. */
@@ -266,6 +280,17 @@ export class ManagedDisks {
     } finally {
       for (const id of ids) this.#busy.delete(id);
     }
+  }
+
+  /** The record first: what it says every later open does. */
+  async #limit(id: DiskId, limits: DiskLimits): Promise<ManagedDiskRecord> {
+    const { catalog, engine } = this.#parts;
+    const next = await catalog.transact(() => {
+      const changed: ManagedDiskRecord = { ...this.#current(id), limits };
+      return { changes: [{ put: changed }], result: changed };
+    });
+    await engine.limitDisk(id, limits);
+    return next;
   }
 
   #current(id: DiskId): ManagedDiskRecord {
@@ -362,7 +387,7 @@ export function managedMachine(view: CatalogView, name: string): MachineRecord {
 
 function creatingDisks(view: CatalogView, disks: readonly NewDisk[], makings: Makings): ManagedDiskRecord[] {
   const names = new Set<string>();
-  return disks.map(({ name, role, sectorBytes }) => {
+  return disks.map(({ name, role, sectorBytes, limits }) => {
     checkName('disk', name);
     checkName('role', role);
     if (view.diskNamed(name) !== undefined || names.has(folded(name))) {
@@ -381,6 +406,7 @@ function creatingDisks(view: CatalogView, disks: readonly NewDisk[], makings: Ma
       sectorBytes,
       generation: 0,
       createdMs: makings.nowMs,
+      ...limitsIn(limits ?? null),
     };
   });
 }
@@ -431,6 +457,11 @@ function creatingMachine(
     makings,
   );
   return { changes: [machine, ...made].map((record): Change => ({ put: record })), result: { machine, made } };
+}
+
+/** As a record has them. */
+function limitsIn(limits: DiskLimits | null): { readonly limits?: DiskLimits } {
+  return limits === null || (limits.operationsPerSecond ?? limits.bytesPerSecond) === null ? {} : { limits };
 }
 
 /** A managed machine may have no disks: they can be detached one by one. */

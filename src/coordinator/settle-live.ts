@@ -11,6 +11,7 @@ import { fileFinding } from '../catalog/finding.js';
 import { keyOf, type Change, type MachineRecord, type ManagedDiskRecord } from '../catalog/record.js';
 import type { Engine, Finding } from '../native/engine.js';
 import { isStillpointError } from '../store/errors.js';
+import { toDiskId } from '../store/units.js';
 import { removalOf } from './machines.js';
 import { diskWaitsFor, machineWaitsFor, unavailableLogs } from './unavailable.js';
 
@@ -54,6 +55,10 @@ export async function settleLive(engine: Engine, catalog: Catalog, scope: Scope 
   await catalog.transact(() => ({ changes, result: null }));
   for (const { diskId, isNew, message } of corrected) {
     findings.push(fileFinding(isNew ? 'CATALOG_DAMAGED' : 'WORK_INTERRUPTED', `live/${diskId}`, message));
+  }
+  for (const { diskId } of engine.liveDisks()) {
+    const record = catalog.view.disk(toDiskId(diskId));
+    if (record?.kind === 'managed' && record.limits !== undefined) await engine.limitDisk(diskId, record.limits);
   }
   for (const disk of lost) {
     if (!isOf(scope, disk) || diskWaitsFor(engine, disk) !== null) continue;

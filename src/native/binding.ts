@@ -271,12 +271,12 @@ class BoundEngine implements Engine {
     unwrap(await this.#native.growDisk(diskId, sizeBytes));
   }
 
-  readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
-    return this.#requests.read(diskId, offset, buffer);
+  readDisk(diskId: string, offset: number, buffer: Uint8Array, signal?: AbortSignal): Promise<void> {
+    return this.#requests.read(diskId, offset, buffer, signal);
   }
 
-  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string> {
-    return this.#requests.write(diskId, offset, bytes, fua);
+  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean, signal?: AbortSignal): Promise<string> {
+    return this.#requests.write(diskId, offset, bytes, fua, signal);
   }
 
   zeroDisk(
@@ -284,16 +284,17 @@ class BoundEngine implements Engine {
     offset: number,
     length: number,
     options: { readonly trim: boolean; readonly fua: boolean },
+    signal?: AbortSignal,
   ): Promise<string> {
-    return this.#requests.zero(diskId, offset, length, options);
+    return this.#requests.zero(diskId, offset, length, options, signal);
   }
 
-  flushDisk(diskId: string): Promise<void> {
-    return this.#requests.flush(diskId);
+  flushDisk(diskId: string, signal?: AbortSignal): Promise<void> {
+    return this.#requests.flush(diskId, signal);
   }
 
-  batchDisk(diskId: string, operations: readonly DiskOperation[]): Promise<void> {
-    return this.#requests.batch(diskId, operations);
+  batchDisk(diskId: string, operations: readonly DiskOperation[], signal?: AbortSignal): Promise<void> {
+    return this.#requests.batch(diskId, operations, signal);
   }
 
   async cut({ machineId, pointId, collection, name, detail }: CutRequest): Promise<Cut> {
@@ -354,6 +355,10 @@ class BoundEngine implements Engine {
 
   async limitDisk(diskId: string, { operationsPerSecond, bytesPerSecond }: DiskLimits): Promise<void> {
     unwrap(await this.#native.limitDisk(diskId, operationsPerSecond, bytesPerSecond));
+  }
+
+  liftLimits(): void {
+    this.#requests.liftLimits();
   }
 
   async close(): Promise<void> {

@@ -386,24 +386,30 @@ export interface LiveEngine {
   deleteDisk(diskId: string): Promise<void>;
   /** Makes a disk larger; the new bytes are zero. */
   growDisk(diskId: string, sizeBytes: number): Promise<void>;
-  /** Fills the buffer. Sees every write that was acknowledged before the call. */
-  readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void>;
+  /**
+   * Fills the buffer. Sees every write that was acknowledged before the call.
+   *
+   * The signal of this and the next calls takes a request back that has not begun: it rejects with `CANCELLED`, and has no
+   * effect. One that has begun runs to its end.
+   */
+  readDisk(diskId: string, offset: number, buffer: Uint8Array, signal?: AbortSignal): Promise<void>;
   /**
    * Writes bytes as they are at the call, and resolves with the LSN once the record and all before it are in the log;
    * with `fua` once they are durable.
    */
-  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string>;
+  writeDisk(diskId: string, offset: number, bytes: Uint8Array, fua: boolean, signal?: AbortSignal): Promise<string>;
   /** Zeros, kept allocated, or with `trim` given up. */
   zeroDisk(
     diskId: string,
     offset: number,
     length: number,
     options: { readonly trim: boolean; readonly fua: boolean },
+    signal?: AbortSignal,
   ): Promise<string>;
   /** Makes everything durable that was acknowledged before the call, for all disks of the log. */
-  flushDisk(diskId: string): Promise<void>;
+  flushDisk(diskId: string, signal?: AbortSignal): Promise<void>;
   /** Submits all operations in their order, and resolves when all are done. One that fails fails the call. */
-  batchDisk(diskId: string, operations: readonly DiskOperation[]): Promise<void>;
+  batchDisk(diskId: string, operations: readonly DiskOperation[], signal?: AbortSignal): Promise<void>;
   /**
    * Appends a cut: the consistent state of all disks of the machine at one LSN.
    *
@@ -456,6 +462,8 @@ export interface LiveEngine {
    * Errors: `DISK_NOT_FOUND`, `ARGUMENT_INVALID`.
    */
   limitDisk(diskId: string, limits: DiskLimits): Promise<void>;
+  /** Has all requests begin that wait for the rates of their disks; rates count no more. For a store that is being closed. */
+  liftLimits(): void;
   /** How far writers are ahead; cheap, to be polled. */
   livePressure(): LivePressure;
 }

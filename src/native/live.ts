@@ -34,6 +34,9 @@ export interface RequestQueue<E> {
   zero(engine: E, request: number, diskId: string, offset: number, length: number, trim: boolean, fua: boolean): void;
   flush(engine: E, request: number, diskId: string): void;
   batch(engine: E, request: number, diskId: string, operations: BatchRecord[]): void;
+  /** Takes a request back that has not begun; false when it has. */
+  takeBack(diskId: string, request: number): boolean;
+  liftLimits(): void;
   takeDone(): Completion[];
 }
 
@@ -63,15 +66,15 @@ export class DiskRequests<E> {
     });
   }
 
-  async read(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
-    const { bytes } = await this.#request((number) => {
+  async read(diskId: string, offset: number, buffer: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const { bytes } = await this.#request(diskId, signal, (number) => {
       this.#queue.read(this.#engine, number, diskId, offset, buffer.byteLength);
     });
     if (bytes !== undefined) fill(buffer, bytes);
   }
 
-  async write(diskId: string, offset: number, bytes: Uint8Array, fua: boolean): Promise<string> {
-    const { lsn } = await this.#request((number) => {
+  async write(diskId: string, offset: number, bytes: Uint8Array, fua: boolean, signal?: AbortSignal): Promise<string> {
+    const { lsn } = await this.#request(diskId, signal, (number) => {
       this.#queue.write(this.#engine, number, diskId, offset, bytes, fua);
     });
     return String(lsn ?? 0);
@@ -82,25 +85,26 @@ export class DiskRequests<E> {
     offset: number,
     length: number,
     options: { readonly trim: boolean; readonly fua: boolean },
+    signal?: AbortSignal,
   ): Promise<string> {
-    const { lsn } = await this.#request((number) => {
+    const { lsn } = await this.#request(diskId, signal, (number) => {
       this.#queue.zero(this.#engine, number, diskId, offset, length, options.trim, options.fua);
     });
     return String(lsn ?? 0);
   }
 
-  async flush(diskId: string): Promise<void> {
-    await this.#request((number) => {
+  async flush(diskId: string, signal?: AbortSignal): Promise<void> {
+    await this.#request(diskId, signal, (number) => {
       this.#queue.flush(this.#engine, number, diskId);
     });
   }
 
-  async batch(diskId: string, operations: readonly DiskOperation[]): Promise<void> {
+  async batch(diskId: string, operations: readonly DiskOperation[], signal?: AbortSignal): Promise<void> {
     // The caller may change its list and its buffers while the batch runs.
     const reads = operations.filter((operation) => operation.kind === 'read');
     const lengths = reads.map(({ buffer }) => buffer.byteLength);
     const buffers = reads.map(({ buffer }) => buffer);
-    const { bytes } = await this.#request((number) => {
+    const { bytes } = await this.#request(diskId, signal, (number) => {
       this.#queue.batch(this.#engine, number, diskId, operations.map(batchRecord));
     });
     if (bytes === undefined) return;
@@ -112,19 +116,46 @@ export class DiskRequests<E> {
     }
   }
 
+  /** Has everything begin that waits for rates. */
+  liftLimits(): void {
+    this.#queue.liftLimits();
+  }
+
   /** Nothing is under way any more. */
   close(): void {
     clearInterval(this.#alive);
   }
 
-  #request(submit: (number: number) => void): Promise<Completion> {
+  async #request(
+    diskId: string,
+    signal: AbortSignal | undefined,
+    submit: (number: number) => void,
+  ): Promise<Completion> {
     const number = this.#next;
     this.#next += 1;
-    return new Promise((resolve, reject) => {
+    const ended = new Promise<Completion>((resolve, reject) => {
       submit(number);
       this.#waiting.set(number, { resolve, reject });
       if (this.#waiting.size === 1) this.#alive.ref();
     });
+    if (signal === undefined) return ended;
+    const takeBack = (): void => {
+      this.#takeBack(diskId, number);
+    };
+    signal.addEventListener('abort', takeBack);
+    try {
+      return await ended;
+    } finally {
+      signal.removeEventListener('abort', takeBack);
+    }
+  }
+
+  #takeBack(diskId: string, number: number): void {
+    const waiting = this.#waiting.get(number);
+    if (waiting === undefined || !this.#queue.takeBack(diskId, number)) return;
+    this.#waiting.delete(number);
+    if (this.#waiting.size === 0) this.#alive.unref();
+    waiting.reject(new StillpointError('CANCELLED', 'the request was cancelled before it began'));
   }
 
   #settle(): void {

@@ -3,6 +3,7 @@
  * names the option, what was received, and what is allowed.
  */
 
+import type { DiskLimits } from '../native/engine.js';
 import { StillpointError } from './errors.js';
 
 /** Members of an object that was passed as options. */
@@ -92,4 +93,14 @@ export function signal(value: unknown): AbortSignal | undefined {
 export function callback<T>(option: string, value: T): T {
   if (value !== undefined && typeof value !== 'function') throw invalid(option, value, 'a function');
   return value;
+}
+
+/** What a disk may have a second; what is left out is not limited. */
+export function diskLimits(option: string, value: unknown): DiskLimits {
+  const given = members(option, value, ['operationsPerSecond', 'bytesPerSecond']);
+  const rate = (name: keyof DiskLimits): number | null => {
+    const asked = given[name] ?? null;
+    return asked === null ? null : wholeNumber(`${option}.${name}`, asked, 1, Number.MAX_SAFE_INTEGER);
+  };
+  return { operationsPerSecond: rate('operationsPerSecond'), bytesPerSecond: rate('bytesPerSecond') };
 }

@@ -2,7 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream';
 
-import type { DiskOperation } from '../native/engine.js';
+import type { DiskLimits, DiskOperation } from '../native/engine.js';
 import type { DiskId } from './units.js';
 
 /** Why a machine or disk answers `LOG_UNAVAILABLE`: its write log could not be opened. `store.reopenLogs` tries again. */
@@ -28,13 +28,32 @@ export interface DiskInfo {
   /** Grows with each attachment and detachment. */
   readonly generation: number;
   readonly createdMs: number;
+  /** What it may have a second. */
+  readonly limits: DiskLimits;
   /** Only while its write log could not be opened; what is said of the disk then is what the catalog knows. */
   readonly unavailable?: Unavailable;
 }
 
+/** What a disk may have a second; what is left out is not limited. */
+export interface DiskLimitsRequest {
+  /** Reads, writes, zeros and trims; 1 or more. */
+  readonly operationsPerSecond?: number | null | undefined;
+  /** Bytes read and written; 1 or more. */
+  readonly bytesPerSecond?: number | null | undefined;
+}
+
+/** Options of `attach`. */
+export interface AttachOptions {
+  /** Its limits from then on. Default: those that it has. */
+  readonly limits?: DiskLimitsRequest | undefined;
+}
+
 /** Options of reads, flushes and growing. */
 export interface DiskCallOptions {
-  /** Refuses the call with `CANCELLED` when it is aborted before the call. What was submitted runs to its end. */
+  /**
+   * Cancels the call, which rejects with `CANCELLED` and has no effect, as long as the request has not begun: it may wait
+   * for others of its disk, and for the disk's limits. What has begun runs to its end.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -95,7 +114,14 @@ export interface Disk {
    *
    * Errors: `DISK_ATTACHED`, `DISK_EXISTS` for a role that is taken, `DISK_BUSY`, `MACHINE_NOT_FOUND`, `MACHINE_NOT_MANAGED`.
    */
-  attach(machine: string, role?: string): Promise<DiskInfo>;
+  attach(machine: string, role?: string, options?: AttachOptions): Promise<DiskInfo>;
+  /**
+   * Limits what the disk may have a second, for good, attached or not; requests that wait already follow.
+   *
+   * Reads and writes wait in their order before they have any effect, and no other disk with them. After standing still a
+   * disk may have a tenth of a second's worth at once. Errors: `DISK_BUSY`.
+   */
+  setLimits(limits: DiskLimitsRequest): Promise<DiskInfo>;
   /** Detaches the disk; it keeps its content and can be read and written. Errors: `DISK_DETACHED`, `DISK_BUSY`. */
   detach(): Promise<DiskInfo>;
   /** Deletes a detached disk; points keep what they have of it. Errors: `DISK_ATTACHED`, `DISK_BUSY`. */

@@ -9,11 +9,21 @@ import { checkGoing } from '../coordinator/gate.js';
 import { callBytesMax, diskBytesMax } from '../coordinator/limits.js';
 import { diskWaitsFor } from '../coordinator/unavailable.js';
 import type { DiskOperation, Engine } from '../native/engine.js';
-import { invalid, members, signal as checkedSignal, text, truth, wholeNumber } from './checks.js';
+import {
+  diskLimits as checkedLimits,
+  invalid,
+  members,
+  signal as checkedSignal,
+  text,
+  truth,
+  wholeNumber,
+} from './checks.js';
 import type {
+  AttachOptions,
   Disk,
   DiskCallOptions,
   DiskInfo,
+  DiskLimitsRequest,
   DiskWriteOptions,
   ReadStreamOptions,
   WriteStreamOptions,
@@ -35,12 +45,15 @@ export interface DiskParts {
   readonly calls: RunningCalls;
 }
 
+const noLimits = { operationsPerSecond: null, bytesPerSecond: null };
+
 /** What a record says to callers. */
 export function presentDisk(view: CatalogView, engine: Engine, disk: ManagedDiskRecord): DiskInfo {
-  const { id, name, kind, role, machineId, sizeBytes, sectorBytes, generation, createdMs } = disk;
+  const { id, name, kind, role, machineId, sizeBytes, sectorBytes, generation, createdMs, limits } = disk;
   const machine = machineId === null ? null : (view.machine(machineId)?.name ?? null);
   const waiting = presentUnavailable(diskWaitsFor(engine, disk));
-  return { id, name, kind, role, machine, sizeBytes, sectorBytes, generation, createdMs, ...waiting };
+  const rates = limits ?? noLimits;
+  return { id, name, kind, role, machine, sizeBytes, sectorBytes, generation, createdMs, limits: rates, ...waiting };
 }
 
 /** A disk of an open store. */
@@ -69,7 +82,7 @@ export class OpenDisk implements Disk {
       const length = isLength ? lengthOrBuffer : checkedBytes('buffer', lengthOrBuffer).length;
       checkRange(disk, offset, length);
       const buffer = isLength ? new Uint8Array(length) : lengthOrBuffer;
-      if (length > 0) await this.#parts.engine.readDisk(this.id, offset, buffer);
+      if (length > 0) await this.#parts.engine.readDisk(this.id, offset, buffer, options.signal);
       return buffer;
     });
   }
@@ -77,32 +90,32 @@ export class OpenDisk implements Disk {
   write(offset: number, bytes: Uint8Array, options: DiskWriteOptions = none): Promise<string> {
     return this.#change(options, (disk, fua) => {
       checkRange(disk, offset, checkedBytes('bytes', bytes).length);
-      return this.#parts.engine.writeDisk(this.id, offset, bytes, fua);
+      return this.#parts.engine.writeDisk(this.id, offset, bytes, fua, options.signal);
     });
   }
 
   writeZeroes(offset: number, length: number, options: DiskWriteOptions = none): Promise<string> {
     return this.#change(options, (disk, fua) => {
       checkRange(disk, offset, length, Number.MAX_SAFE_INTEGER);
-      return this.#parts.engine.zeroDisk(this.id, offset, length, { trim: false, fua });
+      return this.#parts.engine.zeroDisk(this.id, offset, length, { trim: false, fua }, options.signal);
     });
   }
 
   trim(offset: number, length: number, options: DiskWriteOptions = none): Promise<string> {
     return this.#change(options, (disk, fua) => {
       checkRange(disk, offset, length, Number.MAX_SAFE_INTEGER);
-      return this.#parts.engine.zeroDisk(this.id, offset, length, { trim: true, fua });
+      return this.#parts.engine.zeroDisk(this.id, offset, length, { trim: true, fua }, options.signal);
     });
   }
 
   flush(options: DiskCallOptions = none): Promise<void> {
-    return this.#call(options, () => this.#parts.engine.flushDisk(this.id));
+    return this.#call(options, () => this.#parts.engine.flushDisk(this.id, options.signal));
   }
 
   batch(operations: readonly DiskOperation[], options: DiskCallOptions = none): Promise<void> {
     return this.#call(options, async (disk) => {
       checkOperations(disk, operations);
-      if (operations.length > 0) await this.#parts.engine.batchDisk(this.id, operations);
+      if (operations.length > 0) await this.#parts.engine.batchDisk(this.id, operations, options.signal);
     });
   }
 
@@ -112,10 +125,17 @@ export class OpenDisk implements Disk {
     );
   }
 
-  attach(machine: string, role?: string): Promise<DiskInfo> {
-    return this.#manage(({ disks }) =>
-      disks.attach(text('machine', machine), this.#record().name, role === undefined ? null : text('role', role)),
-    );
+  attach(machine: string, role?: string, options: AttachOptions = {}): Promise<DiskInfo> {
+    return this.#manage(({ disks }) => {
+      const given = members('options', options, ['limits']);
+      const limits = given['limits'] === undefined ? null : checkedLimits('limits', given['limits']);
+      const wanted = role === undefined ? null : text('role', role);
+      return disks.attach(text('machine', machine), this.#record().name, wanted, limits);
+    });
+  }
+
+  setLimits(limits: DiskLimitsRequest): Promise<DiskInfo> {
+    return this.#manage(({ disks }) => disks.setLimits(this.#record().name, checkedLimits('limits', limits)));
   }
 
   detach(): Promise<DiskInfo> {

@@ -16,6 +16,7 @@ import type { SourceName } from '../coordinator/sources.js';
 import type { CollectRequest, Control, CreateRequest, OpenRequest } from '../native/engine.js';
 import type { EventOptions } from './events.js';
 import {
+  diskLimits,
   callback,
   invalid,
   list,
@@ -359,12 +360,13 @@ export function statisticsPlan(options: StatisticsOptions): { machine: string | 
 
 /** Checks a request for a new disk. */
 export function createDiskPlan(request: CreateDiskRequest): NewDisk {
-  const given = members('request', request, ['name', 'sizeBytes', 'sectorBytes']);
+  const given = members('request', request, ['name', 'sizeBytes', 'sectorBytes', 'limits']);
   const name = text('name', given['name']);
   const sectorBytes = oneOf('sectorBytes', given['sectorBytes'] ?? 512, sectorBytesAllowed);
   const sizeBytes = wholeNumber('sizeBytes', given['sizeBytes'], sectorBytes, diskBytesMax);
   if (sizeBytes % sectorBytes !== 0) throw invalid('sizeBytes', sizeBytes, `a multiple of ${sectorBytes}`);
-  return { name, role: name, sectorBytes, content: { kind: 'zeros', sizeBytes } };
+  const limits = given['limits'] === undefined ? null : diskLimits('limits', given['limits']);
+  return { name, role: name, sectorBytes, content: { kind: 'zeros', sizeBytes }, limits };
 }
 
 /** Checks a request for a disk with the content of an image. */

@@ -1,6 +1,7 @@
 /** What callers pass: requests and options, each with unit, default and range. `plans.ts` checks them. */
 
 import type { Operation } from '../native/engine.js';
+import type { DiskLimitsRequest } from './disk-handle.js';
 import type { ConsistencyMode } from './units.js';
 
 /** What every call that can take long takes besides its own options. */
@@ -199,6 +200,8 @@ export interface CreateDiskRequest {
   readonly sizeBytes: number;
   /** Sector size in bytes: 512 or 4096. Default 512. */
   readonly sectorBytes?: number | undefined;
+  /** What it may have a second. Default: no limits. */
+  readonly limits?: DiskLimitsRequest | undefined;
 }
 
 /** A disk to import. */

@@ -252,6 +252,11 @@ export abstract class MemoryLive implements LiveEngine {
     });
   }
 
+  /** Nothing waits here. */
+  liftLimits(): void {
+    return undefined;
+  }
+
   readDisk(diskId: string, offset: number, buffer: Uint8Array): Promise<void> {
     return this.liveRead(async () => {
       await this.liveStep('disk-read');

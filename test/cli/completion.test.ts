@@ -79,7 +79,7 @@ describe('bash', () => {
     ],
     [
       ['stillpoint', 'disk', ''],
-      ['create', 'import', 'clone', 'grow', 'attach', 'detach', 'list', 'delete'],
+      ['create', 'import', 'clone', 'grow', 'limit', 'attach', 'detach', 'list', 'delete'],
     ],
     [['stillpoint', 'disk', 'detach', 's'], []],
     [['stillpoint', 'capture', 'w'], ['web1']],

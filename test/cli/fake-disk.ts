@@ -2,7 +2,7 @@
 
 import { Readable, Writable } from 'node:stream';
 
-import type { Disk, DiskInfo } from '../../src/index.js';
+import type { AttachOptions, Disk, DiskInfo, DiskLimitsRequest } from '../../src/index.js';
 import { StillpointError } from '../../src/store/errors.js';
 import type { FakeStoreState } from './fake-world.js';
 
@@ -30,6 +30,7 @@ export function addDisk(state: FakeStoreState, disk: NewDiskInfo): DiskInfo {
     sectorBytes,
     generation: machine === null ? 1 : 2,
     createdMs,
+    limits: { operationsPerSecond: null, bytesPerSecond: null },
   };
   state.disks.push(info);
   return info;
@@ -83,7 +84,8 @@ export class FakeDisk implements Disk {
     return this.#change({ sizeBytes });
   }
 
-  async attach(machine: string, role: string = this.info.role): Promise<DiskInfo> {
+  async attach(machine: string, role: string = this.info.role, options: AttachOptions = {}): Promise<DiskInfo> {
+    if (options.limits !== undefined) await this.setLimits(options.limits);
     const found = this.#state.machines.find(({ name }) => same(name, machine));
     if (found === undefined)
       throw new StillpointError('MACHINE_NOT_FOUND', `there is no machine ${machine}`, { machine });
@@ -92,6 +94,14 @@ export class FakeDisk implements Disk {
       throw new StillpointError('MACHINE_NOT_MANAGED', message, { machine: found.name });
     }
     return this.#change({ machine: found.name, role, generation: this.info.generation + 1 });
+  }
+
+  async setLimits({ operationsPerSecond, bytesPerSecond }: DiskLimitsRequest): Promise<DiskInfo> {
+    const limits = {
+      operationsPerSecond: operationsPerSecond ?? null,
+      bytesPerSecond: bytesPerSecond ?? null,
+    };
+    return this.#change({ limits });
   }
 
   async detach(): Promise<DiskInfo> {

@@ -123,9 +123,11 @@ export class FakeStore implements Store {
     return machineHandle(this.#shown(this.#machine(name)), (options) => this.capture(name, options));
   }
 
-  async createDisk({ name, sizeBytes, sectorBytes }: Parameters<Store['createDisk']>[0]): Promise<Disk> {
+  async createDisk({ name, sizeBytes, sectorBytes, limits }: Parameters<Store['createDisk']>[0]): Promise<Disk> {
     this.#writable();
-    return this.#addDisk(name, name, null, sizeBytes, sectorBytes ?? 512);
+    const disk = this.#addDisk(name, name, null, sizeBytes, sectorBytes ?? 512);
+    if (limits !== undefined) await disk.setLimits(limits);
+    return disk;
   }
 
   async importDisk({ name, path, sectorBytes, ...call }: Parameters<Store['importDisk']>[0]): Promise<Disk> {

@@ -4,20 +4,19 @@ use napi::bindgen_prelude::{Function, Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
 use stillpoint_engine::engine::{
-    CopyRequest, CutRequest, DiskLimits, DiskReference, DiskRequest, LiveDisk, Moment, NewDisk, PendingCut,
+    CopyRequest, Cost, CutRequest, DiskLimits, DiskReference, DiskRequest, LiveDisk, Moment, NewDisk, PendingCut,
     SourceRequest, UncleanLog,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::limits::READ_BYTES_MAX;
-use stillpoint_engine::units::{Lsn, Uid, usize_from};
+use stillpoint_engine::units::{Lsn, Uid, u64_from, usize_from};
 
 use crate::convert::{number, uid, unsigned, unsigned_32};
 use crate::engine_handle::NativeEngine;
 use crate::failure::Failure;
 use crate::operation::NativeOperation;
 use crate::records::{ManifestDiskRecord, ScannedDiskRecord};
-use crate::requests::{Answer, CompletionRecord, Requests};
-use crate::task::Outcome;
+use crate::requests::{Answer, CompletionRecord, Request, Requests, Work};
 
 type EngineResult<T> = stillpoint_engine::error::Result<T>;
 
@@ -117,10 +116,22 @@ impl NativeDisks {
         self.requests.take_done()
     }
 
+    /// Takes a request back that has not begun; false when it has. One that was taken back never ends.
+    #[napi]
+    pub fn take_back(&self, disk_id: String, request: f64) -> bool {
+        self.requests.take_back(&disk_id, request)
+    }
+
+    /// Rates count no more: everything that waits begins. For a store that is being closed.
+    #[napi]
+    pub fn lift_limits(&self) {
+        self.requests.lift_limits();
+    }
+
     /// Reads.
     #[napi]
     pub fn read(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, length: f64) {
-        self.add(engine, request, disk_id.clone(), move |engine| {
+        self.add(engine, request, disk_id.clone(), one(length), move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             let mut bytes = vec![0; readable(length)?];
             engine.read_disk(&disk_id, offset, &mut bytes)?;
@@ -132,7 +143,8 @@ impl NativeDisks {
     #[napi]
     pub fn write(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, bytes: &[u8], fua: bool) {
         let bytes = bytes.to_vec();
-        self.add(engine, request, disk_id.clone(), move |engine| {
+        let cost = Cost { operations: 1, bytes: u64_from(bytes.len()) };
+        self.add(engine, request, disk_id.clone(), cost, move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             Ok(Answer::Logged(engine.write_disk(&disk_id, offset, &bytes, fua)?.0))
         });
@@ -151,7 +163,7 @@ impl NativeDisks {
         trim: bool,
         fua: bool,
     ) {
-        self.add(engine, request, disk_id.clone(), move |engine| {
+        self.add(engine, request, disk_id.clone(), one(0.0), move |engine| {
             let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
             let length = unsigned(length, "length")?;
             Ok(Answer::Logged(engine.zero_disk(&disk_id, offset, length, trim, fua)?.0))
@@ -161,7 +173,7 @@ impl NativeDisks {
     /// Makes all that was acknowledged durable.
     #[napi]
     pub fn flush(&self, engine: &NativeEngine, request: f64, disk_id: String) {
-        self.add(engine, request, disk_id.clone(), move |engine| {
+        self.add(engine, request, disk_id.clone(), Cost::default(), move |engine| {
             engine.flush_disk(&uid(&disk_id, "diskId")?)?;
             Ok(Answer::Done)
         });
@@ -171,7 +183,8 @@ impl NativeDisks {
     #[napi]
     pub fn batch(&self, engine: &NativeEngine, request: f64, disk_id: String, records: Vec<DiskRequestRecord>) {
         let owned = records.into_iter().map(owned).collect::<EngineResult<Vec<_>>>();
-        self.add(engine, request, disk_id.clone(), move |engine| {
+        let cost = owned.as_deref().map_or_else(|_| Cost::default(), cost_of);
+        self.add(engine, request, disk_id.clone(), cost, move |engine| {
             let (disk_id, owned) = (uid(&disk_id, "diskId")?, owned?);
             let mut read: Vec<u8> = vec![0; readable_in_all(&owned)?];
             let mut rest = read.as_mut_slice();
@@ -201,15 +214,13 @@ impl NativeDisks {
         engine: &NativeEngine,
         request: f64,
         disk_id: String,
+        cost: Cost,
         work: impl FnOnce(&stillpoint_engine::engine::Engine) -> EngineResult<Answer> + Send + 'static,
     ) {
         let (opened, call) = engine.enter();
-        self.requests.add(
-            request,
-            disk_id,
-            call,
-            Box::new(move || -> Outcome<Answer> { work(&*opened?).map_err(|error| Failure::boxed(&error)) }),
-        );
+        let engine = opened.as_ref().ok().cloned();
+        let work: Work = Box::new(move || work(&*opened?).map_err(|error| Failure::boxed(&error)));
+        self.requests.add(disk_id, Request { number: request, cost, engine, work, call });
     }
 }
 
@@ -614,6 +625,24 @@ fn cut_request(
 ) -> EngineResult<CutRequest> {
     let (machine_id, point_id) = (uid(machine_id, "machineId")?, uid(point_id, "pointId")?);
     Ok(CutRequest { machine_id, point_id, collection, name, detail: detail.into_bytes() })
+}
+
+/// One operation that moves so many bytes; what no length is fails when it is carried out.
+fn one(length: f64) -> Cost {
+    Cost { operations: 1, bytes: unsigned(length, "length").unwrap_or(0) }
+}
+
+fn cost_of(requests: &[Owned]) -> Cost {
+    let mut cost = Cost::default();
+    for request in requests {
+        cost.operations += u64::from(!matches!(request, Owned::Flush));
+        cost.bytes += match request {
+            Owned::Read(_, length) => u64_from(*length),
+            Owned::Write(_, bytes, _) => u64_from(bytes.len()),
+            Owned::Zero(..) | Owned::Flush => 0,
+        };
+    }
+    cost
 }
 
 fn moment(lsn: Option<&str>, time_ms: Option<f64>) -> EngineResult<Moment> {

@@ -11,7 +11,9 @@ use napi::Status;
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use stillpoint_engine::engine::Turns;
+use stillpoint_engine::engine::{Cost, Engine, Turn, Turns};
+use stillpoint_engine::limits::LIMIT_LOOK_NS;
+use stillpoint_engine::units::Uid;
 
 use crate::failure::Failure;
 use crate::task::{Outcome, RunningCall};
@@ -48,18 +50,35 @@ pub struct CompletionRecord {
     pub failure: Option<Failure>,
 }
 
-type Work = Box<dyn FnOnce() -> Outcome<Answer> + Send>;
+pub(crate) type Work = Box<dyn FnOnce() -> Outcome<Answer> + Send>;
 
-struct Request {
-    number: f64,
-    work: Work,
-    call: RunningCall,
+pub(crate) struct Request {
+    pub(crate) number: f64,
+    pub(crate) cost: Cost,
+    /// None: it will fail.
+    pub(crate) engine: Option<Arc<Engine>>,
+    pub(crate) work: Work,
+    pub(crate) call: RunningCall,
+}
+
+impl Request {
+    /// For how many nanoseconds it may not begin.
+    fn wait_ns(&self, disk_id: &str) -> u64 {
+        match (&self.engine, Uid::parse(disk_id)) {
+            (Some(engine), Some(disk_id)) => engine.begin_request(&disk_id, self.cost),
+            _ => 0,
+        }
+    }
 }
 
 struct Queue {
     waiting: Turns<String, Request>,
     idle_threads: usize,
     threads: usize,
+    /// A thread waits until a request may begin that its disk's rates hold up.
+    is_timed: bool,
+    /// Rates do not count any more.
+    is_unlimited: bool,
     is_closed: bool,
 }
 
@@ -80,14 +99,15 @@ impl Requests {
     pub(crate) fn new(callback: &Function<'_, (), ()>) -> napi::Result<Self> {
         let notify = callback.build_threadsafe_function().weak::<true>().build()?;
         let waiting = Turns::new(DISK_THREADS_MAX);
-        let queue = Mutex::new(Queue { waiting, idle_threads: 0, threads: 0, is_closed: false });
+        let queue =
+            Queue { waiting, idle_threads: 0, threads: 0, is_timed: false, is_unlimited: false, is_closed: false };
+        let queue = Mutex::new(queue);
         let (comes, done) = (Condvar::new(), Mutex::default());
         Ok(Self { shared: Arc::new(Shared { queue, comes, done, notify }) })
     }
 
     /// Adds a request. It is done even when the thread that would have taken it cannot be started.
-    pub(crate) fn add(&self, number: f64, disk_id: String, call: RunningCall, work: Work) {
-        let request = Request { number, work, call };
+    pub(crate) fn add(&self, disk_id: String, request: Request) {
         let mut queue = self.shared.queue();
         if queue.idle_threads <= queue.waiting.waiting_count() && queue.threads < THREADS_MAX {
             let shared = Arc::clone(&self.shared);
@@ -103,6 +123,18 @@ impl Requests {
         queue.waiting.push(disk_id, request);
         drop(queue);
         self.shared.comes.notify_one();
+    }
+
+    /// Takes a request back that has not begun; whether there was one. It never ends then.
+    pub(crate) fn take_back(&self, disk_id: &String, number: f64) -> bool {
+        let taken = self.shared.queue().waiting.take_back(disk_id, |request| request.number.total_cmp(&number).is_eq());
+        taken.is_some()
+    }
+
+    /// Has everything that waits begin, whatever its rates.
+    pub(crate) fn lift_limits(&self) {
+        self.shared.queue().is_unlimited = true;
+        self.shared.comes.notify_all();
     }
 
     /// What is done since the last call.
@@ -123,27 +155,52 @@ impl Shared {
     fn serve(&self) {
         let mut queue = self.queue();
         loop {
-            if let Some((disk_id, request)) = queue.waiting.begin() {
-                drop(queue);
-                self.run(request);
-                queue = self.queue();
-                if queue.waiting.done(&disk_id) {
-                    self.comes.notify_one();
+            let is_unlimited = queue.is_unlimited || queue.is_closed;
+            let turn = queue.waiting.begin(|disk_id, request| if is_unlimited { 0 } else { request.wait_ns(disk_id) });
+            match turn {
+                Turn::Begins(disk_id, request) => {
+                    let others_wait = queue.waiting.waiting_count() > 0;
+                    drop(queue);
+                    if others_wait {
+                        self.comes.notify_one(); // who tells the time may have begun this one
+                    }
+                    self.run(request);
+                    queue = self.queue();
+                    if queue.waiting.done(&disk_id) {
+                        self.comes.notify_one();
+                    }
                 }
-            } else if queue.is_closed && queue.waiting.waiting_count() == 0 {
-                queue.threads -= 1;
-                self.comes.notify_all(); // others may have waited for a disk's turn
-                return;
-            } else {
-                queue.idle_threads += 1;
-                queue = self.comes.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                queue.idle_threads -= 1;
+                Turn::Later(nanoseconds) if !queue.is_timed => {
+                    // The engine is closed once no call is under way, so this is one, whatever becomes of the request.
+                    let first = queue.waiting.first().map(|request| (request.engine.clone(), request.call.another()));
+                    queue.is_timed = true;
+                    drop(queue);
+                    if let Some((engine, call)) = first {
+                        if let Some(engine) = engine {
+                            engine.wait_ns(nanoseconds.min(LIMIT_LOOK_NS));
+                        }
+                        drop(call);
+                    }
+                    queue = self.queue();
+                    queue.is_timed = false;
+                }
+                Turn::Nothing if queue.is_closed && queue.waiting.waiting_count() == 0 => {
+                    queue.threads -= 1;
+                    self.comes.notify_all(); // others may have waited for a disk's turn
+                    return;
+                }
+                Turn::Later(_) | Turn::Nothing => {
+                    queue.idle_threads += 1;
+                    queue = self.comes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue.idle_threads -= 1;
+                }
             }
         }
     }
 
     fn run(&self, request: Request) {
-        let Request { number, work, call } = request;
+        let Request { number, engine, work, call, .. } = request;
+        drop(engine); // `work` has it too, and it goes before the call ends
         let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -32,6 +32,13 @@ impl Running {
     }
 }
 
+impl RunningCall {
+    /// One more beside it.
+    pub(crate) fn another(&self) -> Self {
+        self.0.enter()
+    }
+}
+
 impl Drop for RunningCall {
     fn drop(&mut self) {
         let running = &self.0.0;

@@ -70,8 +70,8 @@ pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
 pub use live::{
-    CopiedDisk, CopyRequest, CutRequest, DiskLimits, DiskRequest, LiveDisk, LogWindow, Moment, NewDisk, PendingCut,
-    Pressure, Turns, UnavailableLog, UncleanLog, WindowLimits,
+    CopiedDisk, CopyRequest, Cost, CutRequest, DiskLimits, DiskRequest, LiveDisk, LogWindow, Moment, NewDisk,
+    PendingCut, Pressure, Turn, Turns, UnavailableLog, UncleanLog, WindowLimits,
 };
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;

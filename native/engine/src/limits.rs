@@ -163,8 +163,8 @@ pub const WINDOW_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 /// what was logged since the base before it.
 pub const WINDOW_CUTS_MAX: usize = 64;
 
-/// How long a request that waits for its rate does not look whether the rate was changed.
-pub const LIMIT_LOOK_NS: u64 = 50_000_000;
+/// How long who waits for the rates of disks does not look whether something has changed.
+pub const LIMIT_LOOK_NS: u64 = 5_000_000;
 
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);

@@ -1,11 +1,14 @@
 //! Rates of single disks, by a clock that moves only when somebody waits.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use stillpoint_engine::clock::{Clock, ManualClock};
-use stillpoint_engine::engine::{Codec, CreateOptions, DiskLimits, DiskRequest, Engine, NewDisk, OpenOptions, Parts};
+use stillpoint_engine::engine::{
+    Codec, Cost, CreateOptions, DiskLimits, Engine, NewDisk, OpenOptions, Parts, Turn, Turns,
+};
 use stillpoint_engine::error::Code;
 use stillpoint_engine::io::memory::MemoryIo;
 use stillpoint_engine::random::Seeded;
@@ -29,75 +32,106 @@ fn store() -> (Arc<Engine>, Arc<ManualClock>) {
     (engine, clock)
 }
 
-/// Seconds that the clock moved meanwhile.
-fn seconds(clock: &ManualClock, work: impl FnOnce()) -> f64 {
-    let before = clock.now_ns();
-    work();
-    (clock.now_ns() - before) as f64 / SECOND as f64
+type Queue = Turns<Uid, (Cost, u64)>;
+
+/// Has a disk write, so many bytes each time.
+fn push(queue: &mut Queue, number: u8, count: u64, bytes: u64) {
+    for _ in 0..count {
+        queue.push(uid(number), (Cost { operations: 1, bytes }, bytes));
+    }
+}
+
+/// Carries out all that waits, one by one; returns when the last request of each disk began, in seconds from now.
+fn carry_out(engine: &Engine, clock: &ManualClock, queue: &mut Queue) -> BTreeMap<Uid, f64> {
+    let begin_ns = clock.now_ns();
+    let mut ends = BTreeMap::new();
+    loop {
+        match queue.begin(|disk_id, (cost, _)| engine.begin_request(disk_id, *cost)) {
+            Turn::Begins(disk_id, (_, bytes)) => {
+                engine.write_disk(&disk_id, 0, &vec![1; bytes as usize], false).unwrap();
+                ends.insert(disk_id, (clock.now_ns() - begin_ns) as f64 / SECOND as f64);
+                queue.done(&disk_id);
+            }
+            Turn::Later(nanoseconds) => engine.wait_ns(nanoseconds),
+            Turn::Nothing => return ends,
+        }
+    }
+}
+
+fn operations(rate: u64) -> DiskLimits {
+    DiskLimits { operations_per_second: Some(rate), bytes_per_second: None }
 }
 
 #[test]
 fn a_disk_has_no_more_operations_a_second_than_it_may_and_its_neighbour_on_the_log_does_not_wait() {
     let (engine, clock) = store();
-    engine.limit_disk(&uid(2), DiskLimits { operations_per_second: Some(100), bytes_per_second: None }).unwrap();
-    let mut buffer = [0; 512];
-    let limited = seconds(&clock, || {
-        for at in 0..500 {
-            match at % 3 {
-                0 => assert!(engine.write_disk(&uid(2), 0, &[1; 512], false).is_ok()),
-                1 => engine.read_disk(&uid(2), 0, &mut buffer).unwrap(),
-                _ => assert!(engine.zero_disk(&uid(2), 0, 4096, true, false).is_ok()),
-            }
-        }
-    });
-    assert!((4.8..=5.1).contains(&limited), "{limited} s");
-    let free = seconds(&clock, || {
-        for _ in 0..500 {
-            engine.write_disk(&uid(3), 0, &[1; 512], false).unwrap();
-        }
-    });
-    assert!(free == 0.0, "{free} s");
-    engine.limit_disk(&uid(2), DiskLimits::default()).unwrap();
-    let free = seconds(&clock, || assert!(engine.write_disk(&uid(2), 0, &[1; 512], false).is_ok()));
-    assert!(free == 0.0, "{free} s");
+    engine.limit_disk(&uid(2), operations(100)).unwrap();
+    let mut queue = Queue::new(4);
+    push(&mut queue, 2, 500, 512);
+    push(&mut queue, 3, 500, 512);
+    let ends = carry_out(&engine, &clock, &mut queue);
+    assert!((4.8..=5.1).contains(&ends[&uid(2)]), "{ends:?}");
+    assert!(ends[&uid(3)] == 0.0, "{ends:?}");
 }
 
 #[test]
-fn a_disk_has_no_more_bytes_a_second_than_it_may_one_by_one_and_in_batches() {
+fn a_disk_has_no_more_bytes_a_second_than_it_may_whatever_the_size_of_its_requests() {
     let (engine, clock) = store();
-    let limits = DiskLimits { operations_per_second: None, bytes_per_second: Some(1 << 20) };
-    engine.limit_disk(&uid(2), limits).unwrap();
-    let bytes = vec![7; 64 << 10];
-    let one_by_one = seconds(&clock, || {
-        for _ in 0..64 {
-            engine.write_disk(&uid(2), 0, &bytes, false).unwrap();
-        }
-    });
-    assert!((3.8..=4.1).contains(&one_by_one), "{one_by_one} s");
-    let batched = seconds(&clock, || {
-        for _ in 0..8 {
-            let mut buffer = vec![0; 64 << 10];
-            let mut requests = vec![DiskRequest::Read { offset: 0, buffer: &mut buffer }];
-            requests.extend((0..7).map(|_| DiskRequest::Write { offset: 0, bytes: &bytes, fua: false }));
-            engine.batch_disk(&uid(2), &mut requests).unwrap();
-        }
-    });
-    assert!((3.8..=4.1).contains(&batched), "{batched} s");
+    for (count, bytes) in [(64, 64 << 10), (8, 512 << 10), (1024, 4096)] {
+        let limits = DiskLimits { operations_per_second: None, bytes_per_second: Some(1 << 20) };
+        engine.limit_disk(&uid(2), limits).unwrap();
+        let mut queue = Queue::new(4);
+        push(&mut queue, 2, count, bytes);
+        push(&mut queue, 2, 1, 512);
+        let ends = carry_out(&engine, &clock, &mut queue);
+        assert!((3.8..=4.1).contains(&ends[&uid(2)]), "{count} of {bytes}: {ends:?}");
+    }
+}
+
+#[test]
+fn rates_that_are_changed_or_taken_away_count_for_requests_that_wait_already() {
+    let (engine, clock) = store();
+    engine.limit_disk(&uid(2), operations(1)).unwrap();
+    let mut queue = Queue::new(4);
+    push(&mut queue, 2, 40, 512);
+    let ask = |queue: &mut Queue| queue.begin(|disk_id, (cost, _)| engine.begin_request(disk_id, *cost));
+    assert!(matches!(ask(&mut queue), Turn::Begins(..)));
+    assert_eq!(ask(&mut queue), Turn::Later(1_000_000_000));
+    engine.limit_disk(&uid(2), operations(10)).unwrap();
+    queue.done(&uid(2));
+    let ends = carry_out(&engine, &clock, &mut queue);
+    assert!((3.7..=3.9).contains(&ends[&uid(2)]), "{ends:?}");
+    push(&mut queue, 2, 40, 512);
+    engine.limit_disk(&uid(2), DiskLimits::default()).unwrap();
+    assert!(carry_out(&engine, &clock, &mut queue)[&uid(2)] == 0.0);
+}
+
+#[test]
+fn a_request_that_is_taken_back_counts_as_nothing_and_neither_does_a_flush() {
+    let (engine, clock) = store();
+    engine.limit_disk(&uid(2), operations(1)).unwrap();
+    let mut queue = Queue::new(4);
+    push(&mut queue, 2, 3, 512);
+    assert!(matches!(queue.begin(|disk_id, (cost, _)| engine.begin_request(disk_id, *cost)), Turn::Begins(..)));
+    queue.done(&uid(2));
+    assert!(queue.take_back(&uid(2), |_| true).is_some());
+    let ends = carry_out(&engine, &clock, &mut queue);
+    assert!(ends[&uid(2)] == 1.0, "{ends:?}");
+    assert_eq!(engine.begin_request(&uid(2), Cost::default()), 0);
 }
 
 #[test]
 fn rates_go_with_a_disk_that_is_moved_and_a_disk_that_is_none_has_none() {
     let (engine, clock) = store();
-    engine.limit_disk(&uid(2), DiskLimits { operations_per_second: Some(10), bytes_per_second: None }).unwrap();
+    engine.limit_disk(&uid(2), operations(10)).unwrap();
     engine.detach_disk(&uid(2)).unwrap();
-    let limited = seconds(&clock, || {
-        for _ in 0..20 {
-            engine.write_disk(&uid(2), 0, &[1; 512], false).unwrap();
-        }
-    });
-    assert!((1.8..=2.1).contains(&limited), "{limited} s");
-    let refused = engine.limit_disk(&uid(9), DiskLimits::default()).unwrap_err();
-    assert_eq!(refused.code(), Code::DiskNotFound);
+    let mut queue = Queue::new(4);
+    push(&mut queue, 2, 20, 512);
+    let ends = carry_out(&engine, &clock, &mut queue);
+    assert!((1.8..=2.1).contains(&ends[&uid(2)]), "{ends:?}");
+    assert_eq!(engine.limit_disk(&uid(9), DiskLimits::default()).unwrap_err().code(), Code::DiskNotFound);
+    assert_eq!(engine.limit_disk(&uid(2), operations(0)).unwrap_err().code(), Code::ArgumentInvalid);
+    assert_eq!(engine.begin_request(&uid(9), Cost { operations: 1, bytes: 0 }), 0);
 }
 
 fn uid(number: u8) -> Uid {

@@ -1,17 +1,30 @@
-/** `disk create`, `disk import`, `disk clone`, `disk grow`, `disk attach`, `disk detach`, `disk list`, `disk delete`. */
+/** `disk create`, `disk import`, `disk clone`, `disk grow`, `disk limit`, `disk attach`, `disk detach`, `disk list`, `disk delete`. */
 
 import { resolve } from 'node:path';
 import { Argument, Option, type Command } from 'commander';
-import { parseSectorSize, parseSize } from '../arguments.js';
+import { parseOperationRate, parseRate, parseSectorSize, parseSize } from '../arguments.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
 import type * as DiskTasks from '../../control/commands/disks.js';
-import type { DiskInfo } from '../../index.js';
+import type { DiskInfo, DiskLimits } from '../../index.js';
 import { machineArgument } from './machines.js';
 
 interface SectorOptions {
   readonly sector?: 512 | 4096;
 }
+
+interface LimitOptions {
+  readonly operationsPerSecond?: number;
+  readonly bytesPerSecond?: number;
+}
+
+const limitsOf = ({ operationsPerSecond, bytesPerSecond }: LimitOptions): DiskLimits => ({
+  operationsPerSecond: operationsPerSecond ?? null,
+  bytesPerSecond: bytesPerSecond ?? null,
+});
+
+const hasLimits = (options: LimitOptions): boolean =>
+  options.operationsPerSecond !== undefined || options.bytesPerSecond !== undefined;
 
 const diskArgument = (): Argument => completes(new Argument('<name>', 'name of the disk'), 'disk');
 
@@ -21,6 +34,17 @@ function sectorOption(): Option {
   const option = new Option('--sector <bytes>', 'sector size: 512 or 4096 (default: 512)');
   option.argChoices = ['512', '4096'];
   return option.argParser(parseSectorSize);
+}
+
+/** The options that limit what a disk may have. */
+function withLimits(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--operations-per-second <n>', 'reads, writes, zeros and trims a second at most').argParser(
+        parseOperationRate,
+      ),
+    )
+    .addOption(new Option('--bytes-per-second <size>', 'bytes read and written a second at most').argParser(parseRate));
 }
 
 const sizeOption = (description: string): Option =>
@@ -40,24 +64,25 @@ const commands = async (): Promise<typeof DiskTasks> => import('../../control/co
 export function diskCommands(program: Command, invoke: Invoke): void {
   const disk = program
     .command('disk')
-    .description('Create, import, clone, grow, attach, detach, list and delete managed disks.')
+    .description('Create, import, clone, grow, limit, attach, detach, list and delete managed disks.')
     .usage('<command>')
     .helpCommand(false);
 
-  disk
-    .command('create')
-    .description('Create a detached disk of zeros; nothing is allocated.')
-    .addArgument(newDiskArgument())
-    .addOption(sizeOption('its size'))
-    .addOption(sectorOption())
-    .action((name: string, { size, sector }: SectorOptions & { size: number }, command: Command) =>
-      invoke(
-        command,
-        answering('created', async (context) =>
-          (await commands()).createDisk(context, { name, sizeBytes: size, sectorBytes: sector ?? null }),
-        ),
-      ),
+  withLimits(
+    disk
+      .command('create')
+      .description('Create a detached disk of zeros; nothing is allocated.')
+      .addArgument(newDiskArgument())
+      .addOption(sizeOption('its size'))
+      .addOption(sectorOption()),
+  ).action((name: string, options: SectorOptions & LimitOptions & { size: number }, command: Command) => {
+    const { size, sector } = options;
+    const request = { name, sizeBytes: size, sectorBytes: sector ?? null, limits: limitsOf(options) };
+    return invoke(
+      command,
+      answering('created', async (context) => (await commands()).createDisk(context, request)),
     );
+  });
 
   disk
     .command('import')
@@ -99,20 +124,35 @@ export function diskCommands(program: Command, invoke: Invoke): void {
       ),
     );
 
-  disk
-    .command('attach')
-    .description('Attach a detached disk to a machine with managed disks.')
-    .addArgument(machineArgument())
-    .addArgument(diskArgument())
-    .option('--role <role>', 'its role in the machine (default: the one that it has)')
-    .action((machine: string, name: string, { role }: { role?: string }, command: Command) =>
-      invoke(
-        command,
-        answering('attached', async (context) =>
-          (await commands()).attachDisk(context, { machine, name, role: role ?? null }),
-        ),
+  withLimits(
+    disk
+      .command('limit')
+      .description('Limit what a disk may have a second; an option that is left out means no limit.')
+      .addArgument(diskArgument()),
+  ).action((name: string, options: LimitOptions, command: Command) =>
+    invoke(
+      command,
+      answering('limited', async (context) =>
+        (await commands()).limitDisk(context, { name, limits: limitsOf(options) }),
       ),
+    ),
+  );
+
+  withLimits(
+    disk
+      .command('attach')
+      .description('Attach a detached disk to a machine with managed disks.')
+      .addArgument(machineArgument())
+      .addArgument(diskArgument())
+      .option('--role <role>', 'its role in the machine (default: the one that it has)'),
+  ).action((machine: string, name: string, options: LimitOptions & { role?: string }, command: Command) => {
+    const limits = hasLimits(options) ? limitsOf(options) : null;
+    const request = { machine, name, role: options.role ?? null, limits };
+    return invoke(
+      command,
+      answering('attached', async (context) => (await commands()).attachDisk(context, request)),
     );
+  });
 
   disk
     .command('detach')

@@ -5,7 +5,7 @@ import type { DiskInfo, RestoredMoment } from '../../index.js';
 import { table } from './layout.js';
 import { machineSentence, stateText } from './machines.js';
 import { bold, type Style } from './style.js';
-import { formatChosenBytes, formatTime } from './units.js';
+import { formatChosenBytes, formatCount, formatTime } from './units.js';
 
 /** One line for each disk. */
 export async function diskTable(disks: readonly DiskInfo[], style: Style): Promise<string> {
@@ -16,6 +16,7 @@ export async function diskTable(disks: readonly DiskInfo[], style: Style): Promi
     disk.role,
     formatChosenBytes(disk.sizeBytes),
     `${disk.sectorBytes} B`,
+    limitsText(disk) ?? '-',
     formatTime(disk.createdMs, style),
     ...(isAnyUnavailable ? [stateText(disk)] : []),
   ]);
@@ -25,15 +26,25 @@ export async function diskTable(disks: readonly DiskInfo[], style: Style): Promi
     { title: 'ROLE' },
     { title: 'SIZE', align: 'right' },
     { title: 'SECTOR', align: 'right' },
+    { title: 'LIMITS' },
     { title: 'CREATED' },
     ...(isAnyUnavailable ? [{ title: 'STATE' }] : []),
   ] as const;
   return table(style, columns, rows);
 }
 
+/** The disk's limits, as people read them; null where it has none. */
+function limitsText({ limits: { operationsPerSecond, bytesPerSecond } }: DiskInfo): string | null {
+  const operations = operationsPerSecond === null ? [] : [`${formatCount(operationsPerSecond)} operations/s`];
+  const bytes = bytesPerSecond === null ? [] : [`${formatChosenBytes(bytesPerSecond)}/s`];
+  const parts = [...operations, ...bytes];
+  return parts.length === 0 ? null : parts.join(', ');
+}
+
 /** What a change of a disk is answered with. */
 export function diskSentence(verb: string, disk: DiskInfo): string {
   const size = formatChosenBytes(disk.sizeBytes);
+  if (verb === 'limited') return `limited ${disk.name}: ${limitsText(disk) ?? 'no limits'}`;
   if (verb === 'detached') return `detached ${disk.name}: ${size}`;
   if (verb === 'attached') return `attached ${disk.name} to ${disk.machine ?? ''} as ${disk.role}: ${size}`;
   const place = disk.machine === null ? 'detached' : `attached to ${disk.machine} as ${disk.role}`;

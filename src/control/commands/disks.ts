@@ -1,7 +1,7 @@
-/** Managed disks: create, import, clone, grow, attach, detach, list, delete. */
+/** Managed disks: create, import, clone, grow, limit, attach, detach, list, delete. */
 
 import { progressOf, type CommandContext } from '../context.js';
-import type { DiskInfo } from '../../index.js';
+import type { DiskInfo, DiskLimits } from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 import type { DeletedResult } from './machines.js';
 
@@ -13,11 +13,16 @@ export interface DiskList {
 /** Creates a detached disk of zeros. */
 export async function createDisk(
   context: CommandContext,
-  request: { readonly name: string; readonly sizeBytes: number; readonly sectorBytes: 512 | 4096 | null },
+  request: {
+    readonly name: string;
+    readonly sizeBytes: number;
+    readonly sectorBytes: 512 | 4096 | null;
+    readonly limits: DiskLimits;
+  },
 ): Promise<DiskInfo> {
-  const { name, sizeBytes, sectorBytes } = request;
+  const { name, sizeBytes, sectorBytes, limits } = request;
   return withStore(context, async (store) => {
-    return (await store.createDisk({ name, sizeBytes, sectorBytes: sectorBytes ?? undefined })).info;
+    return (await store.createDisk({ name, sizeBytes, sectorBytes: sectorBytes ?? undefined, limits })).info;
   });
 }
 
@@ -50,13 +55,28 @@ export async function growDisk(
   return withStore(context, async (store) => (await store.disk(request.name)).grow(request.sizeBytes));
 }
 
-/** Attaches a disk; `role` null for the one that it has. */
+/** Attaches a disk; `role` null for the one that it has, `limits` null for those that it has. */
 export async function attachDisk(
   context: CommandContext,
-  request: { readonly machine: string; readonly name: string; readonly role: string | null },
+  request: {
+    readonly machine: string;
+    readonly name: string;
+    readonly role: string | null;
+    readonly limits: DiskLimits | null;
+  },
 ): Promise<DiskInfo> {
-  const { machine, name, role } = request;
-  return withStore(context, async (store) => (await store.disk(name)).attach(machine, role ?? undefined));
+  const { machine, name, role, limits } = request;
+  return withStore(context, async (store) =>
+    (await store.disk(name)).attach(machine, role ?? undefined, limits === null ? {} : { limits }),
+  );
+}
+
+/** Limits what a disk may have a second. */
+export async function limitDisk(
+  context: CommandContext,
+  request: { readonly name: string; readonly limits: DiskLimits },
+): Promise<DiskInfo> {
+  return withStore(context, async (store) => (await store.disk(request.name)).setLimits(request.limits));
 }
 
 /** Detaches a disk. */

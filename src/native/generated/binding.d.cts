@@ -29,6 +29,10 @@ export declare class NativeDisks {
   constructor(callback: () => void)
   /** What is done since the last call. */
   takeDone(): Array<CompletionRecord>
+  /** Takes a request back that has not begun; false when it has. One that was taken back never ends. */
+  takeBack(diskId: string, request: number): boolean
+  /** Rates count no more: everything that waits begins. For a store that is being closed. */
+  liftLimits(): void
   /** Reads. */
   read(engine: NativeEngine, request: number, diskId: string, offset: number, length: number): void
   /** Writes; the bytes are copied before this returns. */

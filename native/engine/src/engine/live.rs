@@ -50,11 +50,11 @@ pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use closed::UnavailableLog;
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
-pub use limiting::DiskLimits;
+pub use limiting::{Cost, DiskLimits};
 pub use moments::Moment;
 pub use opening::UncleanLog;
 pub use requests::DiskRequest;
-pub use turns::Turns;
+pub use turns::{Turn, Turns};
 pub use window::{LogWindow, WindowLimits};
 
 /// The directory of the logs, below the store's.

@@ -309,7 +309,7 @@ impl Engine {
         };
         match (published(), self.live().cuts.get(point_id)) {
             (Ok(origin), _) => Ok(origin),
-            // What a crash takes with it cannot be a durable pin (docs/decisions/0014); `settle_moment` was here.
+            // What a crash takes with it cannot be a durable pin (docs/decisions/0016); `settle_moment` was here.
             (Err(_), Some(cut)) if cut.is_moment => {
                 let size = cut.disk(disk_id)?.size;
                 let folded = cut.folded();

@@ -47,7 +47,6 @@ impl Engine {
     /// # Errors
     /// `DISK_NOT_FOUND`, `ARGUMENT_INVALID`, `LOG_DAMAGED`, what reading gives.
     pub fn read_disk(&self, disk_id: &Uid, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.admit(disk_id, u64_from(buffer.len()))?;
         self.on_disk(disk_id, |log| log.group.read(disk_id, offset, buffer))
     }
 
@@ -57,7 +56,6 @@ impl Engine {
     /// `DISK_NOT_FOUND`, `ARGUMENT_INVALID`, `NO_SPACE`, `LOG_FENCED`, `LOG_DAMAGED`, `STORE_READ_ONLY`.
     pub fn write_disk(&self, disk_id: &Uid, offset: u64, bytes: &[u8], fua: bool) -> Result<Lsn> {
         self.check_writable()?;
-        self.admit(disk_id, u64_from(bytes.len()))?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
             self.with_relief(|| log.group.write(disk_id, offset, bytes, fua))
@@ -70,7 +68,6 @@ impl Engine {
     /// As [`Engine::write_disk`].
     pub fn zero_disk(&self, disk_id: &Uid, offset: u64, length: u64, trims: bool, fua: bool) -> Result<Lsn> {
         self.check_writable()?;
-        self.admit(disk_id, 0)?;
         self.on_disk(disk_id, |log| {
             self.pace(log)?;
             self.with_relief(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
@@ -99,15 +96,6 @@ impl Engine {
     /// # Errors
     /// Of the first that failed; those before it are done, those after it are not.
     pub fn batch_disk(&self, disk_id: &Uid, requests: &mut [DiskRequest<'_>]) -> Result<()> {
-        // All of it at once, before the first: a batch waits as long as its requests one by one, and holds nothing meanwhile.
-        for request in requests.iter() {
-            match request {
-                DiskRequest::Read { buffer, .. } => self.admit(disk_id, u64_from(buffer.len()))?,
-                DiskRequest::Write { bytes, .. } => self.admit(disk_id, u64_from(bytes.len()))?,
-                DiskRequest::Zero { .. } => self.admit(disk_id, 0)?,
-                DiskRequest::Flush => {}
-            }
-        }
         self.on_disk(disk_id, |log| {
             let mut last: Option<Submission> = None;
             for request in requests {
@@ -146,12 +134,6 @@ impl Engine {
             }
             last.map_or(Ok(()), |last| log.log().wait_until_logged(last.lsn()))
         })
-    }
-
-    /// Waits until the disk's rates allow a request; holds nothing meanwhile (I-64).
-    fn admit(&self, disk_id: &Uid, bytes: u64) -> Result<()> {
-        self.live().seat(disk_id)?.limiter.admit(bytes, &*self.parts.clock);
-        Ok(())
     }
 
     fn on_disk<T>(&self, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {

@@ -1,9 +1,10 @@
 //! Whose request is next: the disks take turns.
 //!
 //! What it is: a queue for each disk and a ring of those that have any. Pure; who has threads takes from it.
-//! What it guarantees: of a disk's requests the order is kept; between two requests of one disk every other disk that waits has
-//! one; a disk never has more than its share of all that are under way, so another's first request finds a thread
-//! (I-65). So however many requests one disk has waiting, another's waits for at most one of each disk.
+//! What it guarantees: of a disk's requests the order is kept; between two requests of one disk every other disk that waits, and
+//! may begin, has one; a disk never has more than its share of all that are under way, so another's first request finds
+//! a thread (I-65). So however many requests one disk has waiting, or however long its rates make them wait, another's waits for
+//! at most one of each disk.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,9 +16,20 @@ struct Line<T> {
 /// Requests that wait, by their disk.
 pub struct Turns<K, T> {
     lines: BTreeMap<K, Line<T>>,
-    ring: VecDeque<K>, // those with requests that may begin, each once
+    ring: VecDeque<K>, // those with requests that wait for no other one of their disk, each once
     share: usize,
     waiting_count: usize,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn<K, T> {
+    /// A request begins. Its disk is to be given back with [`Turns::done`].
+    Begins(K, T),
+    /// None may begin for so many nanoseconds.
+    Later(u64),
+    /// None waits but for others that are under way.
+    Nothing,
 }
 
 impl<K: Ord + Clone, T> Turns<K, T> {
@@ -39,17 +51,43 @@ impl<K: Ord + Clone, T> Turns<K, T> {
         }
     }
 
-    /// The next request that may begin. Its disk is to be given back with [`Turns::done`].
-    pub fn begin(&mut self) -> Option<(K, T)> {
-        let disk = self.ring.pop_front()?;
-        let line = self.lines.get_mut(&disk)?;
-        let request = line.waiting.pop_front()?;
-        line.running += 1;
-        self.waiting_count -= 1;
-        if !line.waiting.is_empty() && line.running < self.share {
-            self.ring.push_back(disk.clone());
+    /// The next request. `wait_ns` says for how long the first one of a disk may not begin; where it says 0 that one begins.
+    pub fn begin(&mut self, mut wait_ns: impl FnMut(&K, &T) -> u64) -> Turn<K, T> {
+        let mut shortest_ns: Option<u64> = None;
+        for _ in 0..self.ring.len() {
+            let Some(disk) = self.ring.pop_front() else { break };
+            let Some(line) = self.lines.get_mut(&disk) else { continue };
+            let Some(request) = line.waiting.front() else { continue };
+            let wait_ns = wait_ns(&disk, request);
+            if wait_ns > 0 {
+                shortest_ns = Some(shortest_ns.map_or(wait_ns, |shortest| shortest.min(wait_ns)));
+                self.ring.push_back(disk);
+                continue;
+            }
+            let Some(request) = line.waiting.pop_front() else { continue };
+            line.running += 1;
+            self.waiting_count -= 1;
+            if !line.waiting.is_empty() && line.running < self.share {
+                self.ring.push_back(disk.clone());
+            }
+            return Turn::Begins(disk, request);
         }
-        Some((disk, request))
+        shortest_ns.map_or(Turn::Nothing, Turn::Later)
+    }
+
+    /// Takes a request back that waits; none when it has begun.
+    pub fn take_back(&mut self, disk: &K, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let line = self.lines.get_mut(disk)?;
+        let place = line.waiting.iter().position(is_it)?;
+        let request = line.waiting.remove(place);
+        self.waiting_count -= 1;
+        if line.waiting.is_empty() {
+            self.ring.retain(|other| other != disk);
+            if line.running == 0 {
+                self.lines.remove(disk);
+            }
+        }
+        request
     }
 
     /// One of a disk's requests has ended; returns whether another may begin because of that.
@@ -69,16 +107,16 @@ impl<K: Ord + Clone, T> Turns<K, T> {
         was_full
     }
 
+    /// Any request that waits.
+    #[must_use]
+    pub fn first(&self) -> Option<&T> {
+        self.ring.front().and_then(|disk| self.lines.get(disk)?.waiting.front())
+    }
+
     /// How many wait, those among them that may not begin yet.
     #[must_use]
     pub const fn waiting_count(&self) -> usize {
         self.waiting_count
-    }
-
-    /// How many could begin now, at least: one of each disk that has a turn.
-    #[must_use]
-    pub fn ready_count(&self) -> usize {
-        self.ring.len()
     }
 }
 
@@ -86,23 +124,68 @@ impl<K: Ord + Clone, T> Turns<K, T> {
 mod tests {
     use super::*;
 
+    fn at_once<K, T>(_: &K, _: &T) -> u64 {
+        0
+    }
+
+    fn begun<K: Ord + Clone, T>(turns: &mut Turns<K, T>) -> Option<(K, T)> {
+        match turns.begin(at_once) {
+            Turn::Begins(disk, request) => Some((disk, request)),
+            _ => None,
+        }
+    }
+
     #[test]
     fn a_disk_with_thousands_of_requests_lets_every_other_go_in_between() {
         let mut turns = Turns::new(2);
         for request in 0..5000 {
             turns.push("busy", request);
         }
-        assert_eq!(turns.begin(), Some(("busy", 0)));
+        assert_eq!(begun(&mut turns), Some(("busy", 0)));
         turns.push("quiet", 7);
         turns.push("other", 8);
         let mut between = Vec::new();
         for _ in 0..3 {
-            between.extend(turns.begin());
+            between.extend(begun(&mut turns));
         }
         assert_eq!(between, [("busy", 1), ("quiet", 7), ("other", 8)]);
-        assert_eq!(turns.begin(), None, "two of the busy disk are under way already");
+        assert_eq!(turns.begin(at_once), Turn::Nothing, "two of the busy disk are under way already");
         assert!(turns.done(&"busy"));
-        assert_eq!(turns.begin(), Some(("busy", 2)));
+        assert_eq!(begun(&mut turns), Some(("busy", 2)));
+    }
+
+    #[test]
+    fn a_disk_whose_requests_may_not_begin_yet_is_in_nobodys_way() {
+        let mut turns = Turns::new(2);
+        for request in 0..100 {
+            turns.push("slow", request);
+            turns.push("slower", request);
+        }
+        turns.push("quick", 1);
+        let wait_ns = |disk: &&str, _: &i32| match *disk {
+            "slow" => 5,
+            "slower" => 9,
+            _ => 0,
+        };
+        assert_eq!(turns.begin(wait_ns), Turn::Begins("quick", 1));
+        assert_eq!(turns.begin(wait_ns), Turn::Later(5));
+        assert_eq!(turns.begin(at_once), Turn::Begins("slow", 0), "once it may, its oldest one begins");
+    }
+
+    #[test]
+    fn what_is_taken_back_never_begins_and_leaves_the_others_in_order() {
+        let mut turns = Turns::new(1);
+        for request in 0..4 {
+            turns.push("a", request);
+        }
+        assert_eq!(turns.take_back(&"a", |request| *request == 2), Some(2));
+        assert_eq!(turns.take_back(&"a", |request| *request == 2), None);
+        assert_eq!(begun(&mut turns), Some(("a", 0)));
+        assert_eq!(turns.take_back(&"a", |request| *request == 0), None, "it has begun");
+        assert_eq!((turns.take_back(&"a", |_| true), turns.take_back(&"a", |_| true)), (Some(1), Some(3)));
+        assert_eq!((turns.waiting_count(), turns.done(&"a")), (0, false));
+        turns.push("a", 5);
+        assert_eq!(begun(&mut turns), Some(("a", 5)));
     }
 
     #[test]
@@ -114,7 +197,7 @@ mod tests {
             let disk = (seed >> 60) as usize % 4;
             turns.push(disk, request);
             if seed >> 33 & 3 != 0
-                && let Some((disk, request)) = turns.begin()
+                && let Some((disk, request)) = begun(&mut turns)
             {
                 taken[disk].push(request);
                 running.push(disk);
@@ -124,7 +207,7 @@ mod tests {
             }
         }
         while turns.waiting_count() > 0 {
-            match turns.begin() {
+            match begun(&mut turns) {
                 Some((disk, request)) => {
                     taken[disk].push(request);
                     running.push(disk);
