@@ -137,6 +137,13 @@ pub const RELIEF_DEBT_BYTES_MIN: u64 = 1 << 20;
 /// How many folds a writer without space waits for before it is refused.
 pub const RELIEF_FOLDS_MAX: u32 = 8;
 
+/// From half of that on each write is delayed, with the cube of what is above up to this, so that writers come down to the rate of
+/// the copy before they stand still for as long as a layer is folded.
+pub const PACE_DELAY_NS_MAX: u64 = 50_000_000;
+
+/// A shorter delay than this is none: a timer takes about as long.
+pub const PACE_DELAY_NS_MIN: u64 = 50_000;
+
 /// Beyond this part of the longest log a copy makes no room for writers any more: it is halfway to where they would wait for it.
 pub const LOG_PRESSED_SHARE: u64 = 2;
 

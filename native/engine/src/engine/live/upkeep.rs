@@ -10,7 +10,8 @@ use crate::control::Control;
 use crate::cut::Stack;
 use crate::error::{Code, Error, Result};
 use crate::limits::{
-    LAYER_LOG_SHARE, LAYER_LOGGED_BYTES_MIN, PACE_WAIT_NS, PACE_WAITS_MAX, RELIEF_DEBT_BYTES_MIN, RELIEF_FOLDS_MAX,
+    LAYER_LOG_SHARE, LAYER_LOGGED_BYTES_MIN, PACE_DELAY_NS_MAX, PACE_DELAY_NS_MIN, PACE_WAIT_NS, PACE_WAITS_MAX,
+    RELIEF_DEBT_BYTES_MIN, RELIEF_FOLDS_MAX,
 };
 use crate::units::Lsn;
 use crate::write_log::CutBody;
@@ -220,13 +221,19 @@ impl Engine {
         Ok(Due { logged_bytes, debt_bytes })
     }
 
-    /// Lets a writer wait while the log is longer than it may be. What only the window keeps does not count: nobody waits
-    /// for that (I-62).
+    /// Lets a writer wait while the log is longer than it may be, and a little when it is on its way there. What only the
+    /// window keeps does not count: nobody waits for that (I-62).
     ///
     /// # Errors
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
-        let (mut waits, mut hurry, longest) = (0, None, self.options.log_bytes_max);
+        let longest = self.options.log_bytes_max;
+        let delay_ns = delay_ns(log.needed_bytes(), longest);
+        if delay_ns >= PACE_DELAY_NS_MIN {
+            self.live().upkeep.wake();
+            self.parts.clock.wait_ns(delay_ns);
+        }
+        let (mut waits, mut hurry) = (0, None);
         while log.log().retained_bytes() > longest && log.needed_bytes() > longest {
             hurry.get_or_insert_with(|| self.live().load.hurry());
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
@@ -303,4 +310,29 @@ impl Engine {
 pub(super) fn give_back(log: &LiveLog) -> Result<bool> {
     let limit = log.window().released_up_to(log.base());
     Ok(log.log().release(limit)? > 0)
+}
+
+/// How long one write is delayed by a log of this length.
+fn delay_ns(log_bytes: u64, log_bytes_max: u64) -> u64 {
+    let half = (log_bytes_max / 2).max(1);
+    let above = log_bytes.saturating_sub(half).min(half) * 1000 / half; // thousandths
+    PACE_DELAY_NS_MAX * above.pow(3) / 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::LOG_BYTES_MAX;
+
+    #[test]
+    fn writers_are_delayed_from_half_of_the_longest_log_on_and_ever_more() {
+        assert_eq!(delay_ns(LOG_BYTES_MAX / 2, LOG_BYTES_MAX), 0);
+        let delays: Vec<u64> =
+            (0..=100).map(|percent| delay_ns(LOG_BYTES_MAX / 100 * percent, LOG_BYTES_MAX)).collect();
+        assert!(delays.is_sorted());
+        assert!(delays[60] < PACE_DELAY_NS_MAX / 100, "{delays:?}");
+        for beyond in [LOG_BYTES_MAX, LOG_BYTES_MAX * 2, u64::MAX] {
+            assert_eq!(delay_ns(beyond, LOG_BYTES_MAX), PACE_DELAY_NS_MAX);
+        }
+    }
 }
