@@ -4,6 +4,8 @@
 
 mod live_store;
 
+use std::path::Path;
+
 use live_store::{
     STORE, Store, attached, copy, cut, cut_request, delete, new_disk, no_control, random_bytes, read_disk, read_point,
     uid,
@@ -12,6 +14,7 @@ use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskReference, Engine, Moment};
 use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::{SLOT_NAMES, Superblock};
+use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{Failure, Fault, FaultPlan, Lasting};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::limits::PACK_FRAMES_MIN;
@@ -178,6 +181,28 @@ fn a_resolution_stays_while_a_moment_is_kept_whose_record_names_its_point() {
     engine.collect(false, &no_control()).unwrap();
     engine.point_in_time(cut_request(machine(), point(9)), Moment::Lsn(reset)).unwrap();
     assert!(read_point(&engine, point(9), disk(), SIZE).unwrap() == random_bytes(1, SIZE));
+}
+
+#[test]
+fn a_moment_after_a_detachment_that_failed_has_the_disk() {
+    let store = store();
+    let engine = store.open();
+    fill(&engine, 1);
+    engine.settle_logs(&no_control()).unwrap();
+    store.memory.set_capacity(Some(1 << 40));
+    let used = (1 << 40) - store.memory.available_bytes(Path::new(STORE)).unwrap();
+    store.memory.set_capacity(Some(used + (16 << 10)));
+    assert_eq!(code(engine.detach_disk(&disk())), Code::NoSpace, "there is no room for a log of its own");
+    store.memory.set_capacity(None);
+    let bytes = random_bytes(2, SIZE);
+    let lsn = engine.write_disk(&disk(), 0, &bytes, true).unwrap();
+    let check = |engine: &Engine| {
+        engine.point_in_time(cut_request(machine(), point(9)), Moment::Lsn(lsn)).unwrap();
+        assert!(read_point(engine, point(9), disk(), SIZE).unwrap() == bytes);
+    };
+    check(&engine);
+    drop(engine);
+    check(&store.killed().open());
 }
 
 #[test]

@@ -594,7 +594,7 @@ impl World {
 
 #[test]
 fn any_moment_in_the_window_reads_as_it_was() {
-    for seed in seeds(sized(60, 10_000)) {
+    for seed in seeds(sized(60, 5_000)) {
         let mut world = World::new(seed, WindowLimits::default());
         world.history(90);
         let first = world.states.iter().find(|state| !state.disks.is_empty()).map(|state| state.lsn);
@@ -607,7 +607,7 @@ fn any_moment_in_the_window_reads_as_it_was() {
 #[test]
 fn a_short_window_gives_up_its_oldest_moments_and_keeps_the_others() {
     let mut given_up = 0;
-    for seed in seeds(sized(30, 3_000)) {
+    for seed in seeds(sized(30, 1_500)) {
         let bytes = [0, SEGMENT, 4 * SEGMENT][(seed % 3) as usize];
         let mut world = World::new(seed ^ 0x5000, WindowLimits { bytes, ms: 60 });
         world.history(90);

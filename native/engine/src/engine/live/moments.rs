@@ -48,7 +48,10 @@ impl Engine {
         self.check_new_point(&point_id)?;
         let asked = match at {
             Moment::Lsn(lsn) => Some(lsn).filter(|lsn| *lsn <= log.log().watermark()),
-            Moment::TimeMs(time_ms) => log.log().lsn_at(time_ms)?,
+            Moment::TimeMs(time_ms) => match log.log().lsn_at(time_ms)? {
+                None => log.window().start_at(time_ms), // its record may be gone
+                found => found,
+            },
         };
         let asked = asked.ok_or_else(|| not_kept(&log, at, "it lies outside what the write log holds"))?;
         log.log().flush(asked)?; // nothing is shown that a power cut can take back (I-63)

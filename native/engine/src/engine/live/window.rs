@@ -195,6 +195,11 @@ impl Window {
         if base == self.start { self.start_ms } else { self.cuts.get(&base).copied() }
     }
 
+    /// Where the window starts, if that was not after a time.
+    pub(super) fn start_at(&self, time_ms: u64) -> Option<Lsn> {
+        self.start_ms.filter(|start_ms| *start_ms <= time_ms).map(|_| self.start)
+    }
+
     /// The first moment that can be seen.
     fn first(&self) -> Option<Lsn> {
         let first = if self.start_ms.is_some() { self.start } else { self.start.next() };
