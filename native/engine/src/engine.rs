@@ -16,6 +16,7 @@
 //! all of them (`collect/leases.rs`).
 
 mod live;
+mod options;
 mod space;
 mod statistics;
 mod usage;
@@ -27,10 +28,8 @@ use std::sync::atomic::AtomicBool;
 use crate::block_map::{DiskVersion, MapReader};
 use crate::chunk_store::identity::Identity;
 use crate::chunk_store::index::IndexLimits;
-use crate::chunk_store::pack_writer::PackTarget;
 use crate::chunk_store::writer::Writer;
 use crate::chunk_store::{Anomaly, ChunkStore, Parameters};
-use crate::clock::Clock;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::control::Control;
 use crate::cut::Pin;
@@ -42,11 +41,10 @@ use crate::io::parents::{directory_above, make_parents};
 use crate::io::reserve::Reserve;
 use crate::io::{FileKind, Io, LockGuard, OpenMode};
 use crate::limits::{
-    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, LOG_BYTES_MAX, PACK_CAPACITY_SHARE, PACK_FRAMES_MIN, POINT_DISKS_MAX,
-    READ_BYTES_MAX, RESERVE_BYTES_MAX, SECTOR_BYTES_ALLOWED, THREADS_MAX,
+    CHUNK_BYTES_ALLOWED, DETAIL_BYTES_MAX, PACK_CAPACITY_SHARE, PACK_FRAMES_MIN, POINT_DISKS_MAX, READ_BYTES_MAX,
+    SECTOR_BYTES_ALLOWED, THREADS_MAX,
 };
 use crate::points::{DamagedManifest, MANIFESTS, Points, QUARANTINE};
-use crate::random::Random;
 use crate::restore::{Restorer, read_range};
 use crate::scan::{ScanRequest, Scanner};
 use crate::units::Uid;
@@ -73,6 +71,7 @@ pub use live::{
     CopiedDisk, CopyRequest, Cost, CutRequest, DiskLimits, DiskRequest, LiveDisk, LogWindow, Moment, NewDisk,
     PendingCut, Pressure, Turn, Turns, UnavailableLog, UncleanLog, WindowLimits,
 };
+pub use options::{CreateOptions, OpenOptions, Parts};
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};
 pub use usage::Usage;
 
@@ -86,66 +85,6 @@ const TEMPORARY: &str = ".tmp";
 
 /// How often a verification beside a writer begins anew: each time needs a collection that ended meanwhile.
 const VERIFY_ATTEMPTS_MAX: u32 = 5;
-
-/// What the engine reaches the world through.
-#[derive(Clone)]
-pub struct Parts {
-    /// Files.
-    pub io: Arc<dyn Io>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Ids and keys.
-    pub random: Arc<dyn Random>,
-}
-
-/// What a new store is to be.
-#[derive(Clone, Copy, Debug)]
-pub struct CreateOptions {
-    /// One of [`CHUNK_BYTES_ALLOWED`].
-    pub chunk_bytes: u32,
-    /// `None`, `Zstd` or `Lz4`.
-    pub codec: Codec,
-    /// 1 to 19 for zstd, 0 for the others.
-    pub level: i8,
-}
-
-/// How to open a store.
-#[derive(Clone, Copy, Debug)]
-pub struct OpenOptions {
-    /// Take no lock and write nothing.
-    pub read_only: bool,
-    /// Threads for scans and restores; with 1 they run on the caller's.
-    pub thread_count: usize,
-    /// When packs are closed; tests make it small.
-    pub pack_bytes_target: u64,
-    /// What is set aside for deleting and collecting on a full disk; tests make it small.
-    pub reserve_bytes_max: u64,
-    /// How write logs are laid out; tests make segments small.
-    pub log: LogParameters,
-    /// How much write logs keep for points in time.
-    pub window: WindowLimits,
-    /// Bytes of chunks that all background copies together put together a second at most; without, they only make room for
-    /// requests. Where a log comes near its limit, or space is short, they keep to nothing.
-    pub copy_bytes_per_second: Option<u64>,
-    /// Beyond this length of its log a machine's writers wait for the copy; a quarter of it is a layer that is folded. Tests make
-    /// it small.
-    pub log_bytes_max: u64,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self {
-            read_only: false,
-            thread_count: 1,
-            pack_bytes_target: PackTarget::PACK_BYTES_TARGET,
-            reserve_bytes_max: RESERVE_BYTES_MAX,
-            log: LogParameters::default(),
-            window: WindowLimits::default(),
-            copy_bytes_per_second: None,
-            log_bytes_max: LOG_BYTES_MAX,
-        }
-    }
-}
 
 /// A disk of a restore point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
