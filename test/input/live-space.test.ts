@@ -148,7 +148,8 @@ describe('writers that are faster than the copy', () => {
     await createStore({ path: storePath });
     await using store = await openStore({ path: storePath });
     const disk = await machineOn(store, 2 ** 30);
-    const logMax = 2 ** 30 + 256 * MiB; // the limit, and the segments that are full before anybody looks
+    // The limit, the window for points in time, and the segments that are full before anybody looks.
+    const logMax = 2 ** 30 + 2 ** 30 + 256 * MiB;
     const wantedBytes = runs(1536, 8192) * MiB;
     const block = noise(testSeed, MiB);
     let written = 0;

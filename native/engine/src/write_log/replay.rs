@@ -57,7 +57,7 @@ pub struct Replay {
     pub superblock: Superblock,
     /// What the log itself said was durable.
     pub durable: Lsn,
-    /// Records above the oldest base, in order. All are durable now.
+    /// Records from the oldest base on, in order: that at which it stands only if it is still there. All are durable now.
     pub records: Vec<ReplayedRecord>,
     /// What is missing behind them.
     pub dropped: Option<Dropped>,

@@ -130,7 +130,7 @@ impl Engine {
 
     /// Whether a copy must not wait: its log takes much of what it may, few layers are left, or space is short.
     fn is_pressed(&self, log: &LiveLog) -> bool {
-        log.needed_bytes() > self.options.log_bytes_max / LOG_PRESSED_SHARE
+        log.needed_bytes(self.options.window) > self.options.log_bytes_max / LOG_PRESSED_SHARE
             || log.group.layer_count() > LAYERS_PRESSED
             || self.live().space.available_bytes().is_ok_and(|bytes| bytes < AVAILABLE_BYTES_PRESSED)
     }

@@ -228,13 +228,13 @@ impl Engine {
     /// `LAYERS_FULL` when nothing shortens it for long.
     pub(super) fn pace(&self, log: &Arc<LiveLog>) -> Result<()> {
         let longest = self.options.log_bytes_max;
-        let delay_ns = delay_ns(log.needed_bytes(), longest);
+        let delay_ns = delay_ns(log.needed_bytes(self.options.window), longest);
         if delay_ns >= PACE_DELAY_NS_MIN {
             self.live().upkeep.wake();
             self.parts.clock.wait_ns(delay_ns);
         }
         let (mut waits, mut hurry) = (0, None);
-        while log.log().retained_bytes() > longest && log.needed_bytes() > longest {
+        while log.needed_bytes(self.options.window) > longest {
             hurry.get_or_insert_with(|| self.live().load.hurry());
             if waits == PACE_WAITS_MAX || log.log().is_fenced().is_some() {
                 let message = "the write log is as long as it may be, and nothing of it is copied; copy or delete the oldest point";

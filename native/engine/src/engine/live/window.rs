@@ -443,9 +443,9 @@ impl LiveLog {
         self.log().bytes_up_to(self.base())
     }
 
-    /// Bytes of segments that a fold has yet to set free: nobody waits, and nothing hurries, for what only the window keeps.
-    pub(super) fn needed_bytes(&self) -> u64 {
-        self.log().retained_bytes().saturating_sub(self.window_bytes())
+    /// Bytes of segments besides what the window keeps, as far as it may: nobody waits, and nothing hurries, for that.
+    pub(super) fn needed_bytes(&self, limits: WindowLimits) -> u64 {
+        self.log().retained_bytes().saturating_sub(self.window_bytes().min(limits.bytes))
     }
 }
 
