@@ -1,0 +1,58 @@
+//! Disks over the network block device protocol, for every hypervisor and tool that speaks it.
+//!
+//! ```text
+//! socket -> channel -> negotiation -> terms -> session -> sectors -> export (a live disk, a point's disk, a clone)
+//! ```
+//!
+//! What it is: a server of the protocol's document (doc/proto.md of the NBD project, with its branch of extended headers) over
+//! any connected stream; a [`Export`] is what the engine's top makes of a disk.
+//! What it guarantees: a flush on any connection covers every write that was answered on any connection before; a client can
+//! hurt nobody but itself, and holds no more memory than [`limits`](crate::limits) say.
+//! What it costs: one thread for a client that asks for what is at hand, with one receive and one send for all requests that
+//! arrive together.
+//! What it must not import: the engine's top.
+
+pub mod channel;
+pub mod export;
+pub mod negotiation;
+pub mod protocol;
+mod reply;
+pub mod request;
+mod sectors;
+mod session;
+mod status;
+
+use std::io;
+
+pub use channel::Channel;
+pub use export::{Export, Exports, Facts, Listed, StatusExtent};
+pub use negotiation::Tls;
+
+use channel::Inbox;
+use negotiation::{Negotiated, negotiate};
+
+/// How much may wait to be understood: some thousand requests, or several small writes.
+const INBOX_BYTES: usize = 256 << 10;
+
+/// How a connection ended that broke no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The client is done.
+    Done,
+    /// TLS was agreed on: the same client begins again on an encrypted channel.
+    StartTls,
+}
+
+/// Serves one client on a connected stream, from its first byte to its last.
+///
+/// # Errors
+/// What the connection gives; `InvalidData` when the client broke a rule after which it cannot be understood. Either way the
+/// channel is of no further use.
+pub fn serve_client(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> io::Result<Ended> {
+    let mut inbox = Inbox::new(INBOX_BYTES);
+    match negotiate(channel, &mut inbox, exports, tls)? {
+        Negotiated::Ended => Ok(Ended::Done),
+        Negotiated::StartTls => Ok(Ended::StartTls),
+        Negotiated::Agreed(terms) => session::serve(channel, &mut inbox, &terms).map(|()| Ended::Done),
+    }
+}
