@@ -2,13 +2,16 @@
 
 mod nbd_world;
 
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use nbd_world::{Client, SECTOR, Served, connect, queries, shelf, wanting};
+use nbd_world::{Client, Ended, SECTOR, Served, connect, queries, shelf, wanting};
 use stillpoint_engine::limits::{NBD_OPTION_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX};
 use stillpoint_engine::nbd::protocol::{Errno, can, command, flag, info, option, reply};
-use stillpoint_engine::nbd::{Ended, Tls};
+use stillpoint_engine::nbd::{Listener, Server, ServerParts, Tls};
 
 const SIZE: usize = 4 << 20;
 
@@ -393,4 +396,48 @@ fn clients_that_leave_at_any_byte_leave_nothing_behind() {
         drop(client);
         let _ = served.ended(); // returns, and every thread of the client with it
     }
+}
+
+/// A server on a socket of its own.
+fn listening(clients_max: usize) -> (Server, PathBuf) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("stillpoint-nbd-{}-{number}", std::process::id()));
+    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
+    let exports = shelf(SIZE).0;
+    let (handshake_timeout, send_timeout) = (Duration::from_millis(200), Duration::from_secs(20));
+    let parts = ServerParts { exports, clients_max, handshake_timeout, send_timeout };
+    (Server::start(listener, parts).unwrap(), path)
+}
+
+#[test]
+fn a_server_takes_so_many_clients_and_forgets_those_that_left() {
+    let (server, path) = listening(2);
+    let connect = || Client::over(UnixStream::connect(&path).unwrap());
+    let mut clients = [connect(), connect()];
+    for client in &mut clients {
+        client.go("disk", true, false, &[]);
+    }
+    assert!(connect().is_over());
+    assert_eq!((server.client_count(), server.refused_count()), (2, 1));
+    drop(clients);
+    let mut again = (0..1000).map(|_| connect()).find_map(|mut client| client.is_greeted().then_some(client)).unwrap();
+    again.say(&3u32.to_be_bytes());
+    assert_eq!(again.ask(option::LIST, &[]).1, reply::ACK);
+    server.stop();
+    assert!(again.is_over());
+    assert_eq!(server.client_count(), 0);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_client_that_says_nothing_is_left_and_one_that_has_chosen_may_be_silent() {
+    let (server, path) = listening(8);
+    let mut silent = Client::over(UnixStream::connect(&path).unwrap());
+    let mut chosen = Client::over(UnixStream::connect(&path).unwrap());
+    chosen.go("disk", true, false, &[]);
+    assert!(silent.is_greeted() && silent.is_over()); // after the time for a handshake, which is shorter than the client's
+    assert_eq!(chosen.call(command::READ, 0, 0, 512, &[]).data, [0; 512]);
+    drop(server);
+    std::fs::remove_file(path).unwrap();
 }

@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use nbd_world::{connect, queries, shelf, wanting};
+use nbd_world::{connect, queries, serve, shelf, wanting};
+use stillpoint_engine::nbd::Tls;
 use stillpoint_engine::nbd::protocol::{self, command, flag, option};
-use stillpoint_engine::nbd::{Tls, serve_client};
 use stillpoint_engine::random::Seeded;
 
 /// How many, by the size of the tests.
@@ -73,7 +73,7 @@ fn no_bytes_of_a_client_crash_or_hang_the_server() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let tls = [Tls::Absent, Tls::Offered, Tls::Required, Tls::Active][random.below(4) as usize];
         thread::scope(|scope| {
-            let served = scope.spawn(|| serve_client(&theirs, shelf.as_ref(), tls));
+            let served = scope.spawn(|| serve(&theirs, shelf.as_ref(), tls));
             let reader = scope.spawn(|| std::io::copy(&mut &ours, &mut std::io::sink()));
             let _ = (&ours).write_all(&said); // the server may have hung up
             ours.shutdown(Shutdown::Write).unwrap_or(());

@@ -19,6 +19,7 @@ pub mod protocol;
 mod reply;
 pub mod request;
 mod sectors;
+mod server;
 mod session;
 mod status;
 
@@ -27,32 +28,50 @@ use std::io;
 pub use channel::Channel;
 pub use export::{Export, Exports, Facts, Listed, StatusExtent};
 pub use negotiation::Tls;
+pub use server::{Listener, Server, ServerParts};
 
 use channel::Inbox;
-use negotiation::{Negotiated, negotiate};
+use negotiation::{Negotiated, Terms, negotiate};
 
 /// How much may wait to be understood: some thousand requests, or several small writes.
 const INBOX_BYTES: usize = 256 << 10;
 
-/// How a connection ended that broke no rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The client is done.
-    Done,
-    /// TLS was agreed on: the same client begins again on an encrypted channel.
+/// How a handshake ended that broke no rule.
+pub enum Agreed {
+    /// The client wanted no more.
+    Nothing,
+    /// TLS: the same client begins again on an encrypted channel.
     StartTls,
+    /// An export.
+    Session(Session),
 }
 
-/// Serves one client on a connected stream, from its first byte to its last.
+/// A client that has chosen.
+pub struct Session {
+    inbox: Inbox,
+    terms: Terms,
+}
+
+/// Speaks with a client until it has chosen.
 ///
 /// # Errors
 /// What the connection gives; `InvalidData` when the client broke a rule after which it cannot be understood. Either way the
 /// channel is of no further use.
-pub fn serve_client(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> io::Result<Ended> {
+pub fn begin(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> io::Result<Agreed> {
     let mut inbox = Inbox::new(INBOX_BYTES);
-    match negotiate(channel, &mut inbox, exports, tls)? {
-        Negotiated::Ended => Ok(Ended::Done),
-        Negotiated::StartTls => Ok(Ended::StartTls),
-        Negotiated::Agreed(terms) => session::serve(channel, &mut inbox, &terms).map(|()| Ended::Done),
+    Ok(match negotiate(channel, &mut inbox, exports, tls)? {
+        Negotiated::Ended => Agreed::Nothing,
+        Negotiated::StartTls => Agreed::StartTls,
+        Negotiated::Agreed(terms) => Agreed::Session(Session { inbox, terms }),
+    })
+}
+
+impl Session {
+    /// Serves the client to its last byte.
+    ///
+    /// # Errors
+    /// As [`begin`].
+    pub fn serve(mut self, channel: &dyn Channel) -> io::Result<()> {
+        session::serve(channel, &mut self.inbox, &self.terms)
     }
 }

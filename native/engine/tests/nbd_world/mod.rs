@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use stillpoint_engine::error::{Code, Error, Result};
 use stillpoint_engine::nbd::protocol::{self, flag, handshake, option, reply};
-use stillpoint_engine::nbd::{Ended, Export, Exports, Facts, Listed, StatusExtent, Tls, serve_client};
+use stillpoint_engine::nbd::{Agreed, Channel, Export, Exports, Facts, Listed, StatusExtent, Tls, begin};
 
 /// Bytes, and what was asked of them.
 pub(crate) struct MemoryDisk {
@@ -149,6 +149,21 @@ pub(crate) fn shelf(size: usize) -> (Arc<Shelf>, Arc<MemoryDisk>) {
     (Arc::new(Shelf(disks.into())), disk)
 }
 
+/// How serving a client ended that broke no rule.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    StartTls,
+}
+
+pub(crate) fn serve(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> std::io::Result<Ended> {
+    match begin(channel, exports, tls)? {
+        Agreed::Nothing => Ok(Ended::Done),
+        Agreed::StartTls => Ok(Ended::StartTls),
+        Agreed::Session(session) => session.serve(channel).map(|()| Ended::Done),
+    }
+}
+
 /// The server's side, in a thread of its own.
 pub(crate) struct Served(Option<JoinHandle<std::io::Result<Ended>>>);
 
@@ -161,10 +176,9 @@ impl Served {
 /// A client that has said nothing yet.
 pub(crate) fn connect(shelf: &Arc<Shelf>, tls: Tls) -> (Client, Served) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let shelf = Arc::clone(shelf);
-    let thread = std::thread::spawn(move || serve_client(&theirs, shelf.as_ref(), tls));
-    (Client { socket: ours, cookie: 0, is_structured: false, is_extended: false }, Served(Some(thread)))
+    let thread = std::thread::spawn(move || serve(&theirs, shelf.as_ref(), tls));
+    (Client::over(ours), Served(Some(thread)))
 }
 
 pub(crate) struct Client {
@@ -185,6 +199,17 @@ pub(crate) struct Answer {
 }
 
 impl Client {
+    /// A client that has said nothing yet. It waits for no answer longer than 20 s.
+    pub(crate) fn over(socket: UnixStream) -> Self {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { socket, cookie: 0, is_structured: false, is_extended: false }
+    }
+
+    /// Whether the server begins to speak.
+    pub(crate) fn is_greeted(&mut self) -> bool {
+        self.socket.read_exact(&mut [0; 18]).is_ok()
+    }
+
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).unwrap();
     }
