@@ -37,6 +37,7 @@ pub mod background_copy;
 
 // Out again.
 pub mod diff;
+pub mod nbd;
 pub mod restore;
 
 // Around it.

@@ -173,6 +173,37 @@ pub const WINDOW_CUTS_MAX: usize = 64;
 /// How long who waits for the rates of disks does not look whether something has changed.
 pub const LIMIT_LOOK_NS: u64 = 5_000_000;
 
+/// The longest payload of an NBD request or reply: what the protocol names as the most that is portable.
+pub const NBD_PAYLOAD_BYTES_MAX: u64 = 32 << 20;
+
+/// The block that NBD clients are asked to prefer.
+pub const NBD_PREFERRED_BYTES: u32 = 4096;
+
+/// Data of an option of the NBD handshake that is looked at: the longest name, and some dozen contexts.
+pub const NBD_OPTION_BYTES_MAX: u32 = 128 << 10;
+
+/// Data of an option that is skipped before the answer that it was too long; a client that sends more is left.
+pub const NBD_OPTION_SCRAP_BYTES_MAX: u32 = 1 << 20;
+
+/// Options of one NBD handshake: a client that lists every export and asks about each sends one per export.
+pub const NBD_OPTIONS_MAX: u32 = 65_536;
+
+/// Names of NBD exports and contexts, and texts about them: what the protocol allows.
+pub const NBD_NAME_BYTES_MAX: usize = 4096;
+
+/// Contexts that one NBD client may choose.
+pub const NBD_CONTEXTS_MAX: usize = 64;
+
+/// Extents of one context in one NBD reply: 64 KiB of them. A client asks again for the rest.
+pub const NBD_EXTENTS_MAX: usize = 8192;
+
+/// Memory that the requests in flight of one NBD client may take: two of the largest, so that one can be received while the
+/// other is carried out. Its next request waits on the wire.
+pub const NBD_CLIENT_BYTES_MAX: u64 = 2 * NBD_PAYLOAD_BYTES_MAX + (1 << 20);
+
+/// Threads that carry out requests of one NBD client besides the one that reads them: as many as QEMU's driver has in flight.
+pub const NBD_CLIENT_THREADS_MAX: usize = 16;
+
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));
