@@ -92,7 +92,7 @@ class Machine {
         const value: unknown = Reflect.get(target, name);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]): unknown => {
-          const isStopped = this.hasStopped && name !== 'close';
+          const isStopped = this.hasStopped && name !== 'close' && name !== 'liftLimits'; // those end what runs here
           return isStopped ? Promise.reject(new Error('the machine has stopped')) : Reflect.apply(value, target, args);
         };
       },
