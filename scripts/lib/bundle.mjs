@@ -8,10 +8,9 @@
 import { renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
-import { rolldown } from 'rolldown';
-
 /** Replaces the folder of `entry` by what its module needs, with the entry under its old name. */
 export async function bundle(entry) {
+  const { rolldown } = await import('rolldown'); // not there before the packages are installed
   const folder = path.dirname(entry);
   const fresh = `${folder}.bundle`; // beside it: relative paths out of it stay what they are
   const made = await rolldown({
