@@ -317,6 +317,12 @@ pub(crate) fn scripts() -> Vec<Script> {
         script("delete", &two, vec![Step::Open, Step::Delete(0)]),
         script("collect that rewrites packs", &two, rest(0)),
         script("collect that removes packs", &two, [rest(0), rest(0)].concat()),
+        // When one of the packs could not be removed, its neighbours, which were named to go as well, were counted on again.
+        script(
+            "capture of what was collected",
+            &[one.clone(), vec![change(0, 1, 4, 44), Step::Capture(&[0])]].concat(),
+            [rest(0), vec![Step::Capture(&[0, 1])]].concat(),
+        ),
         script(
             "merge of the index",
             &two,

@@ -57,9 +57,11 @@ impl ChunkStore {
                 Err(error) if error.code() == Code::NoSpace && !error.is_failed_sync() => {}
                 written => written?,
             }
-            for pack in packs.iter().filter_map(|handle| self.packs.remove(*handle)) {
-                self.remove_pack_file(&pack)?;
-            }
+            // All are forgotten before the first file goes, and whatever becomes of the files: the next open removes what the
+            // list names, so nobody may count on any of them any more.
+            let gone: Vec<_> = packs.iter().filter_map(|handle| self.packs.remove(*handle)).collect();
+            let removed: Vec<Result<()>> = gone.iter().map(|pack| self.remove_pack_file(pack)).collect();
+            removed.into_iter().collect::<Result<()>>()?;
             self.io.sync_directory(self.packs.directory())
         })
     }
