@@ -189,5 +189,5 @@ fn go_on(session: &mut Session) -> stillpoint_engine::error::Result<()> {
 fn is_nobodys_concern(io: &FaultIo) -> bool {
     let log = io.log().to_string();
     let mut crashed = log.lines().filter(|line| line.ends_with("[crashed]"));
-    crashed.all(|line| line.contains(" remove_file ") && line.contains("/home/index/"))
+    crashed.all(|line| line.contains(" remove_file ") && line.contains("/index/"))
 }
