@@ -712,6 +712,29 @@ fn a_full_disk_shrinks_the_window_before_a_writer_is_refused() {
 }
 
 #[test]
+fn a_full_disk_shrinks_the_window_before_a_copy_is_refused() {
+    let mut world = simple(WindowLimits::default());
+    for value in 0..60 {
+        write(&mut world, value);
+        world.engine().settle_logs(&Control::default()).unwrap();
+    }
+    write(&mut world, 60);
+    let point_id = world.id();
+    let cut = world.engine().cut(hidden(point_id)).unwrap();
+    let disks: Vec<Uid> = cut.disks.iter().map(|disk| disk.0).collect();
+    world.memory.set_capacity(Some(1 << 40));
+    let used = (1 << 40) - world.memory.available_bytes(Path::new(STORE)).unwrap();
+    world.memory.set_capacity(Some(used));
+    assert_eq!(window_of(world.engine()).shrunk_count, 0);
+    let folded = world.engine().fold(&point_id, &disks, &Control::default()).unwrap();
+    assert_eq!(folded.len(), 1);
+    assert!(window_of(world.engine()).shrunk_count > 0);
+    world.memory.set_capacity(None);
+    world.engine().drop_cut(&point_id, &Control::default()).unwrap();
+    world.check_all();
+}
+
+#[test]
 fn a_moment_can_be_found_right_after_a_crash_that_left_records_to_carry_over() {
     let mut world = simple(WindowLimits::default());
     let (lsn, time_ms) = (write(&mut world, 7), world.now_ms());

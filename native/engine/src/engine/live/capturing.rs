@@ -1,7 +1,7 @@
 //! Cuts and their copies, as the coordinator asks for them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
@@ -132,14 +132,7 @@ impl Engine {
             return self.points.get(&request.point_id).map(|_| Vec::new());
         };
         check_copied(&cut, &request.disks)?;
-        let (folded, _alone) = self.relieved(|| {
-            if cut.is_moment {
-                return Ok((self.fold_moment(&cut, control)?, None));
-            }
-            self.settle_origins(&cut.log, cut.lsn, control)?;
-            let alone = cut.log.folding();
-            Ok((self.fold_cut(&cut, control)?, Some(alone)))
-        })?;
+        let (folded, _alone) = self.folded(&cut, control)?;
         control.check()?;
         if self.points.get(&request.point_id).is_err() {
             self.publish_cut(&cut, &folded, request)?;
@@ -159,10 +152,18 @@ impl Engine {
             return self.points.get(point_id).map(|_| Vec::new());
         };
         check_copied(&cut, disks)?;
-        self.settle_origins(&cut.log, cut.lsn, control)?;
-        let _alone = cut.log.folding();
-        let folded = self.fold_cut(&cut, control)?;
+        let (folded, _) = self.folded(&cut, control)?;
         copied_disks(&cut, &folded, disks)
+    }
+
+    /// Maps of all disks of a cut, made or found; with the log's folding lock unless the cut is a moment, whose layer is its own.
+    fn folded<'a>(&self, cut: &'a TakenCut, control: &Control) -> Result<(Arc<FoldedCut>, Option<MutexGuard<'a, ()>>)> {
+        if cut.is_moment {
+            return Ok((self.fold_moment(cut, control)?, None));
+        }
+        self.settle_origins(&cut.log, cut.lsn, control)?;
+        let alone = cut.log.folding();
+        Ok((self.fold_cut(cut, control)?, Some(alone)))
     }
 
     /// Gives up the layer of a cut whose point has a manifest. Nothing to give up is no error.

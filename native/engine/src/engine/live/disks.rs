@@ -309,7 +309,7 @@ impl Engine {
         };
         match (published(), self.live().cuts.get(point_id)) {
             (Ok(origin), _) => Ok(origin),
-            // What a crash takes with it cannot be a durable pin (docs/decisions/0016); `settle_moment` was here.
+            // A moment ends with the store, so nothing stands on it by its id (decision 0016): `settle_moment` has made its maps.
             (Err(_), Some(cut)) if cut.is_moment => {
                 let size = cut.disk(disk_id)?.size;
                 let folded = cut.folded();

@@ -58,7 +58,7 @@ impl Engine {
     /// # Errors
     /// `CANCELLED`, `NO_SPACE`, `LOG_FENCED`, what reading and writing give.
     fn fold_layer(&self, log: &LiveLog, layer: &Arc<Layer>, control: &Control) -> Result<FoldedCut> {
-        match self.fold_layer_into_what_is_free(log, layer, control) {
+        match self.relieved(|| self.fold_layer_into_what_is_free(log, layer, control)) {
             // Others took what was kept free for this; paying a debt frees log and gives the collector its garbage.
             Err(error) if error.code() == Code::NoSpace => {
                 let _loan = self.borrow_reserve_at_once();
@@ -75,7 +75,7 @@ impl Engine {
         for disk_id in sealed.members.keys() {
             views.extend(log.group.view_at(layer, disk_id));
         }
-        self.fold_views(log, layer, views, control)
+        self.fold_views(log, layer, views, Writer::paying_debt(&self.store), control)
     }
 
     /// Makes maps of what a cut shows of its disks, durably. `layer` is the one above what is folded already.
@@ -86,30 +86,27 @@ impl Engine {
         &self,
         log: &LiveLog,
         layer: &Layer,
-        of: Vec<View>,
+        views: Vec<View>,
+        mut writer: Writer<'_>,
         control: &Control,
     ) -> Result<FoldedCut> {
-        let mut views = Vec::with_capacity(of.len());
-        for view in of {
-            {
-                let disk_id = view.disk_id;
-                let (version, maps) = self.live().cuts.base_version(&view, &self.maps, control)?;
-                if !Arc::ptr_eq(&maps, &self.maps) {
-                    // What it stands on has no stored map yet (`settle_origins` sees to that).
-                    return Err(Error::new(Code::StoreBusy, "a disk stands on a restore point whose copy still runs"));
-                }
-                views.push((disk_id, view, version));
+        let mut bases = Vec::with_capacity(views.len());
+        for view in &views {
+            let (version, maps) = self.live().cuts.base_version(view, &self.maps, control)?;
+            if !Arc::ptr_eq(&maps, &self.maps) {
+                // What it stands on has no stored map yet (`settle_origins` sees to that).
+                return Err(Error::new(Code::StoreBusy, "a disk stands on a restore point whose copy still runs"));
             }
+            bases.push(version);
         }
-        let roots = views.iter().map(|(_, _, version)| version.root).collect();
+        let roots = bases.iter().map(|version| version.root).collect();
         // Before the first look-up, and until what comes of it is pinned: a collection waits for this lease.
         let ((), lease) = self.leases.open(Purpose::Write, || Ok(((), roots)))?;
-        let mut writer = Writer::paying_debt(&self.store);
         let is_pressed = || self.is_pressed(log);
         let mut pace = Pace::new(self.parts.clock.as_ref(), control, &self.live().load, &is_pressed);
         let (mut changed, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        for (disk_id, view, base) in views {
-            let size = view.size();
+        for (view, base) in views.into_iter().zip(bases) {
+            let (disk_id, size) = (view.disk_id, view.size());
             if layer.disk(&disk_id).is_none() {
                 versions.insert(disk_id, base);
                 continue;

@@ -15,6 +15,7 @@ use super::capturing::{CutRequest, taken_cut};
 use super::cuts::{FoldedCut, PendingCut, TakenCut};
 use super::log::LiveLog;
 use super::window::pin_bases;
+use crate::chunk_store::writer::Writer;
 use crate::control::Control;
 use crate::error::{Code, Error, Result};
 use crate::format::superblock::{BaseContent, Superblock, SuperblockDisk};
@@ -97,7 +98,8 @@ impl Engine {
     /// As [`Engine::copy`].
     pub(super) fn settle_moment(&self, from: &DiskReference) -> Result<()> {
         let Some(cut) = self.live().cuts.get(&from.point_id).filter(|cut| cut.is_moment) else { return Ok(()) };
-        self.relieved(|| self.fold_moment(&cut, &Control::default())).map(drop)
+        let _hurry = self.live().load.hurry(); // the caller waits for it
+        self.fold_moment(&cut, &Control::default()).map(drop)
     }
 
     /// Gives a moment stored maps, so that something may stand on it that survives it.
@@ -111,8 +113,11 @@ impl Engine {
         for point_id in cut.points_named() {
             self.settle_origin(&point_id, control)?;
         }
-        let views = cut.disks.values().map(|disk| disk.view.clone()).collect();
-        let folded = Arc::new(self.fold_views(&cut.log, &cut.layer, views, control)?);
+        let views = || cut.disks.values().map(|disk| disk.view.clone()).collect();
+        // Nothing of it was charged, and it frees no log: the reserve is not for it.
+        let folded =
+            self.relieved(|| self.fold_views(&cut.log, &cut.layer, views(), Writer::new(&self.store), control))?;
+        let folded = Arc::new(folded);
         cut.set_folded(&folded);
         Ok(folded)
     }
