@@ -8,9 +8,8 @@
  */
 
 import { spawn } from 'node:child_process';
-import { tmpdir } from 'node:os';
-import { parseArgs } from 'node:util';
 
+import { askedOf } from '../asked.js';
 import { machineFacts, machineText } from '../machine.js';
 import { writeJsonResult, writeResult } from '../results.js';
 import { liveTable, type LiveFigure } from './figure.js';
@@ -26,25 +25,18 @@ if (step === 'step:leave-log') await writeAndDie(storePath, Number(bytes));
 else await main();
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { only: { type: 'string', multiple: true }, dir: { type: 'string' }, smoke: { type: 'boolean' } },
-  });
-  const unknown = (values.only ?? []).filter((name) => !suites.some((suite) => suite.name === name));
-  if (unknown.length > 0) {
-    console.error(`no suite ${unknown.join(', ')}; there are ${suites.map(({ name }) => name).join(', ')}`);
-    process.exitCode = 2;
-    return;
-  }
-  const size = values.smoke === true ? smokeSize : measuredSize;
+  const asked = askedOf(suites);
+  if (asked === null) return;
+  const size = asked.isSmoke ? smokeSize : measuredSize;
   const machine = machineFacts();
   console.log(machineText(machine));
   const figures: LiveFigure[] = [];
-  for (const suite of suites.filter(({ name }) => values.only?.includes(name) ?? true)) {
+  for (const suite of asked.suites) {
     say(`${suite.name}: ${suite.question}`);
-    figures.push(...(await runSuite(suite, values.dir ?? tmpdir(), { size, say, leaveLog: inProcess })));
+    figures.push(...(await runSuite(suite, asked.directory, { size, say, leaveLog: inProcess })));
   }
   console.log(`\n${liveTable(figures)}`);
-  if (values.smoke === true) return;
+  if (asked.isSmoke) return;
   for (const [title, group] of groups(figures)) {
     const name = `live-${title
       .toLowerCase()

@@ -8,9 +8,9 @@
  */
 
 import { execFile } from 'node:child_process';
-import { tmpdir } from 'node:os';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
 
+import { askedOf } from '../asked.js';
 import { machineFacts, machineText } from '../machine.js';
 import { writeJsonResult } from '../results.js';
 import { scaleTable, type ScaleFigure } from './figure.js';
@@ -28,25 +28,18 @@ if (step?.startsWith('step:') === true) {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { only: { type: 'string', multiple: true }, dir: { type: 'string' }, smoke: { type: 'boolean' } },
-  });
-  const unknown = (values.only ?? []).filter((name) => !suites.some((suite) => suite.name === name));
-  if (unknown.length > 0) {
-    console.error(`no suite ${unknown.join(', ')}; there are ${suites.map(({ name }) => name).join(', ')}`);
-    process.exitCode = 2;
-    return;
-  }
-  const size = values.smoke === true ? smokeSize : measuredSize;
+  const asked = askedOf(suites);
+  if (asked === null) return;
+  const size = asked.isSmoke ? smokeSize : measuredSize;
   const machine = machineFacts();
   console.log(machineText(machine));
   const figures: ScaleFigure[] = [];
-  for (const suite of suites.filter(({ name }) => values.only?.includes(name) ?? true)) {
+  for (const suite of asked.suites) {
     say(`${suite.name}: ${suite.question}`);
-    figures.push(...(await runSuite(suite, values.dir ?? tmpdir(), { size, say, alone: inProcess })));
+    figures.push(...(await runSuite(suite, asked.directory, { size, say, alone: inProcess })));
   }
   console.log(`\n${scaleTable(figures)}`);
-  if (values.smoke !== true) console.log(`\nwrote ${await writeJsonResult('scale.json', { machine, figures })}`);
+  if (!asked.isSmoke) console.log(`\nwrote ${await writeJsonResult('scale.json', { machine, figures })}`);
 }
 
 /** A step in a new process of this program. */

@@ -1,49 +1,18 @@
 /** `--at` and limits through the command line and the real library, each command a process of its own as far as the store can tell. */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { run } from '../../src/cli/run.js';
-import { commandClock } from '../../src/control/clock.js';
-import { library } from '../../src/control/library.js';
+import { expect, test } from 'vitest';
 import { openStore, type Store } from '../../src/index.js';
-import { KeepingStream, wordsOf } from './fake-shell.js';
+import { RealShell } from './real-shell.js';
 
-let directory: string;
-
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'stillpoint-moments-'));
-});
-
-afterEach(() => {
-  rmSync(directory, { recursive: true, force: true });
-});
-
-async function type(line: string): Promise<{ code: number; answer: Record<string, unknown> }> {
-  const stream = new KeepingStream();
-  const code = await run([...wordsOf(line), '--json'], {
-    stdout: stream,
-    stderr: stream,
-    environment: {},
-    workingDirectory: directory,
-    library,
-    clock: commandClock,
-    zoneOffsetMinutes: () => 0,
-    signal: new AbortController().signal,
-  });
-  return { code, answer: JSON.parse(stream.text) as Record<string, unknown> };
-}
-
-async function done(line: string): Promise<Record<string, unknown>> {
-  const { code, answer } = await type(line);
-  expect({ line, code, answer: code === 0 ? null : answer }).toEqual({ line, code: 0, answer: null });
-  return answer;
-}
+const shell = new RealShell();
+const type = shell.type.bind(shell);
+const done = shell.done.bind(shell);
 
 /** Does something with the store between two commands. */
 async function within<T>(work: (store: Store) => Promise<T>): Promise<T> {
-  const store = await openStore({ path: join(directory, '.stillpoint') });
+  const store = await openStore({ path: join(shell.directory, '.stillpoint') });
   try {
     return await work(store);
   } finally {
@@ -92,9 +61,9 @@ test('a machine is restored as it was at any record and time, to a file, a disk,
 
   const toFile = await done(`restore db --at ${first} --disk os --to os.raw`);
   expect(toFile).toMatchObject({ point: 'db', at: { lsn: first }, disks: [{ disk: 'os', sizeBytes: 65_536 }] });
-  expect(same(readFileSync(join(directory, 'os.raw')))).toBe(1);
+  expect(same(readFileSync(join(shell.directory, 'os.raw')))).toBe(1);
   await done(`restore db --at ${fourth} --to-directory back`);
-  const values = ['os', 'data'].map((role) => same(readFileSync(join(directory, 'back', `${role}.raw`))));
+  const values = ['os', 'data'].map((role) => same(readFileSync(join(shell.directory, 'back', `${role}.raw`))));
   expect(values).toEqual([3, 4]);
 
   expect(await done(`restore db --at ${first} --in-place`)).toMatchObject({ at: { lsn: first } });

@@ -1,49 +1,17 @@
 /** The main job through the command line and the real library: what comes back is what went in. */
 
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { commandClock } from '../../src/control/clock.js';
+import { expect, test } from 'vitest';
 import { library } from '../../src/control/library.js';
-import { run } from '../../src/cli/run.js';
-import { KeepingStream, wordsOf } from './fake-shell.js';
+import { RealShell } from './real-shell.js';
 
-let directory: string;
+const shell = new RealShell();
+const type = shell.type.bind(shell);
+const done = shell.done.bind(shell);
 
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'stillpoint-test-'));
-});
-
-afterEach(() => {
-  rmSync(directory, { recursive: true, force: true });
-});
-
-/** Runs a command line with `--json` and gives what it printed, on whichever stream. */
-async function type(line: string): Promise<{ code: number; answer: Record<string, unknown> }> {
-  const stream = new KeepingStream();
-  const code = await run([...wordsOf(line), '--json'], {
-    stdout: stream,
-    stderr: stream,
-    environment: {},
-    workingDirectory: directory,
-    library,
-    clock: commandClock,
-    zoneOffsetMinutes: () => 0,
-    signal: new AbortController().signal,
-  });
-  return { code, answer: JSON.parse(stream.text) as Record<string, unknown> };
-}
-
-/** The same for one that has to succeed. */
-async function done(line: string): Promise<Record<string, unknown>> {
-  const { code, answer } = await type(line);
-  expect({ line, code, answer: code === 0 ? null : answer }).toEqual({ line, code: 0, answer: null });
-  return answer;
-}
-
-const image = (): string => join(directory, 'os.raw');
+const image = (): string => join(shell.directory, 'os.raw');
 
 /** Writes the image, and resolves when it has been still for as long as a capture asks for. */
 async function writeImage(bytes: Buffer, length: number): Promise<void> {
@@ -76,17 +44,17 @@ test('capture, diff, restore, verify, delete and gc work on a real image', async
   for (const command of ['restore', 'portable-restore']) {
     expect(await done(`${command} web1/after --to-directory ${command}/of/web1`)).toMatchObject({
       point: 'web1/default/after',
-      disks: [{ disk: 'os', to: join(directory, command, 'of/web1/os.raw'), sizeBytes: 4_194_304 }],
+      disks: [{ disk: 'os', to: join(shell.directory, command, 'of/web1/os.raw'), sizeBytes: 4_194_304 }],
     });
-    expect(readFileSync(join(directory, command, 'of/web1/os.raw')).equals(readFileSync(image()))).toBe(true);
+    expect(readFileSync(join(shell.directory, command, 'of/web1/os.raw')).equals(readFileSync(image()))).toBe(true);
     for (const words of ['web1/after --disk tmp', 'web1/never']) {
       const { answer } = await type(`${command} ${words} --to-directory x/y`);
       expect(answer).toMatchObject({ error: { code: words === 'web1/never' ? 'POINT_NOT_FOUND' : 'DISK_NOT_FOUND' } });
-      expect(readdirSync(directory)).not.toContain('x');
+      expect(readdirSync(shell.directory)).not.toContain('x');
     }
   }
-  expect(readFileSync(join(directory, 'before.raw')).subarray(0, first.length).equals(first)).toBe(true);
-  expect(readFileSync(join(directory, 'after.raw')).equals(readFileSync(image()))).toBe(true);
+  expect(readFileSync(join(shell.directory, 'before.raw')).subarray(0, first.length).equals(first)).toBe(true);
+  expect(readFileSync(join(shell.directory, 'after.raw')).equals(readFileSync(image()))).toBe(true);
   expect(await done('verify --read-data')).toMatchObject({ findings: [], pointsChecked: 2 });
   expect(await done('status')).toMatchObject({ machines: 1, points: 2, lockedByOther: false });
   expect(await done('stats web1')).toMatchObject({
@@ -112,7 +80,7 @@ test('status, list and show look at a store that another holder has locked', asy
   await done('init');
   await done('vm create web1 --external os=os.raw');
   await done('capture web1 --name only');
-  const holder = await library.openStore({ path: join(directory, '.stillpoint') });
+  const holder = await library.openStore({ path: join(shell.directory, '.stillpoint') });
   try {
     expect(await done('status')).toMatchObject({ lockedByOther: true, readOnly: true });
     expect(await done('list')).toMatchObject({ readOnly: true, value: [{ name: 'only' }] });
@@ -136,7 +104,7 @@ test('verify reports and ends with 1 also where opening has put the damage right
   await done('init');
   await done('vm create web1 --external os=os.raw');
   const { id } = await done('capture web1 --name rp1');
-  const slot = join(directory, '.stillpoint/catalog.slot-a');
+  const slot = join(shell.directory, '.stillpoint/catalog.slot-a');
   const bytes = readFileSync(slot);
   bytes[40] = (bytes[40] ?? 0) ^ 1;
   writeFileSync(slot, bytes);
@@ -148,7 +116,7 @@ test('verify reports and ends with 1 also where opening has put the damage right
   });
   expect(await done('verify --read-data')).toMatchObject({ findings: [] });
 
-  const manifests = join(directory, '.stillpoint/home/manifests');
+  const manifests = join(shell.directory, '.stillpoint/home/manifests');
   expect(readdirSync(manifests)).toEqual([`${String(id)}.manifest`]);
   rmSync(join(manifests, `${String(id)}.manifest`));
   for (let round = 0; round < 2; round += 1) {

@@ -7,8 +7,8 @@ mod live_store;
 use std::path::Path;
 
 use live_store::{
-    STORE, Store, attached, copy, cut, cut_request, delete, new_disk, no_control, random_bytes, read_disk, read_point,
-    uid,
+    STORE, Store, attached, code, copy, cut, cut_request, delete, disk, machine, new_disk, no_control, other_machine,
+    point, random_bytes, read_disk, read_point, uid,
 };
 use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskReference, Engine, Moment};
@@ -21,27 +21,6 @@ use stillpoint_engine::limits::PACK_FRAMES_MIN;
 use stillpoint_engine::units::Uid;
 
 const SIZE: u64 = 96 << 10;
-
-fn machine() -> Uid {
-    uid(1)
-}
-
-fn other_machine() -> Uid {
-    uid(2)
-}
-
-fn disk() -> Uid {
-    uid(10)
-}
-
-fn point(number: u64) -> Uid {
-    uid(100 + number)
-}
-
-#[track_caller]
-fn code<T>(result: Result<T>) -> Code {
-    result.err().expect("it fails").code()
-}
 
 /// A store with two machines; the first has a disk.
 fn store() -> Store {

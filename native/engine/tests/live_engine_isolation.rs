@@ -8,7 +8,8 @@ mod simulation;
 use std::sync::Arc;
 
 use live_store::{
-    STORE, Store, attached, copy, cut, delete, new_disk, no_control, random_bytes, read_disk, read_point, uid,
+    STORE, Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, other_machine, point,
+    random_bytes, read_disk, read_point, uid,
 };
 use simulation::sized;
 use stillpoint_engine::engine::{DiskReference, Engine};
@@ -21,18 +22,6 @@ use stillpoint_engine::units::Uid;
 
 const SIZE: u64 = 96 << 10;
 
-fn machine() -> Uid {
-    uid(1)
-}
-
-fn other_machine() -> Uid {
-    uid(2)
-}
-
-fn disk() -> Uid {
-    uid(10)
-}
-
 fn other_disk() -> Uid {
     uid(11)
 }
@@ -40,15 +29,6 @@ fn other_disk() -> Uid {
 /// Detached; it stands on the second point.
 fn clone() -> Uid {
     uid(20)
-}
-
-fn point(number: u64) -> Uid {
-    uid(100 + number)
-}
-
-#[track_caller]
-fn code<T>(result: Result<T>) -> Code {
-    result.err().expect("it fails").code()
 }
 
 fn is_unavailable<T>(result: &Result<T>) -> bool {

@@ -11,7 +11,7 @@ use stillpoint_engine::engine::{
     Codec, CopiedDisk, CopyRequest, CreateOptions, CutRequest, DiskReference, Engine, NewDisk, OpenOptions, Parts,
     WindowLimits,
 };
-use stillpoint_engine::error::Result;
+use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
@@ -114,6 +114,27 @@ pub(crate) fn uid(number: u64) -> Uid {
     bytes[8..].copy_from_slice(&number.to_be_bytes());
     bytes[0] = 1;
     Uid(bytes)
+}
+
+pub(crate) fn machine() -> Uid {
+    uid(1)
+}
+
+pub(crate) fn other_machine() -> Uid {
+    uid(2)
+}
+
+pub(crate) fn disk() -> Uid {
+    uid(10)
+}
+
+pub(crate) fn point(number: u64) -> Uid {
+    uid(100 + number)
+}
+
+#[track_caller]
+pub(crate) fn code<T>(result: Result<T>) -> Code {
+    result.err().expect("it fails").code()
 }
 
 pub(crate) fn no_control() -> Control {
