@@ -13,6 +13,7 @@ import { isJson, type Json } from './json.js';
 import { isName } from './names.js';
 import {
   pointStates,
+  diskStates,
   recordStates,
   type CollectionRecord,
   type CutDetail,
@@ -47,6 +48,7 @@ const sectorBytes = v.picklist([512, 4096]);
 const rate = v.nullable(v.pipe(count, v.minValue(1)));
 const lsn = v.optional(v.nullable(v.pipe(v.string(), v.regex(/^(?:0|[1-9][0-9]{0,19})$/))), null);
 const recordState = v.picklist(recordStates);
+const diskState = v.picklist(diskStates);
 
 const pointDisk = v.object({
   id: diskId,
@@ -110,7 +112,7 @@ export const payloadChecks: PayloadChecks = {
         name,
         role: name,
         kind: v.literal('managed'),
-        state: recordState,
+        state: diskState,
         sizeBytes: count,
         sectorBytes,
         generation: count,

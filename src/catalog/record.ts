@@ -14,6 +14,12 @@ export const recordStates = ['creating', 'ready', 'deleting'] as const;
 /** Whether a managed disk or a machine is there, comes, or goes. */
 export type RecordState = (typeof recordStates)[number];
 
+/** The states of a managed disk: `scratch` is a disk that is thrown away when its last client leaves, or at the next open. */
+export const diskStates = ['creating', 'ready', 'deleting', 'scratch'] as const;
+
+/** The state of a managed disk. */
+export type DiskState = (typeof diskStates)[number];
+
 /** A virtual machine. */
 export interface MachineRecord {
   readonly type: 'machine';
@@ -58,7 +64,7 @@ export interface ManagedDiskRecord {
   /** Unique in its machine; of a detached disk, what it was or is to be. */
   readonly role: string;
   readonly kind: 'managed';
-  readonly state: RecordState;
+  readonly state: DiskState;
   readonly sizeBytes: number;
   readonly sectorBytes: number;
   readonly generation: number;

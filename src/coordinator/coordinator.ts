@@ -29,6 +29,7 @@ import { Background } from './background.js';
 import { captureManaged } from './capture-managed.js';
 import { Copies, type CopyEnd } from './copies.js';
 import { deletePoint, finishDelete } from './delete-point.js';
+import { StoreExports } from './exports.js';
 import { cancelled, Gate } from './gate.js';
 import {
   changeMachine,
@@ -271,6 +272,12 @@ export class Coordinator {
   /** Stops what runs in the background; it goes on at the next open. */
   async close(): Promise<void> {
     await Promise.all([this.copies.close(), this.#background.close()]);
+  }
+
+  /** The exports of an NBD server. */
+  exports(): StoreExports {
+    const { view, disks } = this;
+    return new StoreExports({ view, disks, background: this.#background, readOnly: this.#parts.engine.readOnly });
   }
 
   /** Bytes of a disk restore point. */

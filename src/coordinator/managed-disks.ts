@@ -13,7 +13,7 @@
 
 import type { Catalog } from '../catalog/catalog.js';
 import type { Json } from '../catalog/json.js';
-import { checkName, folded, isSameName } from '../catalog/names.js';
+import { checkName, folded, freeName, isSameName } from '../catalog/names.js';
 import type { Change, MachineRecord, ManagedDiskRecord } from '../catalog/record.js';
 import { findMachine } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
@@ -79,7 +79,7 @@ export class ManagedDisks {
   /** A managed disk by its name. Errors: `DISK_NOT_FOUND`, also for one that is being made. */
   find(name: string): ManagedDiskRecord {
     const disk = this.#view.diskNamed(name);
-    if (disk?.kind === 'managed' && disk.state !== 'creating') return disk;
+    if (disk?.kind === 'managed' && disk.state !== 'creating' && disk.state !== 'scratch') return disk;
     const message =
       disk?.kind === 'external'
         ? `${disk.name} is an external disk, which the store does not hold`
@@ -91,11 +91,10 @@ export class ManagedDisks {
   async create(disk: NewDisk, control: Control): Promise<ManagedDiskRecord> {
     const { catalog } = this.#parts;
     const makings = this.#parts.makings();
-    const [begun] = await catalog.transact((view) => {
-      const records = creatingDisks(view, [disk], makings);
-      return { changes: records.map((record): Change => ({ put: record })), result: records };
+    const begun = await catalog.transact((view) => {
+      const record = single(creatingDisks(view, [disk], makings));
+      return { changes: [{ put: record }], result: record };
     });
-    if (begun === undefined) throw new TypeError('one disk was asked for');
     return this.#claimed([begun.id], async () => {
       try {
         await this.#make(begun.id, disk, control);
@@ -106,6 +105,31 @@ export class ManagedDisks {
         throw error;
       }
     });
+  }
+
+  /** Makes a disk that the next open removes, if nobody does before. Errors: those of its content. */
+  async makeScratch(from: DiskReference, sizeBytes: number, sectorBytes: number): Promise<ManagedDiskRecord> {
+    const { engine, catalog } = this.#parts;
+    const makings = this.#parts.makings();
+    const content = { kind: 'point', from, sizeBytes } as const;
+    const scratch = await catalog.transact((view) => {
+      const name = freeName('scratch', (candidate) => view.diskNamed(candidate) !== undefined);
+      const records = creatingDisks(view, [{ name, role: 'scratch', sectorBytes, content }], makings);
+      const record: ManagedDiskRecord = { ...single(records), state: 'scratch' };
+      return { changes: [{ put: record }], result: record };
+    });
+    try {
+      await this.#make(scratch.id, { name: scratch.name, role: scratch.role, sectorBytes, content }, {});
+      return scratch;
+    } catch (error) {
+      await removeDisk(engine, catalog, scratch).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Removes what `makeScratch` made. */
+  removeScratch(scratch: ManagedDiskRecord): Promise<void> {
+    return removeDisk(this.#parts.engine, this.#parts.catalog, scratch);
   }
 
   /** Creates a managed machine: whole, or nothing of it. Errors: those of its disks; `MACHINE_EXISTS`, `DISK_ATTACHED`. */
@@ -383,6 +407,12 @@ export function managedMachine(view: CatalogView, name: string): MachineRecord {
   if (machine.kind === 'managed') return machine;
   const message = `the disks of ${machine.name} are external: someone else writes them`;
   throw new StillpointError('MACHINE_NOT_MANAGED', message, { machine: machine.name });
+}
+
+function single(records: readonly ManagedDiskRecord[]): ManagedDiskRecord {
+  const [record] = records;
+  if (record === undefined || records.length > 1) throw new TypeError('one disk was asked for');
+  return record;
 }
 
 function creatingDisks(view: CatalogView, disks: readonly NewDisk[], makings: Makings): ManagedDiskRecord[] {

@@ -18,6 +18,13 @@ import { diskWaitsFor, machineWaitsFor, unavailableLogs } from './unavailable.js
 /** Which logs are settled, by their ids: those of machines and of detached disks. */
 export type Scope = (logId: string) => boolean;
 
+/** What becomes of a disk that is not ready. */
+const undone = {
+  creating: 'creating was interrupted; it was undone',
+  deleting: 'deleting was interrupted; it was finished',
+  scratch: 'it was a scratch copy, whose server was interrupted; it was thrown away',
+} as const;
+
 /** All logs. */
 export const everything: Scope = () => true;
 
@@ -44,11 +51,8 @@ export async function settleLive(engine: Engine, catalog: Catalog, scope: Scope 
     if (disk.kind !== 'managed' || disk.state === 'ready' || !isOf(scope, disk)) continue;
     if (diskWaitsFor(engine, disk) !== null) continue;
     findings.push(...(await unlessLogFailed(() => removeDisk(engine, catalog, disk))));
-    const what =
-      disk.state === 'creating'
-        ? 'creating was interrupted; it was undone'
-        : 'deleting was interrupted; it was finished';
-    findings.push(fileFinding('WORK_INTERRUPTED', `live/${disk.id}`, `the disk ${disk.name}: ${what}`));
+    const message = `the disk ${disk.name}: ${undone[disk.state]}`;
+    findings.push(fileFinding('WORK_INTERRUPTED', `live/${disk.id}`, message));
   }
   const live = engine.liveDisks().filter(({ diskId, machineId }) => scope(machineId ?? diskId));
   const { changes, lost, corrected } = alignedDisks(catalog.view, live, engine.info.createdMs);

@@ -11,6 +11,7 @@ import type {
   Failure,
   FaultRecord,
   LimitsRecord,
+  NbdAddressRecord,
   NativeDiff,
   NativeEngine,
   NativeScan,
@@ -36,6 +37,10 @@ import type {
   LivePressure,
   Manifest,
   Moment,
+  NbdAddress,
+  NbdExports,
+  NbdRequest,
+  NbdServing,
   OpenRequest,
   PendingCut,
   RestoreReport,
@@ -53,6 +58,7 @@ import type {
 import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
 import { DiskRequests } from './live.js';
+import { answerQuestions } from './nbd.js';
 
 /** The engine in Rust. */
 export const nativeEngine: EngineFactory = {
@@ -361,10 +367,31 @@ class BoundEngine implements Engine {
     this.#requests.liftLimits();
   }
 
+  async serveNbd({ listen, clientsMax }: NbdRequest, exports: NbdExports): Promise<NbdServing> {
+    const server = new addon.NativeNbdServer(this.#native, () => {
+      answerQuestions(server, exports);
+    });
+    const stop = async (): Promise<void> => {
+      unwrap(await server.stop());
+    };
+    try {
+      const addresses: NbdAddress[] = [];
+      for (const address of listen) addresses.push(nbdAddress(unwrap(await server.listen(address, clientsMax))));
+      return { addresses, statistics: () => server.statistics(), stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+
   async close(): Promise<void> {
     unwrap(await this.#native.close());
     this.#requests.close();
   }
+}
+
+function nbdAddress({ path, host, port }: NbdAddressRecord): NbdAddress {
+  return path === undefined ? { host: host ?? '', port: port ?? 0 } : { path };
 }
 
 /** What every new disk has. */

@@ -468,6 +468,50 @@ export interface LiveEngine {
   livePressure(): LivePressure;
 }
 
+/** Where NBD clients connect: a socket of this machine, or of the network. Port 0 in a request: any that is free. */
+export type NbdAddress = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/** An export in a list. */
+export interface NbdListed {
+  readonly name: string;
+  /** For people. */
+  readonly description: string;
+}
+
+/** What an export's name stands for: a live disk, or with a point that point's disk. */
+export interface NbdExport extends NbdListed {
+  /** Comes back once, when nobody has this export open any more. */
+  readonly token: number;
+  readonly diskId: string;
+  readonly pointId: string | null;
+  /** Of a point: the older points of the disk since which changes can be told, by name; clients are told of some. */
+  readonly bitmaps: readonly { readonly name: string; readonly pointId: string; readonly isListed: boolean }[];
+}
+
+/** Who knows the exports of an NBD server. Asked at every handshake, so that they are what the store is then. */
+export interface NbdExports {
+  list(): Promise<readonly NbdListed[]>;
+  /** Null where nothing has that name. The empty name asks for a default. */
+  open(name: string): Promise<NbdExport | null>;
+  closed(token: number): void;
+}
+
+export interface NbdRequest {
+  readonly listen: readonly NbdAddress[];
+  /** Clients at once at each address. */
+  readonly clientsMax: number;
+}
+
+/** A running NBD server. */
+export interface NbdServing {
+  /** Where it listens, in the order of the request. */
+  readonly addresses: readonly NbdAddress[];
+  /** Clients now, and how many were hung up on because there were too many. */
+  statistics(): { readonly clients: number; readonly refused: number };
+  /** Ends all clients. Resolves when nothing of theirs is under way. */
+  stop(): Promise<void>;
+}
+
 /** Runs work with the store's reserve of space at its disposal; see `Engine.withReserve`. */
 export type WithReserve = <T>(work: () => Promise<T>) => Promise<T>;
 
@@ -505,6 +549,12 @@ export interface Engine extends LiveEngine {
    * scans and publications reject with `NO_SPACE`. May be nested; without effect in a store open for reading only.
    */
   withReserve: WithReserve;
+  /**
+   * Serves disks over NBD, on the engine's own threads, until it is stopped, which must come before `close`.
+   *
+   * Errors: `PERMISSION_DENIED`, `IO_FAILED` where an address cannot be listened at; then nothing is.
+   */
+  serveNbd(request: NbdRequest, exports: NbdExports): Promise<NbdServing>;
   /** Waits for running calls, then releases the lock. Calls after it reject with `STORE_CLOSED`. */
   close(): Promise<void>;
 }

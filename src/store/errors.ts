@@ -63,6 +63,11 @@ export const errorTable = {
     origin: 'control',
     action: 'Choose another role or name; the disks of a machine are called MACHINE-ROLE.',
   },
+  DISK_EXPORTED: {
+    kind: 'retry',
+    origin: 'engine',
+    action: 'Disconnect the NBD clients that have the disk open, then try again.',
+  },
   DISK_LOST: {
     kind: 'fix-data',
     origin: 'control',

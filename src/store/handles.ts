@@ -23,6 +23,7 @@ import type {
 } from './requests.js';
 import type { Disk, DiskInfo, Unavailable } from './disk-handle.js';
 import type { EventOptions, StoreEvent } from './events.js';
+import type { NbdOptions, NbdServer } from './nbd.js';
 import type { StoreStatistics } from './statistics.js';
 import type { RestoredDisk } from './target-directory.js';
 import type { ConsistencyMode, DiskId, MachineId, PointId } from './units.js';
@@ -415,6 +416,13 @@ export interface Store extends AsyncDisposable {
   statistics(options?: StatisticsOptions): Promise<StoreStatistics>;
   /** What happens from now on, and first what opening found of logs that were not closed. Ends when the store is closed. */
   events(options?: EventOptions): AsyncIterable<StoreEvent>;
+  /**
+   * Serves the store's disks over NBD: every live disk to read and write, every disk of a restore point to read, also while its
+   * copy runs, and `scratch:POINT/DISK`, a clone to write that goes with its last client. docs/nbd.md has the names.
+   *
+   * Bytes do not pass the JavaScript thread. Errors: `ARGUMENT_INVALID`, `PERMISSION_DENIED`, `IO_FAILED`.
+   */
+  serveNbd(options: NbdOptions): Promise<NbdServer>;
   /**
    * Waits for running calls, stops the background copies, which go on at the next open, then closes everything and gives
    * up the lock. May be called more than once.

@@ -13,8 +13,9 @@ import { configurationBytesMax, diskBytesMax, pathBytesMax } from '../coordinato
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
 import type { ManagedMachinePlan, NewDisk } from '../coordinator/managed-disks.js';
 import type { SourceName } from '../coordinator/sources.js';
-import type { CollectRequest, Control, CreateRequest, OpenRequest } from '../native/engine.js';
+import type { CollectRequest, Control, CreateRequest, NbdAddress, OpenRequest } from '../native/engine.js';
 import type { EventOptions } from './events.js';
+import type { NbdOptions, NbdPlan } from './nbd.js';
 import {
   diskLimits,
   callback,
@@ -423,6 +424,34 @@ export function eventsPlan(options: EventOptions): { intervalMs: number; signal:
   const given = members('options', options, ['signal', 'intervalMs']);
   const intervalMs = wholeNumber('intervalMs', given['intervalMs'] ?? 1000, 10, 3_600_000);
   return { intervalMs, signal: signal(given['signal']) };
+}
+
+/** Checks the options of `serveNbd`. */
+export function nbdPlan(options: NbdOptions): NbdPlan {
+  const given = members('options', options, ['listen', 'clientsMax', 'allowPlainTcp']);
+  const allowPlainTcp = truth('allowPlainTcp', given['allowPlainTcp'], false);
+  const listen = list('listen', given['listen'], (option, value) => listenPlan(option, value, allowPlainTcp));
+  if (listen.length === 0) throw invalid('listen', [], 'at least one place to listen at');
+  return { listen, clientsMax: wholeNumber('clientsMax', given['clientsMax'] ?? 256, 1, 65_536) };
+}
+
+function listenPlan(option: string, value: unknown, allowPlainTcp: boolean): NbdAddress {
+  const place = members(option, value, ['unix', 'host', 'port']);
+  if (place['unix'] !== undefined) return { path: absolutePath(`${option}.unix`, place['unix']) };
+  const host = text(`${option}.host`, place['host']);
+  const port = wholeNumber(`${option}.port`, place['port'], 0, 65_535);
+  if (!allowPlainTcp && !isLoopback(host)) {
+    throw invalid(
+      `${option}.host`,
+      host,
+      'a loopback address: over others everybody on the way reads and writes every disk. With allowPlainTcp any address goes',
+    );
+  }
+  return { host, port };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 /** Checks the options of calls that have no others than those of every long call. */

@@ -17,6 +17,7 @@ import { StoreDiff } from './diff.js';
 import { OpenDisk, presentDisk } from './disk.js';
 import type { Disk, DiskInfo } from './disk-handle.js';
 import { isStillpointError, StillpointError } from './errors.js';
+import { NbdServers, type NbdOptions, type NbdServer } from './nbd.js';
 import { Events, type EventOptions, type StoreEvent } from './events.js';
 import type {
   CapturedPoint,
@@ -44,6 +45,7 @@ import {
   longCallPlan,
   machineChangePlan,
   machinePlan,
+  nbdPlan,
   pointDiskPlan,
   readPlan,
   restoreDisksPlan,
@@ -106,6 +108,7 @@ export class OpenStore implements Store {
   readonly #coordinator: Coordinator;
   readonly #calls = new RunningCalls();
   readonly #events: Events;
+  readonly #nbd: NbdServers;
   readonly #openDiffs = new Set<StoreDiff>();
   #closing: Promise<void> | null = null;
 
@@ -114,6 +117,7 @@ export class OpenStore implements Store {
     const { engine, clock } = parts;
     this.#events = new Events(this.#uncleanLogs(), clock, () => engine.livePressure());
     this.#coordinator = new Coordinator({ ...parts, onCopyEnd: (end) => this.#tellCopy(end) });
+    this.#nbd = new NbdServers(engine);
     this.info = parts.engine.info;
     this.readOnly = parts.engine.readOnly;
     this.findings = parts.findings.map((finding) => presentFinding(this.#view, finding));
@@ -349,7 +353,7 @@ export class OpenStore implements Store {
       const usage = await engine.usage();
       const machines = this.#machines().length;
       const work = presentWork(this.#view, this.#coordinator.copies);
-      const disks = this.#view.disks().filter(({ kind }) => kind === 'managed').length;
+      const disks = this.#view.disks().filter((disk) => disk.kind === 'managed' && disk.state !== 'scratch').length;
       return {
         info: this.info,
         path,
@@ -379,6 +383,10 @@ export class OpenStore implements Store {
     return this.#events.listen(intervalMs, signal);
   }
 
+  serveNbd(options: NbdOptions): Promise<NbdServer> {
+    return this.#calls.run(async () => this.#nbd.serve(nbdPlan(options), this.#coordinator.exports()));
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -390,6 +398,7 @@ export class OpenStore implements Store {
 
   async #close(): Promise<void> {
     this.#calls.shut();
+    await this.#nbd.close();
     this.#parts.engine.liftLimits(); // or what waits for its disk's rates would hold up the end
     // Diffs that are between two steps run no call, and hold the engine and with it the lock.
     for (const diff of this.#openDiffs) diff.endWhenIdle();

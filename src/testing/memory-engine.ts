@@ -4,7 +4,7 @@
  * The control side's tests stand on it, and so can an embedder's: the factory keeps the stores, so one can be closed,
  * crashed and opened again. Sources are buffers that a test registers, or files that are read whole.
  *
- * What it does not do: look whether a source was still, use threads, compress, or keep anything after the process.
+ * What it does not do: look whether a source was still, use threads, compress, serve NBD, or keep anything after the process.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -21,6 +21,7 @@ import type {
   Finding,
   LivePressure,
   Manifest,
+  NbdServing,
   OpenRequest,
   RestoreReport,
   RestoreRequest,
@@ -380,6 +381,11 @@ class MemoryEngine extends MemoryLive implements Engine {
 
   withReserve<T>(work: () => Promise<T>): Promise<T> {
     return work();
+  }
+
+  /** There is nobody on the other side of a socket in memory. */
+  serveNbd(): Promise<NbdServing> {
+    return Promise.reject(new TypeError('an engine in memory serves no clients'));
   }
 
   usage(): Promise<Usage> {

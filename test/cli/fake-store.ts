@@ -12,6 +12,7 @@ import type {
   Finding,
   LongCallOptions,
   MomentOption,
+  NbdServer,
   RestoredDisk,
   RestorePoint,
   Store,
@@ -484,6 +485,10 @@ export class FakeStore implements Store {
         return { point: point.reference, machine: point.machine, createdMs: point.createdMs, ...figures(point) };
       }),
     };
+  }
+
+  serveNbd(): Promise<NbdServer> {
+    return Promise.reject(new TypeError('a fake store serves no clients'));
   }
 
   async close(): Promise<void> {

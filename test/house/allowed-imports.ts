@@ -159,7 +159,7 @@ export const engineRows: readonly ImportRow[] = [
 ];
 
 /** Modules of the engine that the binding may name: its top, the foundation, what files it is given, and the probe of the benches. */
-export const bindingMay: readonly string[] = ['engine', 'io', 'probe', ...engineFoundation];
+export const bindingMay: readonly string[] = ['engine', 'io', 'nbd', 'probe', ...engineFoundation];
 
 /** A table as the lines of `docs/architecture.md`. */
 export function documented(rows: readonly ImportRow[], withPackages: boolean): string[] {

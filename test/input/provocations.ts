@@ -34,6 +34,7 @@ import { liveStore, type LiveStore } from './live-store.js';
 import { deviceOf, smallFileSystem } from './small-file-system.js';
 import { packsOf, slowContent, slowStore, unfinishedIn } from './slow-scan.js';
 import { smallStore, withOpen, type SmallStore } from './small-store.js';
+import { NbdClient } from '../nbd/client.js';
 import { noise, temporaryFolder, writeStill } from './temporary.js';
 
 /** Makes the calls and gives the codes of what was thrown and found. */
@@ -244,6 +245,22 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     const disk = await store.disk('two');
     return refused(disk.attach('db'), disk.delete());
   }),
+  DISK_EXPORTED: async () => {
+    const folder = temporaryFolder();
+    await createStore({ path: path.join(folder, 'store') });
+    await using store = await openStore({ path: path.join(folder, 'store') });
+    const disk = await store.createDisk({ name: 'one', sizeBytes: 8192 });
+    await store.createVirtualMachine({ name: 'db', disks: { os: 'one' } });
+    await store.capture('db', { name: 'first' });
+    const unix = path.join(folder, 'nbd.sock');
+    await store.serveNbd({ listen: [{ unix }] });
+    const client = await NbdClient.open({ unix }, 'one');
+    const codes = await refused(store.restoreInPlace('db/first'));
+    await disk.detach();
+    codes.push(...(await refused(disk.delete())));
+    client.vanish();
+    return codes;
+  },
   DISK_DETACHED: live(async ({ store }) => refused((await store.disk('two')).detach())),
   DISK_EXISTS: async ({ open }) => {
     await open.createVirtualMachine({ name: 'a', disks: [{ role: 'b-c', external: '/images/a.raw' }] });

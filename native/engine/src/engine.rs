@@ -68,8 +68,8 @@ pub use crate::restore::{Restored, TargetRequest};
 pub use crate::scan::{Scanned, SourceRequest};
 pub use crate::verify::{Finding, Hit, Report as VerifyReport};
 pub use live::{
-    CopiedDisk, CopyRequest, Cost, CutRequest, DiskLimits, DiskRequest, LiveDisk, LogWindow, Moment, NewDisk,
-    PendingCut, Pressure, Turn, Turns, UnavailableLog, UncleanLog, WindowLimits,
+    CopiedDisk, CopyRequest, Cost, CutRequest, DiskLimits, DiskRequest, ExportBitmap, ExportLabel, LiveDisk, LogWindow,
+    Moment, NewDisk, PendingCut, Pressure, Turn, Turns, UnavailableLog, UncleanLog, WindowLimits,
 };
 pub use options::{CreateOptions, OpenOptions, Parts};
 pub use statistics::{MachineStatistics, PointStatistics, Statistics};

@@ -70,6 +70,8 @@ codes! {
     ChunkDamaged = "CHUNK_DAMAGED", FixData;
     /// A block map names a chunk that no pack holds.
     ChunkMissing = "CHUNK_MISSING", FixData;
+    /// NBD clients may write the disk.
+    DiskExported = "DISK_EXPORTED", Retry;
     /// No such disk is attached.
     DiskNotFound = "DISK_NOT_FOUND", FixCall;
     /// Write logs cannot be kept on this file system.

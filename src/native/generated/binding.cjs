@@ -13,6 +13,7 @@ module.exports.NativeDiff = addon.NativeDiff;
 module.exports.NativeDisks = addon.NativeDisks;
 module.exports.NativeEngine = addon.NativeEngine;
 module.exports.NativeLoan = addon.NativeLoan;
+module.exports.NativeNbdServer = addon.NativeNbdServer;
 module.exports.NativeOperation = addon.NativeOperation;
 module.exports.NativeProbe = addon.NativeProbe;
 module.exports.NativeScaleProbe = addon.NativeScaleProbe;

@@ -293,6 +293,37 @@ export declare class NativeLoan {
   end(): Promise<undefined | Failure>
 }
 
+/** A server of one store's disks. */
+export declare class NativeNbdServer {
+  /**
+   * A server that listens nowhere yet; `callback` is called when there is something to take.
+   *
+   * # Errors
+   * The callback cannot be kept.
+   */
+  constructor(engine: NativeEngine, callback: () => void)
+  /** What is asked since the last call. */
+  takeQuestions(): Array<QuestionRecord>
+  /** Answers a question. */
+  answer(number: number, answer: AnswerRecord): void
+  /**
+   * Listens at one more place and says where that is.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  listen(at: NbdAddressRecord, clientsMax: number): Promise<NbdAddressRecord | Failure>
+  /** Clients there are. */
+  statistics(): NbdStatisticsRecord
+  /**
+   * Ends all clients and listens nowhere any more; done when nothing of them is under way.
+   *
+   * # Errors
+   * No thread could be started.
+   */
+  stop(): Promise<undefined | Failure>
+}
+
 /** Progress and cancellation of one call. Polled: the engine never calls back. */
 export declare class NativeOperation {
   /** Makes the operation of a call that is about to be made. */
@@ -584,6 +615,20 @@ export declare class NativeWorld {
   openStore(path: string, readOnly: boolean, packBytesTarget: number, faults: Array<FaultRecord>): Promise<NativeEngine | Failure>
 }
 
+/** What JavaScript says: a list, an export, a failure, or nothing of that name. */
+export interface AnswerRecord {
+  exports?: Array<ListedRecord>
+  export?: ExportRecord
+  failure?: string
+}
+
+/** Changes that an export can tell. */
+export interface BitmapRecord {
+  name: string
+  pointId: string
+  isListed: boolean
+}
+
 /** `ScannedDisk.chunks`. */
 export interface ChunkCountsRecord {
   hole: number
@@ -650,6 +695,17 @@ export declare function engineLimits(): LimitsRecord
 
 /** Every code that the engine can give. */
 export declare function errorCodes(): Array<CodeRecord>
+
+/** An export that was found. Without a point it is a live disk. */
+export interface ExportRecord {
+  /** Comes back when the export is closed. */
+  token: number
+  name: string
+  description: string
+  diskId: string
+  pointId?: string
+  bitmaps: Array<BitmapRecord>
+}
 
 /** What a call resolves with instead of its value when it failed. */
 export interface Failure {
@@ -720,6 +776,12 @@ export interface LimitsRecord {
   packBytesMax: number
 }
 
+/** An export in a list. */
+export interface ListedRecord {
+  name: string
+  description: string
+}
+
 /** A live disk. */
 export interface LiveDiskRecord {
   diskId: string
@@ -755,6 +817,19 @@ export interface ManifestRecord {
   createdMs: number
   disks: Array<ManifestDiskRecord>
   detail: string
+}
+
+/** Where a server listens: at a path, or at a host and port. */
+export interface NbdAddressRecord {
+  path?: string
+  host?: string
+  port?: number
+}
+
+/** Clients of a server. */
+export interface NbdStatisticsRecord {
+  clients: number
+  refused: number
 }
 
 /** A new disk. */
@@ -801,6 +876,18 @@ export interface PressureRecord {
   availableBytes: number
   logBytes: number
   layers: number
+}
+
+/** What is asked, or told. */
+export interface QuestionRecord {
+  /** For the answer; an export that was closed wants none. */
+  number: number
+  /** `list`, `open` or `closed`. */
+  kind: string
+  /** Of the export to open. */
+  name?: string
+  /** Of the export that was closed. */
+  token?: number
 }
 
 /** A range of `Hit`. */

@@ -228,6 +228,21 @@ impl MapReader {
         Ok(Span { index: span, entries: SpanEntries::Uniform(entry) })
     }
 
+    /// What stands at a chunk, if that can be told without reading.
+    #[must_use]
+    pub fn cached_entry(&self, version: &DiskVersion, chunk: u64) -> Option<Entry> {
+        let Root { mut entry, height } = version.root;
+        if chunk >= chunks_below(height) {
+            return Some(Entry::Hole);
+        }
+        for level in (1..=height).rev() {
+            let Entry::Id(id) = entry else { break };
+            let node = self.laid_over(&id).or_else(|| self.cache().get(&id))?;
+            entry = node.entry((chunk / chunks_below(level - 1)) as usize % NODE_FAN_OUT);
+        }
+        Some(entry)
+    }
+
     /// The id of one chunk; `None` for holes and fills.
     ///
     /// # Errors

@@ -68,6 +68,20 @@ impl VersionReader {
         Ok(())
     }
 
+    /// Whether a range can be read from memory: the nodes above it are in the cache, and what chunks it has are. A range of few
+    /// chunks costs a look-up for each.
+    #[must_use]
+    pub fn is_at_hand(&self, version: &DiskVersion, offset: u64, length: u64) -> bool {
+        let chunk_bytes = u64::from(self.maps.store().parameters().chunk_bytes);
+        let end = (offset + length).min(version.size);
+        let mut chunks = offset / chunk_bytes..end.div_ceil(chunk_bytes);
+        chunks.all(|chunk| match self.maps.cached_entry(version, chunk) {
+            Some(Entry::Hole | Entry::Fill(_)) => true,
+            Some(Entry::Id(id)) => self.cache.get(&id).is_some(),
+            None => false,
+        })
+    }
+
     fn read_piece(&self, version: &DiskVersion, offset: u64, buffer: &mut [u8], batch: &mut Batch) -> Result<()> {
         let chunk_bytes = u64::from(self.maps.store().parameters().chunk_bytes);
         let geometry = Geometry { size: version.size, chunk_bytes };

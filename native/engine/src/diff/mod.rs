@@ -63,10 +63,22 @@ impl DiffCursor {
     /// A cursor at the beginning. `granularity`: 512 to the chunk size, a power of two, or whole chunks.
     #[must_use]
     pub fn new(maps: Arc<MapReader>, before: DiskVersion, after: DiskVersion, granularity: Option<u64>) -> Self {
+        Self::behind(maps, before, after, granularity, 0)
+    }
+
+    /// As [`DiffCursor::new`], but at the chunk that holds `offset`; an extent may begin before it.
+    #[must_use]
+    pub fn behind(
+        maps: Arc<MapReader>,
+        before: DiskVersion,
+        after: DiskVersion,
+        granularity: Option<u64>,
+        offset: u64,
+    ) -> Self {
         let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
         let geometry = |version: &DiskVersion| Geometry { size: version.size, chunk_bytes };
         let refiner = granularity.map(|granularity| Refiner::new(geometry(&before), geometry(&after), granularity));
-        let walk = Walk::new(before, after, geometry(&after));
+        let walk = Walk::new(before, after, geometry(&after), offset / chunk_bytes);
         Self { walk, maps, refiner, differing: None, pending: None, ready: VecDeque::new(), ended: false }
     }
 

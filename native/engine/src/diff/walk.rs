@@ -41,18 +41,19 @@ pub(super) struct Differing {
 pub(super) struct Walk {
     steps: Vec<Step>, // a stack: the next place is the last
     geometry: Geometry,
+    first: u64, // chunks before it are left out
 }
 
 impl Walk {
-    pub(super) fn new(before: DiskVersion, after: DiskVersion, geometry: Geometry) -> Self {
+    pub(super) fn new(before: DiskVersion, after: DiskVersion, geometry: Geometry, first: u64) -> Self {
         let place = |version: DiskVersion| Place { entry: version.root.entry, level: version.root.height };
         let level = before.root.height.max(after.root.height);
-        Self { steps: vec![Step { before: place(before), after: place(after), level, chunk: 0 }], geometry }
+        Self { steps: vec![Step { before: place(before), after: place(after), level, chunk: 0 }], geometry, first }
     }
 
     pub(super) fn next(&mut self, maps: &MapReader) -> Result<Option<Differing>> {
         while let Some(step) = self.steps.last().copied() {
-            if step.chunk >= self.geometry.chunk_count() || equal(&step) {
+            if step.chunk >= self.geometry.chunk_count() || equal(&step) || self.is_passed(step.chunk, step.level) {
                 self.steps.pop();
             } else if decides(&step) {
                 self.steps.pop();
@@ -97,12 +98,17 @@ impl Walk {
             for index in (0..NODE_FAN_OUT).rev() {
                 let chunk = step.chunk + index as u64 * chunks_below(level);
                 let child = Step { before: before(index), after: after(index), level, chunk };
-                if chunk < self.geometry.chunk_count() && !equal(&child) {
+                if chunk < self.geometry.chunk_count() && !equal(&child) && !self.is_passed(chunk, level) {
                     self.steps.push(child);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether all that is below a place lies before the first chunk.
+    fn is_passed(&self, chunk: u64, level: u8) -> bool {
+        chunk + chunks_below(level) <= self.first
     }
 
     fn differing(&self, step: &Step) -> Differing {

@@ -18,6 +18,7 @@ mod capturing;
 mod closed;
 mod cuts;
 mod disks;
+mod exports;
 mod folding;
 mod limiting;
 mod log;
@@ -29,6 +30,7 @@ mod upkeep;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -38,10 +40,12 @@ use super::{Engine, Finding};
 use crate::background_copy::CopyLoad;
 use crate::block_map::{DiskVersion, MapReader};
 use crate::control::Control;
+use crate::cut::View;
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
 use closed::ClosedLogs;
 use cuts::{Bases, Cuts, TakenCut};
+use exports::ExportedPoints;
 use limiting::Limiter;
 use log::LiveLog;
 use upkeep::Upkeep;
@@ -50,6 +54,7 @@ pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use closed::UnavailableLog;
 pub use cuts::PendingCut;
 pub use disks::{LiveDisk, NewDisk};
+pub use exports::{ExportBitmap, ExportLabel};
 pub use limiting::{Cost, DiskLimits};
 pub use moments::Moment;
 pub use opening::UncleanLog;
@@ -66,12 +71,21 @@ struct DiskSeat {
     /// A move failed so that only the next opening can tell which log has the disk.
     is_unknown: AtomicBool,
     limiter: Limiter,
+    /// Exports through which it may be written. Held while that must not change; taken before every lock of a log.
+    exports: Mutex<u64>,
+    /// For those of its exports that change parts of sectors.
+    sectors: RwLock<()>,
 }
 
 impl DiskSeat {
     fn new(log: Arc<LiveLog>) -> Arc<Self> {
         let (is_unknown, limiter) = (AtomicBool::new(false), Limiter::default());
-        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown, limiter })
+        let (exports, sectors) = (Mutex::new(0), RwLock::new(()));
+        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown, limiter, exports, sectors })
+    }
+
+    fn exports(&self) -> MutexGuard<'_, u64> {
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the disk has no log.
@@ -93,6 +107,8 @@ pub(super) struct Live {
     seats: RwLock<BTreeMap<Uid, Arc<DiskSeat>>>,
     cuts: Arc<Cuts>,
     bases: Arc<Bases>,
+    /// Exported points whose copies ran.
+    exported: ExportedPoints,
     space: Arc<Space>,
     /// What copies make room for.
     load: CopyLoad,
@@ -190,6 +206,16 @@ impl Live {
     /// A cut that waits for its copy or its release.
     pub(super) fn cut(&self, point_id: &Uid) -> Option<Arc<TakenCut>> {
         self.cuts.get(point_id)
+    }
+
+    /// Whether a range of a view can be expected to be read without waiting for a device: what was written lately is in the
+    /// page cache.
+    fn is_view_at_hand(&self, view: &View, range: Range<u64>) -> bool {
+        let resolved = view.resolve(range);
+        match &resolved.base {
+            Some(base) => resolved.below.iter().all(|below| self.bases.is_at_hand(base, below)),
+            None => true,
+        }
     }
 
     fn log(&self, log_id: &Uid) -> Result<Arc<LiveLog>> {

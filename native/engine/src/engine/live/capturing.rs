@@ -237,11 +237,16 @@ impl Engine {
     /// Gives disks of one machine the content and size of disks of points: one record, all or none.
     ///
     /// # Errors
-    /// `DISK_NOT_FOUND`, `POINT_NOT_FOUND`, `ARGUMENT_INVALID`, `LOG_FENCED`, `LOG_DAMAGED`, `NO_SPACE`.
+    /// `DISK_EXPORTED`, `DISK_NOT_FOUND`, `POINT_NOT_FOUND`, `ARGUMENT_INVALID`, `LOG_FENCED`, `LOG_DAMAGED`, `NO_SPACE`.
     pub fn reset_disks(&self, machine_id: &Uid, disks: &[(Uid, DiskReference)]) -> Result<Lsn> {
         self.check_writable()?;
         let log = self.live().log(machine_id)?;
         disks.iter().try_for_each(|(_, from)| self.settle_moment(from))?;
+        let ids: Vec<Uid> = disks.iter().map(|(disk_id, _)| *disk_id).collect();
+        self.keep_unexported(&ids, || self.reset_unexported(&log, disks))
+    }
+
+    fn reset_unexported(&self, log: &Arc<LiveLog>, disks: &[(Uid, DiskReference)]) -> Result<Lsn> {
         let _naming = self.live().naming();
         let mut list = Vec::with_capacity(disks.len());
         let mut pins = Vec::with_capacity(disks.len());
@@ -251,7 +256,7 @@ impl Engine {
             pins.push(origin.pin);
         }
         let lsn = self.relieved(|| log.group.reset(&list))?;
-        self.note_reset(&log, lsn, &list)?;
+        self.note_reset(log, lsn, &list)?;
         Ok(lsn)
     }
 

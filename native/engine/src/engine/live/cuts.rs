@@ -4,6 +4,7 @@
 //! time it can be read, compared, restored and cloned: through the layers that it pins, or by its maps once it is folded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -125,6 +126,14 @@ impl TakenCut {
         })
     }
 
+    /// Waits until all its records are in the log. What is can be read even where the log is fenced.
+    ///
+    /// # Errors
+    /// `LOG_FENCED`.
+    pub(super) fn check_logged(&self) -> Result<()> {
+        if self.log.log().watermark() < self.lsn { self.log.log().wait_until_logged(self.lsn) } else { Ok(()) }
+    }
+
     pub(super) fn folded(&self) -> Option<Arc<FoldedCut>> {
         self.folded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -216,9 +225,7 @@ impl Cuts {
         if let Some(version) = cut.folded().and_then(|folded| folded.versions.get(disk_id).copied()) {
             return Ok((version, Arc::clone(maps)));
         }
-        if cut.log.log().watermark() < cut.lsn {
-            cut.log.log().wait_until_logged(cut.lsn)?; // else it can be read even where the log is fenced
-        }
+        cut.check_logged()?;
         let cached = cut.overlays().get(disk_id).cloned();
         let (base, maps) = self.base_version(&disk.view, maps, control)?;
         let overlay = match cached {
@@ -317,6 +324,29 @@ pub(super) struct Bases {
     pub(super) is_opening: AtomicBool,
 }
 
+impl Bases {
+    /// Whether a range can be expected to be read without waiting for a device.
+    pub(super) fn is_at_hand(&self, base: &Base, range: &Range<u64>) -> bool {
+        let (offset, end) = (range.start, range.end.min(base.size));
+        match base.content {
+            _ if offset >= end => true,
+            BaseContent::Map(root) => {
+                self.reader.is_at_hand(&DiskVersion { root, size: base.size }, offset, end - offset)
+            }
+            BaseContent::Point { .. } => false,
+        }
+    }
+
+    /// The map of a disk of a point that waits for no copy any more.
+    ///
+    /// # Errors
+    /// `POINT_NOT_FOUND`, `LOG_UNAVAILABLE`.
+    pub(super) fn settled_version(&self, point_id: &Uid, disk_id: &Uid) -> Result<DiskVersion> {
+        let published = || self.points.disk(point_id, disk_id).map_err(|error| self.closed.explain(error));
+        self.cuts.resolved(point_id, disk_id).map_or_else(published, Ok)
+    }
+}
+
 impl BaseReader for Bases {
     fn read(&self, base: &Base, offset: u64, buffer: &mut [u8]) -> Result<()> {
         match base.content {
@@ -325,10 +355,7 @@ impl BaseReader for Bases {
                 if let Some(cut) = self.cuts.get(&point_id) {
                     return cut.log.group.read_view(&cut.disk(&disk_id)?.view, offset, buffer);
                 }
-                let resolved = self.cuts.resolved(&point_id, &disk_id);
-                let published = || self.points.disk(&point_id, &disk_id).map_err(|error| self.closed.explain(error));
-                let version = resolved.map_or_else(published, Ok)?;
-                self.reader.read(&version, offset, buffer)
+                self.reader.read(&self.settled_version(&point_id, &disk_id)?, offset, buffer)
             }
         }
     }

@@ -272,9 +272,13 @@ impl Engine {
     /// Removes a detached disk with its log. None to remove is no error.
     ///
     /// # Errors
-    /// `ARGUMENT_INVALID` when it is attached, `STORE_READ_ONLY`, what removing gives.
+    /// `ARGUMENT_INVALID` when it is attached, `DISK_EXPORTED`, `STORE_READ_ONLY`, what removing gives.
     pub fn delete_disk(&self, disk_id: &Uid) -> Result<()> {
         self.check_writable()?;
+        self.keep_unexported(&[*disk_id], || self.delete_unexported(disk_id))
+    }
+
+    fn delete_unexported(&self, disk_id: &Uid) -> Result<()> {
         let live = self.live();
         let _alone = live.moving();
         let Ok(seat) = live.seat(disk_id) else {

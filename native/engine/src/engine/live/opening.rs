@@ -13,6 +13,7 @@ use super::super::Engine;
 use super::closed::{ClosedLog, ClosedLogs};
 use super::cuts::{Bases, CutDisk, Cuts, TakenCut};
 use super::disks::remove_log_files;
+use super::exports::ExportedPoints;
 use super::folding::{points_named, points_stood_on};
 use super::log::{LiveLog, pin, roots_of};
 use super::window::{Window, let_go};
@@ -135,6 +136,7 @@ impl Engine {
             seats: RwLock::default(),
             cuts,
             bases: Arc::new(bases),
+            exported: ExportedPoints::default(),
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
             load: CopyLoad::new(self.options.copy_bytes_per_second, self.parts.clock.now_ns()),
             moving: Mutex::default(),

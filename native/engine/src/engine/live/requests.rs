@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::Engine;
 use super::log::LiveLog;
+use crate::cut::View;
 use crate::disk::Submission;
 use crate::error::Result;
 use crate::limits::READ_BYTES_MAX;
@@ -134,6 +135,17 @@ impl Engine {
             }
             last.map_or(Ok(()), |last| log.log().wait_until_logged(last.lsn()))
         })
+    }
+
+    /// What is read of a live disk now.
+    pub(super) fn disk_view(&self, disk_id: &Uid) -> Result<View> {
+        self.on_disk(disk_id, |log| log.group.view(disk_id))
+    }
+
+    /// Whether a range of a live disk can be expected to be read without waiting for a device.
+    pub(super) fn is_disk_at_hand(&self, disk_id: &Uid, offset: u64, length: u64) -> bool {
+        let end = offset.saturating_add(length);
+        self.disk_view(disk_id).is_ok_and(|view| self.live().is_view_at_hand(&view, offset..end))
     }
 
     fn on_disk<T>(&self, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {

@@ -1,0 +1,248 @@
+//! A disk of a restore point as an export.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::super::super::{DiskReference, Engine, Pinned};
+use super::super::cuts::TakenCut;
+use super::stretches::{Stretch, Stretches, status_of};
+use super::{ALLOCATION, BITMAP_PREFIX, DEPTH, ExportBitmap, ExportLabel, read_ahead};
+use crate::block_map::DiskVersion;
+use crate::collect::Purpose;
+use crate::control::Control;
+use crate::cut::Pin;
+use crate::diff::DiffCursor;
+use crate::error::{Code, Error, Result};
+use crate::nbd::{Export, Facts, StatusExtent};
+use crate::units::Uid;
+
+/// Where the bytes of an exported point are.
+#[derive(Clone)]
+enum Place {
+    /// In maps, which the pin keeps.
+    Version { version: DiskVersion, _pin: Pin },
+    /// In layers of a log, while the copy runs.
+    Cut(Arc<TakenCut>),
+}
+
+/// The bytes of one disk of a point.
+pub(super) struct PointSource {
+    disk: DiskReference,
+    place: RwLock<Place>,
+}
+
+impl PointSource {
+    pub(super) fn is_of(&self, point_id: &Uid) -> bool {
+        self.disk.point_id == *point_id
+    }
+
+    /// Lets go of the log's layers where the point has its maps.
+    pub(super) fn settle(&self) {
+        let folded = match &*self.place.read().unwrap_or_else(PoisonError::into_inner) {
+            Place::Cut(cut) => cut.folded(),
+            Place::Version { .. } => None,
+        };
+        let Some(folded) = folded else { return };
+        if let Some(version) = folded.versions.get(&self.disk.disk_id).copied() {
+            let settled = Place::Version { version, _pin: folded };
+            *self.place.write().unwrap_or_else(PoisonError::into_inner) = settled;
+        }
+    }
+
+    fn place(&self) -> Place {
+        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The changes between two points of a disk.
+struct Changes {
+    before: Pinned,
+    after: Pinned,
+}
+
+/// One client's hold on a disk of a point.
+pub(super) struct PointExport {
+    engine: Arc<Engine>,
+    source: Arc<PointSource>,
+    facts: Facts,
+    bitmaps: Vec<ExportBitmap>,
+    /// Those that the client has chosen.
+    changes: Mutex<BTreeMap<String, Arc<Changes>>>,
+    sectors: RwLock<()>,
+}
+
+impl PointExport {
+    pub(super) fn open(
+        engine: Arc<Engine>,
+        disk: DiskReference,
+        label: ExportLabel,
+        bitmaps: Vec<ExportBitmap>,
+    ) -> Result<Self> {
+        let published = || {
+            engine.leases.open(Purpose::Read, || {
+                let manifest = engine.points.get(&disk.point_id)?;
+                let version = engine.points.disk(&disk.point_id, &disk.disk_id)?;
+                let sector_bytes = manifest.disks.iter().find(|each| each.disk_id == disk.disk_id);
+                Ok(((version, sector_bytes.map_or(512, |each| each.sector_bytes)), vec![version.root]))
+            })
+        };
+        let cut = engine.live().cut(&disk.point_id);
+        let (place, size, sector_bytes) = match (published(), cut) {
+            (Ok(((version, sector_bytes), lease)), _) => {
+                (Place::Version { version, _pin: Arc::new(lease) }, version.size, sector_bytes)
+            }
+            (Err(_), Some(cut)) => {
+                let (size, sector_bytes) = cut.disk(&disk.disk_id).map(|disk| (disk.size, disk.sector_bytes))?;
+                cut.check_logged()?;
+                (Place::Cut(cut), size, sector_bytes)
+            }
+            // It became a point in between, or is none.
+            (Err(_), None) => {
+                let ((version, sector_bytes), lease) = published().map_err(|error| engine.live().explain(error))?;
+                (Place::Version { version, _pin: Arc::new(lease) }, version.size, sector_bytes)
+            }
+        };
+        let source = Arc::new(PointSource { disk, place: RwLock::new(place) });
+        engine.live().exported.add(&source);
+        source.settle(); // its maps may have come before anybody knew of the source
+        let facts = label.facts(size, sector_bytes, true);
+        let (changes, sectors) = (Mutex::default(), RwLock::new(()));
+        Ok(Self { engine, source, facts, bitmaps, changes, sectors })
+    }
+
+    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Changes>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What changed since a bitmap's point, both sides pinned.
+    fn changes_since(&self, name: &str) -> Result<Option<Arc<Changes>>> {
+        if let Some(known) = self.changes().get(name) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(bitmap) = self.bitmaps.iter().find(|bitmap| bitmap.name == name) else { return Ok(None) };
+        let control = Control::default();
+        let before = self.engine.pinned(&bitmap.since, &control)?;
+        let after = self.engine.pinned_by(&before.maps, &self.source.disk, &control)?;
+        let changes = Arc::new(Changes { before, after });
+        self.changes().insert(name.to_owned(), Arc::clone(&changes));
+        Ok(Some(changes))
+    }
+
+    fn stretches(&self, range: Range<u64>) -> Result<Vec<Stretch>> {
+        let stretches = Stretches::of(&self.engine.live().bases);
+        match self.source.place() {
+            Place::Version { version, .. } => stretches.of_version(version, range),
+            Place::Cut(cut) => stretches.of_view(&cut.disk(&self.source.disk.disk_id)?.view, range),
+        }
+    }
+}
+
+impl Export for PointExport {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        match self.source.place() {
+            Place::Version { version, .. } => self.engine.live().bases.reader.read(&version, offset, buffer),
+            Place::Cut(cut) => cut.log.group.read_view(&cut.disk(&self.source.disk.disk_id)?.view, offset, buffer),
+        }
+    }
+
+    fn write(&self, _offset: u64, _bytes: &[u8], _durable: bool) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    fn write_zeroes(&self, _offset: u64, _length: u64, _durable: bool) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    fn trim(&self, _offset: u64, _length: u64, _durable: bool) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    /// Nothing was written that could be made durable.
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn cache(&self, offset: u64, length: u64) -> Result<()> {
+        read_ahead(offset, length, |at, scrap| self.read(at, scrap))
+    }
+
+    fn sector_lock(&self) -> &RwLock<()> {
+        &self.sectors
+    }
+
+    fn is_at_hand(&self, offset: u64, length: u64) -> bool {
+        match self.source.place() {
+            Place::Version { version, .. } => self.engine.live().bases.reader.is_at_hand(&version, offset, length),
+            Place::Cut(cut) => cut
+                .disk(&self.source.disk.disk_id)
+                .is_ok_and(|disk| self.engine.live().is_view_at_hand(&disk.view, offset..offset + length)),
+        }
+    }
+
+    fn contexts(&self) -> Vec<String> {
+        let listed = self.bitmaps.iter().filter(|bitmap| bitmap.is_listed);
+        let bitmaps = listed.map(|bitmap| format!("{BITMAP_PREFIX}{}", bitmap.name));
+        [ALLOCATION.to_owned(), DEPTH.to_owned()].into_iter().chain(bitmaps).collect()
+    }
+
+    fn has_context(&self, name: &str) -> Result<bool> {
+        match name.strip_prefix(BITMAP_PREFIX) {
+            None => Ok([ALLOCATION, DEPTH].contains(&name)),
+            Some(bitmap) => Ok(self.changes_since(bitmap)?.is_some()),
+        }
+    }
+
+    fn status(&self, context: &str, offset: u64, length: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
+        let range = offset..offset + length;
+        let Some(name) = context.strip_prefix(BITMAP_PREFIX) else {
+            let found = self.stretches(range)?;
+            let flags = |kind: super::stretches::Kind| match context {
+                DEPTH => u64::from(kind.depth() > 0), // a point stands on nothing
+                _ => kind.allocation(),
+            };
+            return Ok(status_of(&found, extents_max, flags));
+        };
+        let Some(changes) = self.changes_since(name)? else {
+            return Err(Error::new(Code::Internal, format!("the bitmap {name} was not chosen")));
+        };
+        changes.status(range, extents_max)
+    }
+}
+
+impl PointExport {
+    fn read_only(&self) -> Error {
+        Error::new(Code::StoreReadOnly, format!("{} is a restore point, which nothing changes", self.facts.name))
+    }
+}
+
+impl Changes {
+    /// Flag 1 where the disk was changed.
+    fn status(&self, range: Range<u64>, extents_max: usize) -> Result<Vec<StatusExtent>> {
+        let (before, after) = (self.before.version, self.after.version);
+        let mut cursor = DiffCursor::behind(Arc::clone(&self.after.maps), before, after, None, range.start);
+        let page = cursor.next_page(2 * extents_max, &Control::default())?; // of two kinds, which are one to a bitmap
+        let mut said: Vec<StatusExtent> = Vec::new();
+        let mut say = |range: Range<u64>, flags: u64| match said.last_mut() {
+            _ if range.is_empty() => {}
+            Some(last) if last.flags == flags => last.length += range.end - range.start,
+            _ => said.push(StatusExtent { length: range.end - range.start, flags }),
+        };
+        let mut at = range.start;
+        for extent in page.iter().take_while(|extent| extent.offset < range.end) {
+            say(at..extent.offset.max(at), 0);
+            say(extent.offset.max(at)..extent.end().min(range.end), 1);
+            at = extent.end().clamp(at, range.end);
+        }
+        let is_whole = page.len() < 2 * extents_max;
+        if is_whole || page.last().is_some_and(|last| last.offset >= range.end) {
+            say(at..range.end, 0);
+        }
+        said.truncate(extents_max);
+        Ok(said)
+    }
+}

@@ -1,0 +1,306 @@
+//! Disks as exports: what NBD clients read, write and are told of live disks and of points.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod live_store;
+
+use std::sync::Arc;
+
+use live_store::{
+    Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, point, random_bytes, uid,
+};
+use stillpoint_engine::clock::Clock;
+use stillpoint_engine::engine::{DiskLimits, DiskReference, Engine, ExportBitmap, ExportLabel};
+use stillpoint_engine::error::Code;
+use stillpoint_engine::nbd::{Export, StatusExtent};
+use stillpoint_engine::random::Seeded;
+use stillpoint_engine::units::Uid;
+
+const SIZE: u64 = 1 << 20;
+const SECTOR: u64 = 512;
+const ALLOCATION: &str = "base:allocation";
+const DEPTH: &str = "qemu:allocation-depth";
+
+fn label(name: &str) -> ExportLabel {
+    ExportLabel { name: name.to_owned(), description: format!("the export {name}") }
+}
+
+fn of(point_id: Uid) -> DiskReference {
+    DiskReference { point_id, disk_id: disk() }
+}
+
+fn live(engine: &Arc<Engine>) -> Arc<dyn Export> {
+    engine.export_disk(&disk(), label("live")).unwrap()
+}
+
+fn since(point_id: Uid, name: &str) -> ExportBitmap {
+    ExportBitmap { name: name.to_owned(), since: of(point_id), is_listed: true }
+}
+
+fn store() -> (Store, Arc<Engine>) {
+    let store = Store::new(7).without_window();
+    let engine = store.open();
+    engine.create_machine_log(&machine()).unwrap();
+    attached(&engine, disk(), machine(), SIZE);
+    (store, engine)
+}
+
+fn all(export: &dyn Export) -> Vec<u8> {
+    let mut bytes = vec![0xaa; export.facts().size as usize];
+    export.read(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// Everything that a context says of a disk, asked for as this seed has it, as flags of sectors.
+fn flags(export: &dyn Export, context: &str, seed: u64) -> Vec<u64> {
+    let size = export.facts().size;
+    let mut random = Seeded::new(seed);
+    let mut flags = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let length = (SECTOR * (1 + random.below(4096))).min(size - at);
+        let extents_max = 1 + random.below(5) as usize;
+        let said = export.status(context, at, length, extents_max).unwrap();
+        assert!(!said.is_empty() && said.len() <= extents_max, "{} extents of {extents_max}", said.len());
+        for StatusExtent { length, flags: of } in said {
+            assert!(length > 0 && length.is_multiple_of(SECTOR), "whole sectors");
+            let new = (length / SECTOR).min((size - at) / SECTOR);
+            flags.extend((0..new).map(|_| of));
+            at += new * SECTOR;
+        }
+    }
+    flags
+}
+
+fn sectors(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks(SECTOR as usize)
+}
+
+/// What is told is true of the bytes, and as much as a map of chunks can tell.
+#[track_caller]
+fn check_allocation(export: &dyn Export, bytes: &[u8], seed: u64) {
+    let (said, depths) = (flags(export, ALLOCATION, seed), flags(export, DEPTH, seed + 1));
+    assert_eq!(said.len(), bytes.len() / SECTOR as usize);
+    for (index, sector) in sectors(bytes).enumerate() {
+        let is_zero = sector.iter().all(|byte| *byte == 0);
+        assert!(said[index] & 2 == 0 || is_zero, "sector {index} has bytes and is said to be zero");
+        assert!(matches!(said[index], 0 | 2 | 3), "a hole reads as zero");
+        assert_eq!(depths[index] == 0, said[index] == 3, "sector {index}: both contexts mean the same by a hole");
+    }
+}
+
+#[track_caller]
+fn check_changes(export: &dyn Export, name: &str, (before, after): (&[u8], &[u8]), seed: u64) {
+    let context = format!("qemu:dirty-bitmap:{name}");
+    assert!(export.has_context(&context).unwrap());
+    let said = flags(export, &context, seed);
+    let chunk_sectors = live_store::CHUNK_BYTES as usize / SECTOR as usize;
+    let differing: Vec<bool> = sectors(before).zip(sectors(after)).map(|(before, after)| before != after).collect();
+    for (chunk, (said, differing)) in said.chunks(chunk_sectors).zip(differing.chunks(chunk_sectors)).enumerate() {
+        let differs = differing.contains(&true);
+        assert!(said.iter().all(|flags| *flags == u64::from(differs)), "chunk {chunk} differs: {differs}");
+    }
+}
+
+/// A point, its bytes, and exports of it that were opened at one time or another.
+struct Kept {
+    point_id: Uid,
+    bytes: Vec<u8>,
+    is_copied: bool,
+    is_deleted: bool,
+    exports: Vec<Arc<dyn Export>>,
+}
+
+fn history(seed: u64) {
+    let (_store, engine) = store();
+    let mut random = Seeded::new(seed);
+    let mut model = vec![0; SIZE as usize];
+    let mut points: Vec<Kept> = Vec::new();
+    let client = live(&engine);
+    for step in 0..60 {
+        let offset = SECTOR * random.below(SIZE / SECTOR);
+        let longest = if random.below(4) == 0 { 256 } else { 8 };
+        let length = (SECTOR * (1 + random.below(longest))).min(SIZE - offset);
+        let range = offset as usize..(offset + length) as usize;
+        let durable = random.below(2) == 0;
+        match random.below(9) {
+            0..=2 => {
+                let bytes = random_bytes(seed * 1000 + step, length);
+                client.write(offset, &bytes, durable).unwrap();
+                model[range].copy_from_slice(&bytes);
+            }
+            3 => {
+                client.write_zeroes(offset, length, durable).unwrap();
+                model[range].fill(0);
+            }
+            4 => {
+                client.trim(offset, length, durable).unwrap();
+                model[range].fill(0);
+            }
+            5 => {
+                let point_id = point(points.len() as u64);
+                cut(&engine, machine(), point_id).unwrap();
+                let (is_copied, is_deleted, exports) = (false, false, Vec::new());
+                points.push(Kept { point_id, bytes: model.clone(), is_copied, is_deleted, exports });
+            }
+            6 => {
+                if let Some(next) = points.iter_mut().find(|kept| !kept.is_copied && !kept.is_deleted) {
+                    copy(&engine, next.point_id).unwrap();
+                    engine.release_cut(&next.point_id).unwrap();
+                    next.is_copied = true;
+                }
+            }
+            7 if !points.is_empty() => {
+                let at = random.below(points.len() as u64) as usize;
+                let kept = &mut points[at];
+                if !kept.is_deleted {
+                    delete(&engine, kept.point_id).unwrap();
+                    kept.is_deleted = true;
+                    engine.collect(false, &no_control()).unwrap();
+                }
+            }
+            _ if !points.is_empty() => {
+                let at = random.below(points.len() as u64) as usize;
+                let older = (0..at).filter(|older| !points[*older].is_deleted);
+                let bitmaps = older.map(|older| since(points[older].point_id, &older.to_string())).collect();
+                let kept = &mut points[at];
+                let opened = engine.export_point(of(kept.point_id), label("point"), bitmaps);
+                match opened {
+                    Ok(export) => kept.exports.push(export),
+                    Err(error) => assert!(kept.is_deleted && error.code() == Code::PointNotFound, "{error}"),
+                }
+            }
+            _ => client.flush().unwrap(),
+        }
+        assert_eq!(all(client.as_ref()), model, "step {step}");
+        check_allocation(client.as_ref(), &model, seed + step);
+        for (at, kept) in points.iter().enumerate() {
+            for export in &kept.exports {
+                assert_eq!(all(export.as_ref()), kept.bytes, "point {at} at step {step}");
+                check_allocation(export.as_ref(), &kept.bytes, seed + step);
+            }
+            let Some(export) = kept.exports.last().filter(|_| !kept.is_deleted && at > 0) else { continue };
+            let older = random.below(at as u64) as usize;
+            if export.contexts().contains(&format!("qemu:dirty-bitmap:{older}")) && !points[older].is_deleted {
+                let bytes = (points[older].bytes.as_slice(), kept.bytes.as_slice());
+                check_changes(export.as_ref(), &older.to_string(), bytes, seed + step);
+            }
+        }
+    }
+}
+
+#[test]
+fn exports_of_any_history_agree_with_its_model() {
+    let count = if std::env::var("STILLPOINT_TEST_SIZE").is_ok_and(|size| size == "full") { 2_000 } else { 40 };
+    (0..count).for_each(history);
+}
+
+#[test]
+fn a_point_that_is_exported_while_its_copy_runs_holds_no_log_once_that_has_ended() {
+    let log_bytes_after = |exports: bool| {
+        let (_store, engine) = store();
+        let client = live(&engine);
+        client.write(0, &random_bytes(1, SIZE), true).unwrap();
+        cut(&engine, machine(), point(1)).unwrap();
+        let open = || engine.export_point(of(point(1)), label("point"), Vec::new()).unwrap();
+        let exported = exports.then(open);
+        client.write(0, &random_bytes(2, SECTOR), true).unwrap();
+        copy(&engine, point(1)).unwrap();
+        engine.release_cut(&point(1)).unwrap();
+        engine.upkeep(&no_control()).unwrap();
+        let log_bytes = engine.pressure().unwrap().log_bytes;
+        if let Some(export) = exported {
+            assert_eq!(all(export.as_ref()), random_bytes(1, SIZE));
+        }
+        log_bytes
+    };
+    assert_eq!(log_bytes_after(true), log_bytes_after(false));
+}
+
+#[test]
+fn a_disk_that_clients_may_write_is_neither_reset_nor_deleted() {
+    let (_store, engine) = store();
+    cut(&engine, machine(), point(1)).unwrap();
+    let (one, two) = (live(&engine), live(&engine));
+    let reset = || engine.reset_disks(&machine(), &[(disk(), of(point(1)))]);
+    assert_eq!(code(reset()), Code::DiskExported);
+    drop(one);
+    assert_eq!(code(reset()), Code::DiskExported);
+    drop(two);
+    reset().unwrap();
+    let other = uid(77);
+    engine.create_disk(&new_disk(other), SIZE, None).unwrap();
+    let export = engine.export_disk(&other, label("other")).unwrap();
+    assert_eq!(code(engine.delete_disk(&other)), Code::DiskExported);
+    drop(export);
+    engine.delete_disk(&other).unwrap();
+    assert_eq!(code(engine.export_disk(&other, label("other"))), Code::DiskNotFound);
+    engine.export_point(of(point(1)), label("point"), Vec::new()).unwrap();
+    reset().unwrap(); // a point can only be read
+}
+
+#[test]
+fn an_exported_disk_moves_between_logs_under_its_clients() {
+    let (_store, engine) = store();
+    let client = live(&engine);
+    client.write(0, &random_bytes(1, 8192), true).unwrap();
+    engine.detach_disk(&disk()).unwrap();
+    client.write(8192, &random_bytes(2, 8192), false).unwrap();
+    client.flush().unwrap();
+    engine.attach_disk(&disk(), &machine(), "data").unwrap();
+    assert_eq!(all(client.as_ref())[..16384], [random_bytes(1, 8192), random_bytes(2, 8192)].concat());
+}
+
+#[test]
+fn facts_say_what_a_disk_is_and_points_cannot_be_written() {
+    let (_store, engine) = store();
+    let client = live(&engine);
+    assert_eq!((client.facts().size, client.facts().sector_bytes, client.facts().is_read_only), (SIZE, 512, false));
+    assert_eq!(client.contexts(), [ALLOCATION, DEPTH]);
+    assert!(!client.has_context("qemu:dirty-bitmap:p").unwrap());
+    cut(&engine, machine(), point(1)).unwrap();
+    cut(&engine, machine(), point(2)).unwrap();
+    let hidden = ExportBitmap { is_listed: false, ..since(point(1), "hidden") };
+    let export = engine.export_point(of(point(2)), label("point"), vec![since(point(1), "one"), hidden]).unwrap();
+    assert_eq!(export.facts().name, "point");
+    assert!(export.facts().is_read_only);
+    assert_eq!(export.contexts(), [ALLOCATION, DEPTH, "qemu:dirty-bitmap:one"]);
+    assert!(export.has_context("qemu:dirty-bitmap:hidden").unwrap());
+    assert!(!export.has_context("qemu:dirty-bitmap:two").unwrap());
+    assert_eq!(code(export.write(0, &[1; 512], true)), Code::StoreReadOnly);
+    assert_eq!(code(export.write_zeroes(0, 512, true)), Code::StoreReadOnly);
+    assert_eq!(code(export.trim(0, 512, true)), Code::StoreReadOnly);
+    export.flush().unwrap();
+    let nobody = DiskReference { point_id: point(2), disk_id: uid(99) };
+    assert_eq!(code(engine.export_point(nobody, label("point"), Vec::new())), Code::ArgumentInvalid);
+    assert_eq!(code(engine.export_point(of(point(3)), label("point"), Vec::new())), Code::PointNotFound);
+}
+
+#[test]
+fn what_was_read_ahead_is_at_hand() {
+    let (_store, engine) = store();
+    let client = live(&engine);
+    client.write(0, &random_bytes(1, SIZE), false).unwrap();
+    assert!(client.is_at_hand(0, SIZE), "it is in the log");
+    cut(&engine, machine(), point(1)).unwrap();
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    let export = engine.export_point(of(point(1)), label("point"), Vec::new()).unwrap();
+    assert!(!export.is_at_hand(4096, 8192));
+    let mut part = vec![0; 8192];
+    export.read(4096, &mut part).unwrap();
+    assert!(export.is_at_hand(4096, 8192), "part of a chunk stays");
+    assert!(client.is_at_hand(4096, 8192), "and is there for all who stand on it");
+    assert!(!client.is_at_hand(SIZE / 2, 8192));
+}
+
+#[test]
+fn an_exports_requests_keep_to_the_disks_rates() {
+    let (store, engine) = store();
+    let client = live(&engine);
+    let limits = DiskLimits { operations_per_second: Some(10), bytes_per_second: None };
+    engine.limit_disk(&disk(), limits).unwrap();
+    let before = store.clock.now_ns();
+    (0..21).for_each(|_| client.write(0, &[1; 512], false).unwrap());
+    assert!(store.clock.now_ns() - before >= 1_800_000_000, "two seconds' worth, but for what was saved up");
+    client.flush().unwrap();
+}

@@ -1,0 +1,92 @@
+/** A store's disks over NBD. */
+
+import { StillpointError } from './errors.js';
+import type { StoreExports } from '../coordinator/exports.js';
+import type { Engine, NbdAddress as EngineAddress, NbdServing } from '../native/engine.js';
+
+/** Where to listen: a Unix socket, or a port of an address; port 0 is any that is free. */
+export type NbdListen = { readonly unix: string } | { readonly host: string; readonly port: number };
+
+/** Where a server listens. */
+export type NbdAddress = { readonly unix: string } | { readonly host: string; readonly port: number };
+
+/** What `serveNbd` is told. */
+export interface NbdOptions {
+  readonly listen: readonly NbdListen[];
+  /** Clients at once at each address; those above it are hung up on. Default 256. */
+  readonly clientsMax?: number | undefined;
+  /**
+   * Listen without encryption at an address that other machines reach. Whoever reaches it can read and write every disk.
+   * Default false.
+   */
+  readonly allowPlainTcp?: boolean | undefined;
+}
+
+/** A running NBD server. Closing the store closes it too. */
+export interface NbdServer {
+  /** In the order of `listen`. */
+  readonly addresses: readonly NbdAddress[];
+  /** Clients now, and how many were hung up on because there were too many. */
+  statistics(): { readonly clients: number; readonly refused: number };
+  /** Disconnects all clients and listens no more. Resolves when no request of theirs is under way. */
+  close(): Promise<void>;
+}
+
+/** What the options say, checked. */
+export interface NbdPlan {
+  readonly listen: readonly EngineAddress[];
+  readonly clientsMax: number;
+}
+
+/** The NBD servers of one open store. */
+export class NbdServers {
+  readonly #engine: Engine;
+  readonly #servers = new Set<OpenNbdServer>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async serve(plan: NbdPlan, exports: StoreExports): Promise<NbdServer> {
+    const serving = await this.#engine.serveNbd(plan, exports);
+    const server = new OpenNbdServer(serving, exports, () => this.#servers.delete(server));
+    this.#servers.add(server);
+    return server;
+  }
+
+  /** Closes all of them. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#servers].map((server) => server.close()));
+  }
+}
+
+class OpenNbdServer implements NbdServer {
+  readonly addresses: readonly NbdAddress[];
+  readonly #serving: NbdServing;
+  readonly #exports: StoreExports;
+  readonly #onClosed: () => void;
+  #closing: Promise<void> | null = null;
+
+  constructor(serving: NbdServing, exports: StoreExports, onClosed: () => void) {
+    this.addresses = serving.addresses.map((at) => ('path' in at ? { unix: at.path } : at));
+    this.#serving = serving;
+    this.#exports = exports;
+    this.#onClosed = onClosed;
+  }
+
+  statistics(): { readonly clients: number; readonly refused: number } {
+    if (this.#closing !== null) throw new StillpointError('STORE_CLOSED', 'the server was closed');
+    return this.#serving.statistics();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#serving.stop();
+    this.#exports.closeAll();
+    this.#onClosed();
+  }
+}
