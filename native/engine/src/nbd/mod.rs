@@ -12,6 +12,7 @@
 //! arrive together.
 //! What it must not import: the engine's top.
 
+mod buffers;
 pub mod channel;
 pub mod export;
 pub mod negotiation;

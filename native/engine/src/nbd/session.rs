@@ -14,6 +14,7 @@ use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
+use super::buffers::{Buffer, Buffers};
 use super::channel::{Channel, Inbox, send_all};
 use super::negotiation::Terms;
 use super::protocol::{Errno, REQUEST_BYTES, REQUEST_EXTENDED_BYTES, command, flag};
@@ -34,7 +35,7 @@ const COLLECTED_BYTES_MAX: usize = 256 << 10;
 /// A request for another thread.
 struct Task {
     request: Request,
-    payload: Vec<u8>,
+    payload: Buffer,
 }
 
 /// What waits for other threads, and what is in flight.
@@ -51,6 +52,7 @@ struct Session<'a> {
     channel: &'a dyn Channel,
     terms: &'a Terms,
     encoder: Encoder,
+    buffers: Buffers,
     sending: Mutex<()>,
     state: Mutex<State>,
     task_came: Condvar,
@@ -66,6 +68,7 @@ pub(super) fn serve(channel: &dyn Channel, inbox: &mut Inbox, terms: &Terms) -> 
         channel,
         terms,
         encoder: Encoder::new(terms.replies),
+        buffers: Buffers::default(),
         sending: Mutex::new(()),
         state: Mutex::new(State::default()),
         task_came: Condvar::new(),
@@ -88,11 +91,16 @@ impl Session<'_> {
     }
 
     fn send(&self, replies: &mut Vec<u8>) -> io::Result<()> {
+        self.send_with(replies, &[])
+    }
+
+    /// Sends replies and the bytes that belong to the last of them.
+    fn send_with(&self, replies: &mut Vec<u8>, data: &[u8]) -> io::Result<()> {
         if replies.is_empty() {
             return Ok(());
         }
         let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = send_all(self.channel, replies, &[]);
+        let sent = send_all(self.channel, replies, data);
         drop(sending);
         replies.clear();
         sent
@@ -107,14 +115,14 @@ impl Session<'_> {
                 self.send(&mut replies)?;
             }
             let Some(request) = self.next(inbox)? else { break };
-            let mut payload = Vec::new();
+            let mut payload = Buffer::default();
             match request.payload(is_extended) {
                 Payload::None => {}
                 Payload::Data(length) => {
                     if u64_from(inbox.waiting()) < length {
                         self.send(&mut replies)?; // the rest may take its time
                     }
-                    payload = vec![0; usize_from(length)];
+                    payload = self.buffers.take(usize_from(length));
                     inbox.fill(self.channel, &mut payload)?;
                 }
                 Payload::Scrap(length) if length <= 2 * NBD_PAYLOAD_BYTES_MAX => {
@@ -130,6 +138,7 @@ impl Session<'_> {
                 self.encoder.error(&mut replies, &request, errno, why);
             } else if self.is_quick(&request) {
                 self.carry_out(&request, &payload, &mut replies);
+                self.buffers.give(payload);
             } else {
                 self.hand_over(Task { request, payload }, &mut replies, scope)?;
             }
@@ -207,13 +216,13 @@ impl Session<'_> {
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 drop(state);
-                self.carry_out(&task.request, &task.payload, &mut replies);
-                if self.send(&mut replies).is_err() {
+                let Task { request, payload } = task;
+                if self.answer(&request, &payload, &mut replies).is_err() {
                     self.channel.close(); // whoever receives learns of it
                 }
-                replies.shrink_to(COLLECTED_BYTES_MAX);
+                self.buffers.give(payload);
                 state = self.state();
-                state.bytes_in_flight -= task.request.memory_bytes();
+                state.bytes_in_flight -= request.memory_bytes();
                 self.bytes_went.notify_one();
             } else if state.has_ended {
                 return;
@@ -225,19 +234,44 @@ impl Session<'_> {
         }
     }
 
+    /// Carries a checked request out and sends its reply. What was read goes from where it was read to.
+    fn answer(&self, request: &Request, payload: &[u8], replies: &mut Vec<u8>) -> io::Result<()> {
+        if request.command != command::READ {
+            self.carry_out(request, payload, replies);
+            return self.send(replies);
+        }
+        let mut data = self.buffers.take(usize_from(request.length));
+        let sent = match sectors::read(self.terms.export.as_ref(), request.offset, &mut data) {
+            Ok(()) => {
+                self.encoder.data(replies, request, request.length);
+                self.send_with(replies, &data)
+            }
+            Err(error) => {
+                self.fail(request, &Failure::Disk(error), replies);
+                self.send(replies)
+            }
+        };
+        self.buffers.give(data);
+        sent
+    }
+
     /// Carries a checked request out and writes its reply.
     fn carry_out(&self, request: &Request, payload: &[u8], replies: &mut Vec<u8>) {
         let before = replies.len();
         if let Err(failure) = self.attempt(request, payload, replies) {
             replies.truncate(before);
-            match failure {
-                Failure::Disk(error) => {
-                    let text = format!("{}: {}", error.code().name(), error.message());
-                    self.encoder.error(replies, request, errno_of(error.code()), &text);
-                }
-                Failure::NotFast => {
-                    self.encoder.error(replies, request, Errno::NotSupported, "zeros that take space are not fast");
-                }
+            self.fail(request, &failure, replies);
+        }
+    }
+
+    fn fail(&self, request: &Request, failure: &Failure, replies: &mut Vec<u8>) {
+        match failure {
+            Failure::Disk(error) => {
+                let text = format!("{}: {}", error.code().name(), error.message());
+                self.encoder.error(replies, request, errno_of(error.code()), &text);
+            }
+            Failure::NotFast => {
+                self.encoder.error(replies, request, Errno::NotSupported, "zeros that take space are not fast");
             }
         }
     }
