@@ -6,6 +6,7 @@
  *     npm run bench:collect -- ARGS     bench/collect/main.ts
  *     npm run bench:instructions -- ARGS     bench/instructions/main.ts
  *     npm run bench:live -- ARGS        bench/live/main.ts
+ *     npm run bench:nbd -- ARGS         bench/nbd/main.ts
  *     npm run bench:profile -- ARGS     bench/profile/main.ts
  *     npm run bench:scale -- ARGS       bench/scale/main.ts
  *

@@ -12,7 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Store } from 'stillpoint';
 
 import { openMeasured } from './probe.js';
-import { leastOf, type LiveFigure } from './figure.js';
+import { leastOf, type Figure } from '../figure.js';
 import { blocks, KiB, liveStore, MiB, placesOn, quantile, requests } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
@@ -34,7 +34,7 @@ interface Captures {
   readonly heldUs: number[];
 }
 
-async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const made = await liveStore(directory, diskCount, diskBytes);
   await made.store.close();
   const { store, lastCutHeldNs } = await openMeasured(made.path);

@@ -11,7 +11,7 @@ import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 
-import { mostOf, type LiveFigure } from './figure.js';
+import { mostOf, type Figure } from '../figure.js';
 import { blocks, liveStore, MiB, requests } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
@@ -27,10 +27,10 @@ export const largeWrites: LiveSuite = {
   run,
 };
 
-async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const count = size.largeBytes / MiB;
   const block = blocks(MiB);
-  const figures: LiveFigure[] = [];
+  const figures: Figure[] = [];
   for (const { depth, must } of depths) {
     const [ours, theirs]: [number[], number[]] = [[], []];
     for (let run = 0; run < size.runs; run += 1) {

@@ -12,9 +12,9 @@ import { spawn } from 'node:child_process';
 import { askedOf } from '../asked.js';
 import { machineFacts, machineText } from '../machine.js';
 import { writeJsonResult, writeResult } from '../results.js';
-import { liveTable, type LiveFigure } from './figure.js';
+import { figureTable, type Figure } from '../figure.js';
 import { writeAndDie } from './leave-log.js';
-import { groups, plot } from './plot.js';
+import { groups, plot } from '../bars.js';
 import { measuredSize, smokeSize } from './size.js';
 import { runSuite, suites } from './suites.js';
 
@@ -30,12 +30,12 @@ async function main(): Promise<void> {
   const size = asked.isSmoke ? smokeSize : measuredSize;
   const machine = machineFacts();
   console.log(machineText(machine));
-  const figures: LiveFigure[] = [];
+  const figures: Figure[] = [];
   for (const suite of asked.suites) {
     say(`${suite.name}: ${suite.question}`);
     figures.push(...(await runSuite(suite, asked.directory, { size, say, leaveLog: inProcess })));
   }
-  console.log(`\n${liveTable(figures)}`);
+  console.log(`\n${figureTable(figures)}`);
   if (asked.isSmoke) return;
   for (const [title, group] of groups(figures)) {
     const name = `live-${title

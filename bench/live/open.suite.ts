@@ -10,7 +10,7 @@ import { performance } from 'node:perf_hooks';
 
 import { openStore } from 'stillpoint';
 
-import { leastOf, mostOf, type LiveFigure } from './figure.js';
+import { leastOf, mostOf, type Figure } from '../figure.js';
 import { liveStore, MiB } from './load.js';
 import { anonymousBytes, mebibytes, median, millisecondsOf } from '../scale/measure.js';
 import type { LiveContext, LiveSuite } from './size.js';
@@ -24,7 +24,7 @@ export const opening: LiveSuite = {
   run,
 };
 
-async function run({ size, directory, leaveLog, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, leaveLog, say }: LiveContext): Promise<Figure[]> {
   const made = await liveStore(directory, 1, 512 * MiB);
   await made.store.close();
   const times: number[] = [];

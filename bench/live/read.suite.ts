@@ -9,7 +9,7 @@
 
 import { openStore, type Disk } from 'stillpoint';
 
-import { mostOf, type LiveFigure } from './figure.js';
+import { mostOf, type Figure } from '../figure.js';
 import { blocks, KiB, liveStore, MiB, placesOn, requests, settled } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
@@ -22,7 +22,7 @@ export const reads: LiveSuite = {
   run,
 };
 
-async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const sizeBytes = size.readBytes;
   const made = await liveStore(directory, 1, sizeBytes);
   const block = blocks(64 * KiB);

@@ -6,7 +6,7 @@
  * JavaScript thread is the limit: promise, closure and call of the addon take 8 to 12 us; in a batch 2 to 4.
  */
 
-import { mostOf, leastOf, type LiveFigure } from './figure.js';
+import { mostOf, leastOf, type Figure } from '../figure.js';
 import { blocks, KiB, liveStore, MiB, placesOn, requests, settled } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
@@ -20,7 +20,7 @@ export const smallWrites: LiveSuite = {
   run,
 };
 
-async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const sizeBytes = 1024 * MiB;
   const { store, disks } = await liveStore(directory, 1, sizeBytes);
   const [disk] = disks;

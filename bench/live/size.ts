@@ -1,6 +1,6 @@
 /** How much the live bench does: enough for figures, or just enough to see that it runs. */
 
-import type { LiveFigure } from './figure.js';
+import type { Figure } from '../figure.js';
 
 export interface LiveSize {
   /** 4 KiB writes or reads of one run. */
@@ -59,5 +59,5 @@ export interface LiveContext {
 export interface LiveSuite {
   readonly name: string;
   readonly question: string;
-  readonly run: (context: LiveContext) => Promise<readonly LiveFigure[]>;
+  readonly run: (context: LiveContext) => Promise<readonly Figure[]>;
 }

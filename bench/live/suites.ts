@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 
 import { cuts } from './cut.suite.js';
-import type { LiveFigure } from './figure.js';
+import type { Figure } from '../figure.js';
 import { largeWrites } from './large.suite.js';
 import { opening } from './open.suite.js';
 import { reads } from './read.suite.js';
@@ -19,7 +19,7 @@ export async function runSuite(
   suite: LiveSuite,
   place: string,
   context: Omit<LiveContext, 'directory'>,
-): Promise<readonly LiveFigure[]> {
+): Promise<readonly Figure[]> {
   const directory = await mkdtemp(path.join(place, `stillpoint-live-${suite.name}-`));
   try {
     return await suite.run({ ...context, directory });

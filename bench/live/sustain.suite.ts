@@ -9,7 +9,7 @@
 
 import process from 'node:process';
 
-import { leastOf, mostOf, type LiveFigure } from './figure.js';
+import { leastOf, mostOf, type Figure } from '../figure.js';
 import { blocks, KiB, liveStore, MiB, placesOn, quantile, requests, settled } from './load.js';
 import { mebibytes, peakBytes } from '../scale/measure.js';
 import type { LiveContext, LiveSuite } from './size.js';
@@ -25,7 +25,7 @@ export const sustained: LiveSuite = {
   run,
 };
 
-async function run({ size, directory, say }: LiveContext): Promise<LiveFigure[]> {
+async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const { store, disks } = await liveStore(directory, 1, sizeBytes);
   const [disk] = disks;
   if (disk === undefined) throw new Error('a disk was made');

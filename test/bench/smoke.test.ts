@@ -15,8 +15,8 @@ import { imagesFor } from '../../bench/compare/images.js';
 import { compareOptions, UsageError } from '../../bench/compare/options.js';
 import { plot } from '../../bench/compare/plot.js';
 import { comparisonTable } from '../../bench/compare/report.js';
-import { liveTable } from '../../bench/live/figure.js';
-import { groups, plot as livePlot } from '../../bench/live/plot.js';
+import { figureTable } from '../../bench/figure.js';
+import { groups, plot as livePlot } from '../../bench/bars.js';
 import { smokeSize as smallLive } from '../../bench/live/size.js';
 import { runSuite as runLive, suites as liveSuites } from '../../bench/live/suites.js';
 import { measure } from '../../bench/micro/measure.js';
@@ -58,7 +58,7 @@ describe('live disks, for a moment,', () => {
 
     expect(figures.length).toBeGreaterThan(0);
     for (const figure of figures) expect(Number.isFinite(figure.value), figure.what).toBe(true);
-    expect(liveTable(figures).split('\n')).toHaveLength(figures.length + 1);
+    expect(figureTable(figures).split('\n')).toHaveLength(figures.length + 1);
     for (const [title, group] of groups(figures)) {
       expect(livePlot(title, group)).toMatch(/^<svg (?!.*NaN)/);
     }

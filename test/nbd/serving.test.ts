@@ -1,7 +1,10 @@
 /** A store served over NBD, on real sockets: what the names of exports stand for, and that everybody sees the same bytes. */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
@@ -9,6 +12,7 @@ import { createStore, isStillpointError, openStore, type NbdServer, type Store }
 import { noise, temporaryFolder } from '../input/temporary.js';
 import { NbdClient, NbdError } from './client.js';
 
+const serveAndClose = fileURLToPath(new URL('serve-and-close.mjs', import.meta.url));
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
@@ -244,6 +248,23 @@ describe('a served store', () => {
     await expect(NbdClient.open(at, 'os')).rejects.toThrow();
     await store.close();
     await second.hungUp();
+  });
+
+  it('keeps the process alive until it is closed, and no longer', async () => {
+    const { store, storePath, at } = await stage();
+    await store.close();
+    const again = { unix: `${at.unix}.again` };
+    const child = spawn(process.execPath, [serveAndClose, storePath, again.unix], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    const client = await NbdClient.open(again, 'os');
+
+    child.stdin.write('close\n');
+    const [code] = (await once(child, 'exit')) as [number | null];
+
+    expect(code).toBe(0);
+    await client.hungUp();
   });
 
   it('hangs up on clients above the limit', async () => {

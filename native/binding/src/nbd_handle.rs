@@ -105,7 +105,8 @@ struct Asked {
 struct Questions {
     asked: Mutex<Asked>,
     answered: Condvar,
-    notify: Notify,
+    /// None once the server is stopped: it would keep the process alive.
+    notify: Mutex<Option<Notify>>,
 }
 
 impl Questions {
@@ -125,7 +126,9 @@ impl Questions {
             asked.answers.insert(number, None);
         }
         drop(asked);
-        self.notify.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if let Some(notify) = &*self.notify.lock().unwrap_or_else(PoisonError::into_inner) {
+            notify.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
         Some(number)
     }
 
@@ -159,6 +162,7 @@ impl Questions {
     fn end(&self) {
         self.asked().is_over = true;
         self.answered.notify_all();
+        drop(self.notify.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -297,7 +301,8 @@ impl NativeNbdServer {
     #[napi(constructor)]
     pub fn new(engine: &NativeEngine, callback: Function<'_, (), ()>) -> Result<Self> {
         let notify = callback.build_threadsafe_function().build()?;
-        let questions = Arc::new(Questions { asked: Mutex::default(), answered: Condvar::new(), notify });
+        let (asked, notify) = (Mutex::default(), Mutex::new(Some(notify)));
+        let questions = Arc::new(Questions { asked, answered: Condvar::new(), notify });
         let (opened, call) = engine.enter();
         let shelf = opened.ok().map(|engine| Arc::new(Shelf { engine, questions: Arc::clone(&questions) }));
         let call = Arc::new(Mutex::new(Some(call)));

@@ -1,6 +1,6 @@
 /** The figures of a suite that share a unit, as bars, with a line for the spread and one where each must be. */
 
-import type { LiveFigure } from './figure.js';
+import type { Figure } from './figure.js';
 
 const width = 820;
 const labelWidth = 300;
@@ -10,7 +10,7 @@ const step = 34;
 const top = 44;
 
 /** An SVG image that stands alone. */
-export function plot(title: string, figures: readonly LiveFigure[]): string {
+export function plot(title: string, figures: readonly Figure[]): string {
   const largest = Math.max(
     ...figures.flatMap(({ value, most, must }) => [value, most ?? 0, must ?? 0]),
     Number.MIN_VALUE,
@@ -26,8 +26,8 @@ ${figures.map((figure, index) => bar(figure, top + index * step, scale)).join('\
 }
 
 /** Figures by suite and unit, each group with its title. */
-export function groups(figures: readonly LiveFigure[]): ReadonlyMap<string, readonly LiveFigure[]> {
-  const all = new Map<string, LiveFigure[]>();
+export function groups(figures: readonly Figure[]): ReadonlyMap<string, readonly Figure[]> {
+  const all = new Map<string, Figure[]>();
   for (const figure of figures) {
     if (!Number.isFinite(figure.value)) continue;
     const title = `${figure.suite}${figure.unit === '' ? '' : ` (${figure.unit})`}`;
@@ -36,7 +36,7 @@ export function groups(figures: readonly LiveFigure[]): ReadonlyMap<string, read
   return all;
 }
 
-function bar({ what, value, least, most, unit, must, isMost }: LiveFigure, y: number, scale: number): string {
+function bar({ what, value, least, most, unit, must, isMost }: Figure, y: number, scale: number): string {
   const middle = y + barHeight / 2;
   const bound = labelWidth + (must ?? 0) * scale;
   const text = `${value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)} ${unit}`;

@@ -1,9 +1,9 @@
-/** A figure of the live bench: what was measured, and what the design says that it must and may reach. */
+/** A figure: what was measured, and what the design says that it must and may reach. */
 
-import { spreadOf } from '../spread.js';
-import { table } from '../table.js';
+import { spreadOf } from './spread.js';
+import { table } from './table.js';
 
-export interface LiveFigure {
+export interface Figure {
   readonly suite: string;
   readonly what: string;
   readonly value: number;
@@ -24,7 +24,7 @@ interface Bar {
 }
 
 /** Makes a figure of one value, or of the values of several runs. */
-export type FigureMaker = (what: string, values: number | readonly number[], unit: string, bar?: Bar) => LiveFigure;
+export type FigureMaker = (what: string, values: number | readonly number[], unit: string, bar?: Bar) => Figure;
 
 /** Makes the figures of a suite of which less is better. */
 export function leastOf(suite: string): FigureMaker {
@@ -43,14 +43,14 @@ function made(
   unit: string,
   { must, aim }: Bar,
   isMost: boolean,
-): LiveFigure {
+): Figure {
   const spread = typeof values === 'number' ? null : spreadOf(values);
   const value = typeof values === 'number' ? values : (spread?.median ?? Number.NaN);
   const [least, most] = [spread?.min ?? null, spread?.max ?? null];
   return { suite, what, value, least, most, unit, must: must ?? null, aim: aim ?? null, isMost };
 }
 
-export function liveTable(figures: readonly LiveFigure[]): string {
+export function figureTable(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => [
     `${figure.suite}: ${figure.what}`,
     `${shown(figure.value)} ${figure.unit}`.trim(),
@@ -62,7 +62,7 @@ export function liveTable(figures: readonly LiveFigure[]): string {
   return table(['figure', 'measured', 'spread', 'must', 'aim', ''], rows);
 }
 
-function verdict({ value, must, aim, isMost }: LiveFigure): string {
+function verdict({ value, must, aim, isMost }: Figure): string {
   const reaches = (bar: number): boolean => (isMost ? value >= bar : value <= bar);
   if (must === null) return '';
   if (!reaches(must)) return 'SHORT';
