@@ -3,7 +3,7 @@
 
 mod nbd_world;
 
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use nbd_world::{Client, Ended, SECTOR, Served, connect, queries, shelf, wanting};
 use stillpoint_engine::limits::{NBD_OPTION_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX};
 use stillpoint_engine::nbd::protocol::{Errno, can, command, flag, info, option, reply};
-use stillpoint_engine::nbd::{Listener, Server, ServerParts, Tls};
+use stillpoint_engine::nbd::{Listener, PlainClients, Server, ServerParts, Tls};
 
 const SIZE: usize = 4 << 20;
 
@@ -198,7 +198,21 @@ fn nothing_but_tls_is_talked_about_where_it_is_required() {
     assert!(client.is_over());
     let (mut client, _served) = connect(&shelf, Tls::Absent);
     client.hello(3);
-    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_UNSUP);
+    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_POLICY);
+}
+
+#[test]
+fn a_client_that_knows_one_option_is_not_asked_for_tls() {
+    let (shelf, _) = shelf(SIZE);
+    let (mut client, _served) = connect(&shelf, Tls::Offered);
+    client.hello(0);
+    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_POLICY);
+    client.option(option::EXPORT_NAME, b"disk");
+    assert_eq!(u64::from_be_bytes(client.hear()), SIZE as u64);
+    let (mut client, served) = connect(&shelf, Tls::Required);
+    client.hello(0);
+    assert!(client.is_over());
+    assert_eq!(served.ended().unwrap(), Ended::Done);
 }
 
 #[test]
@@ -404,11 +418,15 @@ fn listening(clients_max: usize) -> (Server, PathBuf) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("stillpoint-nbd-{}-{number}", std::process::id()));
-    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
-    let exports = shelf(SIZE).0;
-    let (handshake_timeout, send_timeout) = (Duration::from_millis(200), Duration::from_secs(20));
-    let parts = ServerParts { exports, clients_max, handshake_timeout, send_timeout };
-    (Server::start(listener, parts).unwrap(), path)
+    let parts = ServerParts {
+        exports: shelf(SIZE).0,
+        tls: None,
+        plain_clients: PlainClients::Local,
+        clients_max,
+        handshake_timeout: Duration::from_millis(200),
+        send_timeout: Duration::from_secs(20),
+    };
+    (Server::start(Listener::unix(&path).unwrap(), parts).unwrap(), path)
 }
 
 #[test]
@@ -428,7 +446,7 @@ fn a_server_takes_so_many_clients_and_forgets_those_that_left() {
     server.stop();
     assert!(again.is_over());
     assert_eq!(server.client_count(), 0);
-    std::fs::remove_file(path).unwrap();
+    assert!(!path.exists());
 }
 
 #[test]
@@ -440,5 +458,5 @@ fn a_client_that_says_nothing_is_left_and_one_that_has_chosen_may_be_silent() {
     assert!(silent.is_greeted() && silent.is_over()); // after the time for a handshake, which is shorter than the client's
     assert_eq!(chosen.call(command::READ, 0, 0, 512, &[]).data, [0; 512]);
     drop(server);
-    std::fs::remove_file(path).unwrap();
+    assert!(!path.exists());
 }
