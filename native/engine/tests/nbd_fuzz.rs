@@ -176,13 +176,13 @@ fn checked(mut heard: &[u8]) -> u64 {
 
 const STATES: [Tls; 4] = [Tls::Absent, Tls::Offered, Tls::Required, ENCRYPTED];
 
-/// Options and requests of a seed, at least: ten million in a full run.
+/// Options and requests of a seed, at least: twenty million in a full run.
 const SEED_INPUTS_MIN: u64 = 10_000;
 
 #[test]
 fn no_bytes_of_a_client_crash_or_hang_the_server() {
     let (shelf, _) = shelf(1 << 20);
-    over_seeds("nbd-inputs", sized(4, 1000), |seed, counts| {
+    over_seeds("nbd-inputs", sized(20, 2000), |seed, counts| {
         let mut random = Seeded::new(seed);
         let mut inputs = 0;
         for _ in 0..1000 {
@@ -268,7 +268,7 @@ fn no_bytes_in_or_instead_of_tls_crash_or_hang_the_server() {
     parts.handshake_timeout = Duration::from_millis(500);
     let server = Server::start(Listener::unix(&socket_path()).unwrap(), parts).unwrap();
     let config = cast.client_config(rustls::ALL_VERSIONS, None);
-    over_seeds("nbd-tls-inputs", sized(1, 200), |seed, counts| {
+    over_seeds("nbd-tls-inputs", sized(2, 1000), |seed, counts| {
         let mut random = Seeded::new(seed);
         for _ in 0..100 {
             let client =

@@ -230,3 +230,23 @@ fn remove_abandoned(path: &Path, name: &SocketAddrUnix) -> Result<()> {
         _ => exists("somebody listens"), // also if it is too busy to say so
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use rustix::net::sockopt::{socket_keepalive, tcp_nodelay};
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_over_the_network_waits_for_nothing_and_who_vanished_is_noticed() {
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let Address::Tcp(at) = *listener.address() else { panic!("{}", listener.address()) };
+        let _client = TcpStream::connect(at).unwrap();
+        let socket = listener.accept().unwrap();
+        assert!(tcp_nodelay(&socket).unwrap());
+        assert!(socket_keepalive(&socket).unwrap());
+    }
+}

@@ -22,11 +22,12 @@ pub(super) struct Incoming {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    failure: Option<rustls::Error>, // what was wrong with some of them; nothing behind those counts
 }
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; NBD_TLS_BYTES].into(), start: 0, end: 0 }
+        Self { bytes: vec![0; NBD_TLS_BYTES].into(), start: 0, end: 0, failure: None }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -54,8 +55,12 @@ impl Incoming {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.start = self.end - rest.len();
-        connection.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(())
+        self.failure = connection.process_new_packets().err();
+        self.check()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.failure.clone().map_or(Ok(()), |error| Err(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 }
 
@@ -143,11 +148,13 @@ impl Channel for TlsChannel {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return if filled > 0 { Ok(filled) } else { Err(error) },
                 }
-                if incoming.is_empty() {
-                    break Ok(());
+                if incoming.failure.is_some() || incoming.is_empty() {
+                    break incoming.check();
                 }
-                if let Err(error) = incoming.feed(&mut connection) {
-                    break Err(error);
+                match incoming.feed(&mut connection) {
+                    // What came before it counts, and is read first.
+                    Err(error) if incoming.failure.is_none() => break Err(error),
+                    _ => {}
                 }
             };
             let has_own = connection.wants_write();
@@ -270,14 +277,16 @@ mod tests {
     #[test]
     fn records_that_were_changed_are_not_believed_and_the_other_side_is_told() {
         let (channel, mut client) = pair(LONG);
+        client.write_all(b"before").unwrap();
         client.conn.writer().write_all(b"one").unwrap();
         let mut record = Vec::new();
         client.conn.write_tls(&mut record).unwrap();
         *record.last_mut().unwrap() ^= 1;
         client.sock.write_all(&record).unwrap();
+        assert_eq!(channel.receive(&mut [0; 100]).unwrap(), 6);
         for _ in 0..2 {
+            // At once: nobody waits for more of what cannot be believed.
             assert_eq!(channel.receive(&mut [0; 100]).unwrap_err().kind(), io::ErrorKind::InvalidData);
-            client.sock.write_all(&record).unwrap();
         }
         let told = client.read(&mut [0]).unwrap_err();
         assert!(told.to_string().contains("BadRecordMac"), "{told}");

@@ -19,6 +19,8 @@ pub(crate) struct MemoryDisk {
     facts: Facts,
     pub(crate) bytes: Mutex<Vec<u8>>,
     pub(crate) flushes: AtomicU64,
+    /// Bytes whose space was given back.
+    pub(crate) cleared: AtomicU64,
     pub(crate) fails: AtomicBool,
     pub(crate) is_slow: AtomicBool,
     lock: RwLock<()>,
@@ -39,6 +41,7 @@ impl MemoryDisk {
             facts,
             bytes: Mutex::new(vec![0; size]),
             flushes: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
             fails: AtomicBool::new(false),
             is_slow: AtomicBool::new(false),
             lock: RwLock::new(()),
@@ -75,6 +78,7 @@ impl Export for MemoryDisk {
     fn write_zeroes(&self, offset: u64, length: u64, _durable: bool) -> Result<()> {
         let range = self.range(offset, length)?;
         self.bytes.lock().unwrap()[range].fill(0);
+        self.cleared.fetch_add(length, Ordering::Relaxed);
         Ok(())
     }
 
