@@ -367,7 +367,7 @@ class BoundEngine implements Engine {
     this.#requests.liftLimits();
   }
 
-  async serveNbd({ listen, clientsMax }: NbdRequest, exports: NbdExports): Promise<NbdServing> {
+  async serveNbd({ listen, clientsMax, tls, allowPlain }: NbdRequest, exports: NbdExports): Promise<NbdServing> {
     const server = new addon.NativeNbdServer(this.#native, () => {
       answerQuestions(server, exports);
     });
@@ -375,8 +375,10 @@ class BoundEngine implements Engine {
       unwrap(await server.stop());
     };
     try {
+      const refused = tls === null ? null : server.useTls(tls);
+      if (refused !== null) throw errorFromFailure(refused);
       const addresses: NbdAddress[] = [];
-      for (const address of listen) addresses.push(nbdAddress(unwrap(await server.listen(address, clientsMax))));
+      for (const at of listen) addresses.push(nbdAddress(unwrap(await server.listen(at, clientsMax, allowPlain))));
       return { addresses, statistics: () => server.statistics(), stop };
     } catch (error) {
       await stop();

@@ -468,8 +468,20 @@ export interface LiveEngine {
   livePressure(): LivePressure;
 }
 
-/** Where NBD clients connect: a socket of this machine, or of the network. Port 0 in a request: any that is free. */
+/** Where NBD clients connect: a socket of this machine, whose name begins with a zero where it is no file, or of the network. */
 export type NbdAddress = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/** Where a server is to listen; port 0: any that is free. A descriptor is of a socket that listens already, and given away. */
+export type NbdListen = NbdAddress | { readonly fd: number };
+
+/** What an NBD server proves itself with, as PEM texts. */
+export interface NbdTls {
+  /** The certificate and those between it and an authority that clients know. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Where they are given, clients must have a certificate of one of them. */
+  readonly clientAuthorities?: string;
+}
 
 /** An export in a list. */
 export interface NbdListed {
@@ -497,9 +509,12 @@ export interface NbdExports {
 }
 
 export interface NbdRequest {
-  readonly listen: readonly NbdAddress[];
+  readonly listen: readonly NbdListen[];
   /** Clients at once at each address. */
   readonly clientsMax: number;
+  readonly tls: NbdTls | null;
+  /** Also clients of other machines need not encrypt; else TLS is forced on addresses that they reach. */
+  readonly allowPlain: boolean;
 }
 
 /** A running NBD server. */
@@ -552,7 +567,8 @@ export interface Engine extends LiveEngine {
   /**
    * Serves disks over NBD, on the engine's own threads, until it is stopped, which must come before `close`.
    *
-   * Errors: `PERMISSION_DENIED`, `IO_FAILED` where an address cannot be listened at; then nothing is.
+   * Errors: `ARGUMENT_INVALID` for a certificate that is none, or is missing where TLS is forced; `PERMISSION_DENIED`,
+   * `IO_FAILED` where an address cannot be listened at; then nothing is.
    */
   serveNbd(request: NbdRequest, exports: NbdExports): Promise<NbdServing>;
   /** Waits for running calls, then releases the lock. Calls after it reject with `STORE_CLOSED`. */

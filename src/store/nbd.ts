@@ -2,10 +2,14 @@
 
 import { StillpointError } from './errors.js';
 import type { StoreExports } from '../coordinator/exports.js';
-import type { Engine, NbdAddress as EngineAddress, NbdServing } from '../native/engine.js';
+import type { Engine, NbdRequest, NbdServing } from '../native/engine.js';
 
-/** Where to listen: a Unix socket, or a port of an address; port 0 is any that is free. */
-export type NbdListen = { readonly unix: string } | { readonly host: string; readonly port: number };
+/**
+ * Where to listen: a Unix socket, which is made with mode 0600; a port of an address, 0 for any that is free; or a descriptor of a
+ * socket that listens already, which is given away.
+ */
+export type NbdListen =
+  { readonly unix: string } | { readonly host: string; readonly port: number } | { readonly fd: number };
 
 /** Where a server listens. */
 export type NbdAddress = { readonly unix: string } | { readonly host: string; readonly port: number };
@@ -15,11 +19,22 @@ export interface NbdOptions {
   readonly listen: readonly NbdListen[];
   /** Clients at once at each address; those above it are hung up on. Default 256. */
   readonly clientsMax?: number | undefined;
+  /** Offers TLS, and forces it on addresses that other machines reach. */
+  readonly tls?: NbdTls | undefined;
   /**
-   * Listen without encryption at an address that other machines reach. Whoever reaches it can read and write every disk.
+   * Takes clients without TLS also at addresses that other machines reach: whoever is on the way can read and write every disk.
    * Default false.
    */
   readonly allowPlainTcp?: boolean | undefined;
+}
+
+/** What a server proves itself with, as PEM texts. */
+export interface NbdTls {
+  /** The certificate and those between it and an authority that clients know. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Where they are given, clients must have a certificate of one of them. */
+  readonly clientAuthorities?: string | undefined;
 }
 
 /** A running NBD server. Closing the store closes it too. */
@@ -32,12 +47,6 @@ export interface NbdServer {
   close(): Promise<void>;
 }
 
-/** What the options say, checked. */
-export interface NbdPlan {
-  readonly listen: readonly EngineAddress[];
-  readonly clientsMax: number;
-}
-
 /** The NBD servers of one open store. */
 export class NbdServers {
   readonly #engine: Engine;
@@ -47,7 +56,7 @@ export class NbdServers {
     this.#engine = engine;
   }
 
-  async serve(plan: NbdPlan, exports: StoreExports): Promise<NbdServer> {
+  async serve(plan: NbdRequest, exports: StoreExports): Promise<NbdServer> {
     const serving = await this.#engine.serveNbd(plan, exports);
     const server = new OpenNbdServer(serving, exports, () => this.#servers.delete(server));
     this.#servers.add(server);

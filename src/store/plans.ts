@@ -13,9 +13,17 @@ import { configurationBytesMax, diskBytesMax, pathBytesMax } from '../coordinato
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
 import type { ManagedMachinePlan, NewDisk } from '../coordinator/managed-disks.js';
 import type { SourceName } from '../coordinator/sources.js';
-import type { CollectRequest, Control, CreateRequest, NbdAddress, OpenRequest } from '../native/engine.js';
+import type {
+  CollectRequest,
+  Control,
+  CreateRequest,
+  NbdListen,
+  NbdRequest,
+  NbdTls,
+  OpenRequest,
+} from '../native/engine.js';
 import type { EventOptions } from './events.js';
-import type { NbdOptions, NbdPlan } from './nbd.js';
+import type { NbdOptions } from './nbd.js';
 import {
   diskLimits,
   callback,
@@ -427,31 +435,34 @@ export function eventsPlan(options: EventOptions): { intervalMs: number; signal:
 }
 
 /** Checks the options of `serveNbd`. */
-export function nbdPlan(options: NbdOptions): NbdPlan {
-  const given = members('options', options, ['listen', 'clientsMax', 'allowPlainTcp']);
-  const allowPlainTcp = truth('allowPlainTcp', given['allowPlainTcp'], false);
-  const listen = list('listen', given['listen'], (option, value) => listenPlan(option, value, allowPlainTcp));
+export function nbdPlan(options: NbdOptions): NbdRequest {
+  const given = members('options', options, ['listen', 'clientsMax', 'tls', 'allowPlainTcp']);
+  const listen = list('listen', given['listen'], listenPlan);
   if (listen.length === 0) throw invalid('listen', [], 'at least one place to listen at');
-  return { listen, clientsMax: wholeNumber('clientsMax', given['clientsMax'] ?? 256, 1, 65_536) };
+  return {
+    listen,
+    clientsMax: wholeNumber('clientsMax', given['clientsMax'] ?? 256, 1, 65_536),
+    tls: given['tls'] === undefined ? null : tlsPlan(given['tls']),
+    allowPlain: truth('allowPlainTcp', given['allowPlainTcp'], false),
+  };
 }
 
-function listenPlan(option: string, value: unknown, allowPlainTcp: boolean): NbdAddress {
-  const place = members(option, value, ['unix', 'host', 'port']);
+function listenPlan(option: string, value: unknown): NbdListen {
+  const place = members(option, value, ['unix', 'host', 'port', 'fd']);
   if (place['unix'] !== undefined) return { path: absolutePath(`${option}.unix`, place['unix']) };
+  if (place['fd'] !== undefined) return { fd: wholeNumber(`${option}.fd`, place['fd'], 3, 2 ** 31 - 1) };
   const host = text(`${option}.host`, place['host']);
-  const port = wholeNumber(`${option}.port`, place['port'], 0, 65_535);
-  if (!allowPlainTcp && !isLoopback(host)) {
-    throw invalid(
-      `${option}.host`,
-      host,
-      'a loopback address: over others everybody on the way reads and writes every disk. With allowPlainTcp any address goes',
-    );
-  }
-  return { host, port };
+  return { host, port: wholeNumber(`${option}.port`, place['port'], 0, 65_535) };
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+function tlsPlan(value: unknown): NbdTls {
+  const given = members('tls', value, ['certificate', 'key', 'clientAuthorities']);
+  const authorities = given['clientAuthorities'];
+  return {
+    certificate: text('tls.certificate', given['certificate']),
+    key: text('tls.key', given['key']),
+    ...(authorities === undefined ? {} : { clientAuthorities: text('tls.clientAuthorities', authorities) }),
+  };
 }
 
 /** Checks the options of calls that have no others than those of every long call. */

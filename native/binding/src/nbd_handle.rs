@@ -1,8 +1,9 @@
 //! A running NBD server: which exports there are is asked of JavaScript, their bytes never pass it.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::net::ToSocketAddrs;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use napi::{Env, Result, Status};
 use napi_derive::napi;
 use stillpoint_engine::engine::{DiskReference, Engine, ExportBitmap, ExportLabel};
 use stillpoint_engine::error::{Code, Error};
-use stillpoint_engine::nbd::{Export, Exports, Facts, Listed, Listener, Server, ServerParts, StatusExtent};
+use stillpoint_engine::nbd::{
+    Address, Export, Exports, Facts, Listed, Listener, PlainClients, Server, ServerParts, StatusExtent, TlsContext,
+};
 
 use crate::convert::uid;
 use crate::engine_handle::NativeEngine;
@@ -78,12 +81,21 @@ pub struct AnswerRecord {
     pub failure: Option<String>,
 }
 
-/// Where a server listens: at a path, or at a host and port.
+/// Where a server listens: at a path, at a host and port, or at a socket that listens already.
 #[napi(object)]
 pub struct NbdAddressRecord {
     pub path: Option<String>,
     pub host: Option<String>,
     pub port: Option<u32>,
+    pub fd: Option<i32>,
+}
+
+/// What a server proves itself with, in PEM.
+#[napi(object)]
+pub struct NbdTlsRecord {
+    pub certificate: String,
+    pub key: String,
+    pub client_authorities: Option<String>,
 }
 
 /// Clients of a server.
@@ -288,6 +300,7 @@ pub struct NativeNbdServer {
     questions: Arc<Questions>,
     shelf: Mutex<Option<Arc<Shelf>>>,
     servers: Arc<Mutex<Vec<Server>>>,
+    tls: Mutex<Option<Arc<TlsContext>>>,
     /// The store is not closed before the server is.
     call: Arc<Mutex<Option<RunningCall>>>,
 }
@@ -306,7 +319,19 @@ impl NativeNbdServer {
         let (opened, call) = engine.enter();
         let shelf = opened.ok().map(|engine| Arc::new(Shelf { engine, questions: Arc::clone(&questions) }));
         let call = Arc::new(Mutex::new(Some(call)));
-        Ok(Self { questions, shelf: Mutex::new(shelf), servers: Arc::default(), call })
+        Ok(Self { questions, shelf: Mutex::new(shelf), servers: Arc::default(), tls: Mutex::default(), call })
+    }
+
+    /// Offers TLS from here on; what is wrong with the certificate, if anything.
+    #[napi]
+    pub fn use_tls(&self, tls: NbdTlsRecord) -> Option<Failure> {
+        match TlsContext::new(&tls.certificate, &tls.key, tls.client_authorities.as_deref()) {
+            Ok(context) => {
+                *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(context));
+                None
+            }
+            Err(error) => Some(Failure::of(&error)),
+        }
     }
 
     /// What is asked since the last call.
@@ -331,21 +356,29 @@ impl NativeNbdServer {
     /// # Errors
     /// No thread could be started.
     #[napi(ts_return_type = "Promise<NbdAddressRecord | Failure>")]
-    pub fn listen<'env>(&self, env: &'env Env, at: NbdAddressRecord, clients_max: u32) -> Result<Object<'env>> {
+    pub fn listen<'env>(
+        &self,
+        env: &'env Env,
+        at: NbdAddressRecord,
+        clients_max: u32,
+        allow_plain: bool,
+    ) -> Result<Object<'env>> {
         let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let servers = Arc::clone(&self.servers);
         start(env, move || {
             let shelf = shelf.ok_or_else(|| Failure::closed("the store"))?;
-            let (listener, address) = listener(at).map_err(|error| Failure::boxed(&error))?;
+            let listener = listener(at).map_err(|error| Failure::boxed(&error))?;
+            let address = address_record(listener.address());
             let parts = ServerParts {
                 exports: shelf,
+                tls,
+                plain_clients: if allow_plain { PlainClients::All } else { PlainClients::Local },
                 clients_max: clients_max as usize,
                 handshake_timeout: HANDSHAKE_TIMEOUT,
                 send_timeout: SEND_TIMEOUT,
             };
-            let server = Server::start(listener, parts).map_err(|error| {
-                Failure::boxed(&Error::new(Code::IoFailed, format!("cannot start a thread: {error}")))
-            })?;
+            let server = Server::start(listener, parts).map_err(|error| Failure::boxed(&error))?;
             servers.lock().unwrap_or_else(PoisonError::into_inner).push(server);
             Ok(address)
         })
@@ -387,21 +420,40 @@ impl Drop for NativeNbdServer {
     }
 }
 
-fn listener(at: NbdAddressRecord) -> EngineResult<(Listener, NbdAddressRecord)> {
+fn listener(at: NbdAddressRecord) -> EngineResult<Listener> {
     match at {
-        NbdAddressRecord { path: Some(path), .. } => {
-            let bound = UnixListener::bind(&path);
-            let listener = bound.map_err(|error| Error::from_io(error, "listen at", path.as_ref()))?;
-            Ok((Listener::Unix(listener), NbdAddressRecord { path: Some(path), host: None, port: None }))
-        }
+        NbdAddressRecord { path: Some(path), .. } => Listener::unix(Path::new(&path)),
         NbdAddressRecord { host: Some(host), port, .. } => {
             let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
-            let bound =
-                TcpListener::bind((host.as_str(), port)).and_then(|listener| Ok((listener.local_addr()?, listener)));
-            let (at, listener) = bound.map_err(|error| Error::from_io(error, "listen at", host.as_ref()))?;
-            let record = NbdAddressRecord { path: None, host: Some(at.ip().to_string()), port: Some(at.port().into()) };
-            Ok((Listener::Tcp(listener), record))
+            let resolved = (host.as_str(), port).to_socket_addrs().map(|mut found| found.next());
+            let at = resolved.map_err(|cause| Error::from_io(cause, "find the address", Path::new(&host)))?;
+            let unknown =
+                || Error::new(Code::ArgumentInvalid, format!("{host} has no address")).with("argument", "host");
+            Listener::tcp(at.ok_or_else(unknown)?)
         }
-        NbdAddressRecord { .. } => Err(Error::new(Code::ArgumentInvalid, "a server listens at a path or at a host")),
+        NbdAddressRecord { fd: Some(fd), .. } if fd > 2 => {
+            #[expect(unsafe_code, reason = "descriptors come from JavaScript as numbers")]
+            // SAFETY: the caller gives the descriptor away, as the library's documentation asks for; one that is not open is
+            // found out by the first system call.
+            let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+            Listener::from_fd(socket)
+        }
+        NbdAddressRecord { .. } => {
+            let message = "a server listens at a path, at a host, or at a descriptor above 2";
+            Err(Error::new(Code::ArgumentInvalid, message).with("argument", "listen"))
+        }
+    }
+}
+
+fn address_record(address: &Address) -> NbdAddressRecord {
+    let nowhere = NbdAddressRecord { path: None, host: None, port: None, fd: None };
+    match address {
+        Address::Unix(path) => NbdAddressRecord { path: Some(path.display().to_string()), ..nowhere },
+        Address::Abstract(name) => {
+            NbdAddressRecord { path: Some(format!("\0{}", String::from_utf8_lossy(name))), ..nowhere }
+        }
+        Address::Tcp(at) => {
+            NbdAddressRecord { host: Some(at.ip().to_string()), port: Some(at.port().into()), ..nowhere }
+        }
     }
 }

@@ -204,6 +204,13 @@ pub const NBD_CLIENT_BYTES_MAX: u64 = 2 * NBD_PAYLOAD_BYTES_MAX + (1 << 20);
 /// Threads that carry out requests of one NBD client besides the one that reads them: as many as QEMU's driver has in flight.
 pub const NBD_CLIENT_THREADS_MAX: usize = 16;
 
+/// Encrypted bytes of one NBD client that are held in each direction: a whole number of the largest records, so that many are
+/// received or sent with one call.
+pub const NBD_TLS_BYTES: usize = 128 << 10;
+
+/// Clients of an NBD server that were not taken yet.
+pub const NBD_BACKLOG: i32 = 1024;
+
 const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
     assert!(RECORD_BYTES_MAX.is_multiple_of(RECORD_BLOCK_BYTES));

@@ -3,7 +3,7 @@
 
 mod nbd_world;
 
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nbd_world::{Client, Ended, SECTOR, Served, connect, queries, shelf, wanting};
 use stillpoint_engine::limits::{NBD_OPTION_BYTES_MAX, NBD_PAYLOAD_BYTES_MAX};
-use stillpoint_engine::nbd::protocol::{Errno, can, command, flag, info, option, reply};
-use stillpoint_engine::nbd::{Listener, Server, ServerParts, Tls};
+use stillpoint_engine::nbd::protocol::{self, Errno, can, chunk, command, flag, info, option, reply};
+use stillpoint_engine::nbd::{Listener, PlainClients, Server, ServerParts, Tls};
 
 const SIZE: usize = 4 << 20;
 
@@ -198,7 +198,21 @@ fn nothing_but_tls_is_talked_about_where_it_is_required() {
     assert!(client.is_over());
     let (mut client, _served) = connect(&shelf, Tls::Absent);
     client.hello(3);
-    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_UNSUP);
+    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_POLICY);
+}
+
+#[test]
+fn a_client_that_knows_one_option_is_not_asked_for_tls() {
+    let (shelf, _) = shelf(SIZE);
+    let (mut client, _served) = connect(&shelf, Tls::Offered);
+    client.hello(0);
+    assert_eq!(client.ask(option::STARTTLS, &[]).1, reply::ERR_POLICY);
+    client.option(option::EXPORT_NAME, b"disk");
+    assert_eq!(u64::from_be_bytes(client.hear()), SIZE as u64);
+    let (mut client, served) = connect(&shelf, Tls::Required);
+    client.hello(0);
+    assert!(client.is_over());
+    assert_eq!(served.ended().unwrap(), Ended::Done);
 }
 
 #[test]
@@ -238,6 +252,90 @@ fn what_is_written_is_read_in_every_kind_of_reply() {
         client.request(command::DISC, 0, 0, 0, &[]);
         assert_eq!(served.ended().unwrap(), Ended::Done);
     }
+}
+
+#[test]
+fn zeros_take_space_where_that_is_asked_for_and_are_never_both_fast_and_so() {
+    let (mut client, _served, disk) = structured();
+    assert_eq!(client.call(command::WRITE, 0, 0, 4096, &[7; 4096]).errno, 0);
+    let both = flag::NO_HOLE | flag::FAST_ZERO;
+    let refused = client.call(command::WRITE_ZEROES, both, 0, 4096, &[]);
+    assert_eq!(refused.errno, Errno::NotSupported as u32);
+    assert_eq!(client.call(command::READ, 0, 0, 4096, &[]).data, [7; 4096]); // as it was
+    assert_eq!(client.call(command::WRITE_ZEROES, flag::NO_HOLE, 512, 2048, &[]).errno, 0);
+    assert_eq!(disk.cleared.load(Ordering::Relaxed), 0); // written as data
+    assert_eq!(client.call(command::WRITE_ZEROES, flag::FAST_ZERO, 0, 512, &[]).errno, 0);
+    assert_eq!(client.call(command::WRITE_ZEROES, 0, 2560, 512, &[]).errno, 0);
+    assert_eq!(disk.cleared.load(Ordering::Relaxed), 1024);
+    let mut expected = vec![0; 4096];
+    expected[3072..].fill(7);
+    assert_eq!(client.call(command::READ, 0, 0, 4096, &[]).data, expected);
+}
+
+#[test]
+fn a_read_is_answered_in_chunks_once_that_was_agreed_also_when_it_is_refused() {
+    let (mut client, _served, disk) = structured();
+    let wrong = [(0, SIZE as u64, 1), (0, 0, 0), (flag::REQ_ONE, 0, 512), (0, 0, u64::from(u32::MAX))];
+    for (flags, offset, length) in wrong {
+        client.request(command::READ, flags, offset, length, &[]);
+        assert_eq!(u32::from_be_bytes(client.hear()), protocol::MAGIC_CHUNK);
+        assert_eq!(u16::from_be_bytes(client.hear()), chunk::DONE);
+        assert_eq!(u16::from_be_bytes(client.hear()), chunk::ERROR);
+        client.hear::<8>();
+        let length = u32::from_be_bytes(client.hear());
+        assert_eq!(client.hear_bytes(length as usize)[..4], (Errno::Invalid as u32).to_be_bytes());
+    }
+    disk.fails.store(true, Ordering::Relaxed); // found out before the first byte of a chunk is sent
+    client.request(command::READ, 0, 0, 512, &[]);
+    assert_eq!(client.hear_bytes(8)[4..], [0, 1, 0x80, 1]);
+}
+
+#[test]
+fn nothing_follows_the_answer_to_go() {
+    let (shelf, _) = shelf(SIZE);
+    let (mut client, _served) = connect(&shelf, Tls::Absent);
+    client.hello(1); // zeros are for the old way alone
+    assert_eq!(client.ask(option::GO, &wanting("disk", &[])).1, reply::ACK);
+    assert_eq!(client.call(command::READ, 0, 0, 512, &[]).data, [0; 512]);
+}
+
+#[test]
+fn a_flush_on_one_connection_comes_after_what_was_answered_on_another() {
+    let (shelf, disk) = shelf(SIZE);
+    let (mut writer, _one) = connect(&shelf, Tls::Absent);
+    writer.go("disk", true, false, &[]);
+    let (mut flusher, _other) = connect(&shelf, Tls::Absent);
+    assert_ne!(flusher.go("disk", true, false, &[]) & can::CAN_MULTI_CONN, 0);
+    for round in 1..=20 {
+        assert_eq!(writer.call(command::WRITE, 0, 0, 512, &[round; 512]).errno, 0);
+        assert_eq!(flusher.call(command::FLUSH, 0, 0, 0, &[]).errno, 0);
+        assert_eq!(disk.flushes.load(Ordering::Relaxed), u64::from(round));
+        assert_eq!(flusher.call(command::READ, 0, 0, 512, &[]).data, [round; 512]);
+    }
+}
+
+#[test]
+fn extended_headers_say_more_than_structured_replies() {
+    let (shelf, _) = shelf(SIZE);
+    let (mut client, _served) = connect(&shelf, Tls::Absent);
+    client.hello(3);
+    assert_eq!(client.ask(option::STRUCTURED_REPLY, &[]).1, reply::ACK);
+    assert_eq!(client.ask(option::EXTENDED_HEADERS, &[]).1, reply::ACK);
+    assert_eq!(client.ask(option::STRUCTURED_REPLY, &[]).1, reply::ERR_EXT_HEADER_REQD);
+    client.choose("disk", false, false, &["base:allocation"]);
+    (client.is_structured, client.is_extended) = (true, true);
+    let whole = SIZE as u64;
+    assert_eq!(client.call(command::WRITE_ZEROES, 0, 0, whole, &[]).errno, 0);
+    assert_eq!(client.call(command::BLOCK_STATUS, 0, 0, whole, &[]).status, [(1, vec![(8192 * SECTOR, 3)])]);
+    for command in [command::READ, command::TRIM, command::WRITE_ZEROES, command::BLOCK_STATUS, command::CACHE] {
+        for (offset, length) in [(512, u64::MAX), (u64::MAX - 511, 512), (0, 1 << 40)] {
+            let errno = client.call(command, 0, offset, length, &[]).errno;
+            assert!(errno == Errno::Invalid as u32 || errno == Errno::NoSpace as u32, "command {command}: {errno}");
+        }
+    }
+    // A payload that the command does not have is taken off the wire before the answer.
+    assert_eq!(client.call(command::READ, flag::PAYLOAD_LEN, 0, 24, &[0x21; 24]).errno, Errno::Invalid as u32);
+    assert_eq!(client.call(command::READ, 0, 0, 512, &[]).data, [0; 512]);
 }
 
 #[test]
@@ -404,11 +502,15 @@ fn listening(clients_max: usize) -> (Server, PathBuf) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("stillpoint-nbd-{}-{number}", std::process::id()));
-    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
-    let exports = shelf(SIZE).0;
-    let (handshake_timeout, send_timeout) = (Duration::from_millis(200), Duration::from_secs(20));
-    let parts = ServerParts { exports, clients_max, handshake_timeout, send_timeout };
-    (Server::start(listener, parts).unwrap(), path)
+    let parts = ServerParts {
+        exports: shelf(SIZE).0,
+        tls: None,
+        plain_clients: PlainClients::Local,
+        clients_max,
+        handshake_timeout: Duration::from_millis(200),
+        send_timeout: Duration::from_secs(20),
+    };
+    (Server::start(Listener::unix(&path).unwrap(), parts).unwrap(), path)
 }
 
 #[test]
@@ -428,7 +530,7 @@ fn a_server_takes_so_many_clients_and_forgets_those_that_left() {
     server.stop();
     assert!(again.is_over());
     assert_eq!(server.client_count(), 0);
-    std::fs::remove_file(path).unwrap();
+    assert!(!path.exists());
 }
 
 #[test]
@@ -440,5 +542,29 @@ fn a_client_that_says_nothing_is_left_and_one_that_has_chosen_may_be_silent() {
     assert!(silent.is_greeted() && silent.is_over()); // after the time for a handshake, which is shorter than the client's
     assert_eq!(chosen.call(command::READ, 0, 0, 512, &[]).data, [0; 512]);
     drop(server);
-    std::fs::remove_file(path).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn every_rule_of_the_document_names_tests_that_there_are() {
+    let sources = [
+        include_str!("nbd.rs"),
+        include_str!("nbd_leaks.rs"),
+        include_str!("nbd_tls.rs"),
+        include_str!("../src/nbd/listener.rs"),
+        include_str!("../src/nbd/request.rs"),
+        include_str!("../src/nbd/status.rs"),
+    ];
+    let document = include_str!("../../../docs/nbd-protocol.md");
+    let (_, rules) = document.split_once("## Rules that servers get wrong").unwrap();
+    let rows: Vec<&str> = rules.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() >= 22);
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(sources.iter().any(|source| source.contains(&format!("fn {name}()"))), "no test {name}");
+        }
+    }
 }

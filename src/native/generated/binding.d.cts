@@ -302,6 +302,8 @@ export declare class NativeNbdServer {
    * The callback cannot be kept.
    */
   constructor(engine: NativeEngine, callback: () => void)
+  /** Offers TLS from here on; what is wrong with the certificate, if anything. */
+  useTls(tls: NbdTlsRecord): Failure | null
   /** What is asked since the last call. */
   takeQuestions(): Array<QuestionRecord>
   /** Answers a question. */
@@ -312,7 +314,7 @@ export declare class NativeNbdServer {
    * # Errors
    * No thread could be started.
    */
-  listen(at: NbdAddressRecord, clientsMax: number): Promise<NbdAddressRecord | Failure>
+  listen(at: NbdAddressRecord, clientsMax: number, allowPlain: boolean): Promise<NbdAddressRecord | Failure>
   /** Clients there are. */
   statistics(): NbdStatisticsRecord
   /**
@@ -819,17 +821,25 @@ export interface ManifestRecord {
   detail: string
 }
 
-/** Where a server listens: at a path, or at a host and port. */
+/** Where a server listens: at a path, at a host and port, or at a socket that listens already. */
 export interface NbdAddressRecord {
   path?: string
   host?: string
   port?: number
+  fd?: number
 }
 
 /** Clients of a server. */
 export interface NbdStatisticsRecord {
   clients: number
   refused: number
+}
+
+/** What a server proves itself with, in PEM. */
+export interface NbdTlsRecord {
+  certificate: string
+  key: string
+  clientAuthorities?: string
 }
 
 /** A new disk. */

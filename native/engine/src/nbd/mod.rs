@@ -1,11 +1,12 @@
 //! Disks over the network block device protocol, for every hypervisor and tool that speaks it.
 //!
 //! ```text
-//! socket -> channel -> negotiation -> terms -> session -> sectors -> export (a live disk, a point's disk, a clone)
+//! listener -> socket (-> TLS) -> channel -> negotiation -> terms -> session -> sectors -> export
 //! ```
 //!
 //! What it is: a server of the protocol's document (doc/proto.md of the NBD project, with its branch of extended headers) over
-//! any connected stream; a [`Export`] is what the engine's top makes of a disk.
+//! any connected stream, in the clear or in TLS; an [`Export`] is what the engine's top makes of a disk: a live one, one of
+//! a restore point, a clone.
 //! What it guarantees: a flush on any connection covers every write that was answered on any connection before; a client can
 //! hurt nobody but itself, and holds no more memory than [`limits`](crate::limits) say.
 //! What it costs: one thread for a client that asks for what is at hand, with one receive and one send for all requests that
@@ -15,6 +16,7 @@
 mod buffers;
 pub mod channel;
 pub mod export;
+mod listener;
 pub mod negotiation;
 pub mod protocol;
 mod reply;
@@ -22,14 +24,19 @@ pub mod request;
 mod sectors;
 mod server;
 mod session;
+mod socket;
 mod status;
+mod tls;
+mod tls_channel;
 
 use std::io;
 
 pub use channel::Channel;
 pub use export::{Export, Exports, Facts, Listed, StatusExtent};
+pub use listener::{Address, Listener};
 pub use negotiation::Tls;
-pub use server::{Listener, Server, ServerParts};
+pub use server::{PlainClients, Server, ServerParts};
+pub use tls::TlsContext;
 
 use channel::Inbox;
 use negotiation::{Negotiated, Terms, negotiate};
@@ -41,8 +48,11 @@ const INBOX_BYTES: usize = 256 << 10;
 pub enum Agreed {
     /// The client wanted no more.
     Nothing,
-    /// TLS: the same client begins again on an encrypted channel.
-    StartTls,
+    /// TLS: once its handshake is done, the same client begins again with [`Tls::Active`].
+    StartTls {
+        /// Both sides said `NO_ZEROES`.
+        no_zeroes: bool,
+    },
     /// An export.
     Session(Session),
 }
@@ -62,7 +72,7 @@ pub fn begin(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> io::Resu
     let mut inbox = Inbox::new(INBOX_BYTES);
     Ok(match negotiate(channel, &mut inbox, exports, tls)? {
         Negotiated::Ended => Agreed::Nothing,
-        Negotiated::StartTls => Agreed::StartTls,
+        Negotiated::StartTls { no_zeroes } => Agreed::StartTls { no_zeroes },
         Negotiated::Agreed(terms) => Agreed::Session(Session { inbox, terms }),
     })
 }

@@ -27,8 +27,11 @@ pub enum Tls {
     Offered,
     /// Nothing but `STARTTLS` is answered.
     Required,
-    /// This is it already.
-    Active,
+    /// This is it already. What was said before it is forgotten, but for the client's flags, which are said once.
+    Active {
+        /// Both sides said `NO_ZEROES`.
+        no_zeroes: bool,
+    },
 }
 
 /// A context that was chosen.
@@ -54,8 +57,11 @@ pub struct Terms {
 pub enum Negotiated {
     /// The client has what it wanted, or broke the rules: nothing more is said.
     Ended,
-    /// TLS comes next, and then a handshake from the beginning.
-    StartTls,
+    /// TLS comes next, and then options from the beginning.
+    StartTls {
+        /// Both sides said `NO_ZEROES`.
+        no_zeroes: bool,
+    },
     /// Requests come next.
     Agreed(Terms),
 }
@@ -65,18 +71,15 @@ pub enum Negotiated {
 /// # Errors
 /// What the connection gives; `InvalidData` when the client broke a rule after which it cannot be understood.
 pub fn negotiate(channel: &dyn Channel, inbox: &mut Inbox, exports: &dyn Exports, tls: Tls) -> io::Result<Negotiated> {
-    let mut hello = Vec::with_capacity(18);
-    hello.extend(MAGIC_HELLO.to_be_bytes());
-    hello.extend(MAGIC_OPTION.to_be_bytes());
-    hello.extend((handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES).to_be_bytes());
-    send_all(channel, &hello, &[])?;
-    let Some(flags) = inbox.take::<4>(channel)? else { return Ok(Negotiated::Ended) };
-    let flags = u32::from_be_bytes(flags);
-    let known = u32::from(handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES);
-    if flags & !known != 0 {
-        return Err(broken("unknown client flags"));
-    }
-    let no_zeroes = flags & u32::from(handshake::NO_ZEROES) != 0;
+    let (no_zeroes, tls) = match tls {
+        Tls::Active { no_zeroes } => (no_zeroes, tls),
+        _ => match greet(channel, inbox)? {
+            Some(flags) if flags.is_fixed => (flags.no_zeroes, tls),
+            // Such a client knows one option, which cannot be refused.
+            Some(flags) if tls != Tls::Required => (flags.no_zeroes, Tls::Absent),
+            _ => return Ok(Negotiated::Ended),
+        },
+    };
     let mut talk = Talk { channel, inbox, exports, tls, no_zeroes, replies: Replies::default(), chosen: None };
     for _ in 0..NBD_OPTIONS_MAX {
         if let Some(ended) = talk.option()? {
@@ -84,6 +87,28 @@ pub fn negotiate(channel: &dyn Channel, inbox: &mut Inbox, exports: &dyn Exports
         }
     }
     Ok(Negotiated::Ended)
+}
+
+/// What a client says first.
+struct ClientFlags {
+    is_fixed: bool,
+    no_zeroes: bool,
+}
+
+/// The first bytes of both sides; `None` when the client is gone.
+fn greet(channel: &dyn Channel, inbox: &mut Inbox) -> io::Result<Option<ClientFlags>> {
+    let mut hello = Vec::with_capacity(18);
+    hello.extend(MAGIC_HELLO.to_be_bytes());
+    hello.extend(MAGIC_OPTION.to_be_bytes());
+    hello.extend((handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES).to_be_bytes());
+    send_all(channel, &hello, &[])?;
+    let Some(flags) = inbox.take::<4>(channel)? else { return Ok(None) };
+    let flags = u32::from_be_bytes(flags);
+    let said = |flag: u16| flags & u32::from(flag) != 0;
+    if flags & !u32::from(handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES) != 0 {
+        return Err(broken("unknown client flags"));
+    }
+    Ok(Some(ClientFlags { is_fixed: said(handshake::FIXED_NEWSTYLE), no_zeroes: said(handshake::NO_ZEROES) }))
 }
 
 fn broken(what: &'static str) -> io::Error {
@@ -193,18 +218,18 @@ impl Talk<'_> {
 
     fn start_tls(&mut self, data: &[u8]) -> io::Result<Option<Negotiated>> {
         let option = option::STARTTLS;
-        if !data.is_empty() || self.tls == Tls::Active {
+        if !data.is_empty() || matches!(self.tls, Tls::Active { .. }) {
             return self.invalid(option).map(|()| None);
         }
         if self.tls == Tls::Absent {
-            return self.reply(option, reply::ERR_UNSUP, b"TLS is not offered").map(|()| None);
+            return self.reply(option, reply::ERR_POLICY, b"TLS is not offered").map(|()| None);
         }
         // Bytes that came along in the clear would be read as if they had been encrypted (CVE-2021-3716).
         if self.inbox.waiting() > 0 {
             return Err(broken("bytes in the clear after STARTTLS"));
         }
         self.reply(option, reply::ACK, &[])?;
-        Ok(Some(Negotiated::StartTls))
+        Ok(Some(Negotiated::StartTls { no_zeroes: self.no_zeroes }))
     }
 
     fn replies(&mut self, option: u32, data: &[u8]) -> io::Result<()> {

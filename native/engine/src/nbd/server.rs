@@ -1,55 +1,101 @@
 //! A listening socket and its clients.
 //!
 //! What it guarantees: at most so many clients at once, those above it are hung up on at once; a handshake that takes too long
-//! is the end of its client; a stop ends every client and returns when the last of its threads has.
+//! is the end of its client; who has to encrypt gets nothing in the clear; a stop ends every client and returns when the last
+//! of its threads has.
 //! What it costs: a thread that waits for connections, and the threads of each client.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::{retry_on_intr, write};
+
 use super::channel::Channel;
 use super::export::Exports;
+use super::listener::{Address, Listener};
 use super::negotiation::Tls;
+use super::socket::{Hurried, Socket};
+use super::tls::TlsContext;
 use super::{Agreed, begin};
+use crate::error::{Code, Error, Result};
 
 /// After a connection that could not be taken, the next attempt.
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
-
-/// Where clients come from.
-pub enum Listener {
-    /// A socket of this machine.
-    Unix(UnixListener),
-    /// A socket of the network.
-    Tcp(TcpListener),
-}
 
 /// What a server is given.
 pub struct ServerParts {
     /// What it gives.
     pub exports: Arc<dyn Exports>,
+    /// What it proves itself with, where it offers TLS.
+    pub tls: Option<Arc<TlsContext>>,
+    /// Who need not encrypt.
+    pub plain_clients: PlainClients,
     /// Clients at once, at most.
     pub clients_max: usize,
-    /// How long a client may take for any step of the handshake.
+    /// How long a client may take for any step of the handshake; for all of it up to the end of TLS, where that is required.
     pub handshake_timeout: Duration,
     /// How long a client may leave its replies unread.
     pub send_timeout: Duration,
 }
 
+/// Which clients may do without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlainClients {
+    /// Those of this machine: who comes through a Unix socket or a loopback address. On all others TLS is forced.
+    #[default]
+    Local,
+    /// All.
+    All,
+    /// None.
+    None,
+}
+
+impl PlainClients {
+    /// What a server says about TLS to the clients of one listener. The whole policy:
+    ///
+    /// | listener | `Local` | `All` | `None` |
+    /// | --- | --- | --- | --- |
+    /// | Unix socket, TCP on loopback | offered, if there is a certificate | the same | required |
+    /// | TCP on any other address, or on all of them | required | offered, if there is a certificate | required |
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` where it is required and there is no certificate.
+    pub fn tls_at(self, address: &Address, has_certificate: bool) -> Result<Tls> {
+        let is_required = match self {
+            Self::Local => !address.is_local(),
+            Self::All => false,
+            Self::None => true,
+        };
+        match (is_required, has_certificate) {
+            (true, true) => Ok(Tls::Required),
+            (true, false) => Err(Error::new(
+                Code::ArgumentInvalid,
+                format!("clients of {address} have to use TLS, and there is no certificate; give one, or allow plain clients"),
+            )
+            .with("argument", "certificate")),
+            (false, true) => Ok(Tls::Offered),
+            (false, false) => Ok(Tls::Absent),
+        }
+    }
+}
+
 /// A running server. Dropping it stops it.
 pub struct Server {
     shared: Arc<Shared>,
+    address: Address,
     accepting: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 struct Shared {
     parts: ServerParts,
-    listener: Listener,
+    tls: Tls,
     is_stopped: AtomicBool,
+    stopping: OwnedFd, // readable once it is stopped
     clients: Mutex<Clients>,
     client_left: Condvar,
 }
@@ -57,74 +103,46 @@ struct Shared {
 #[derive(Default)]
 struct Clients {
     next: u64,
-    channels: BTreeMap<u64, Arc<dyn Socket>>,
+    sockets: BTreeMap<u64, Arc<Socket>>,
     refused: u64,
-}
-
-/// A channel with time limits.
-trait Socket: Channel {
-    fn limit(&self, receive: Option<Duration>, send: Option<Duration>) -> io::Result<()>;
-}
-
-impl Socket for UnixStream {
-    fn limit(&self, receive: Option<Duration>, send: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(receive)?;
-        self.set_write_timeout(send)
-    }
-}
-
-impl Socket for TcpStream {
-    fn limit(&self, receive: Option<Duration>, send: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(receive)?;
-        self.set_write_timeout(send)
-    }
-}
-
-impl Listener {
-    fn accept(&self) -> io::Result<Arc<dyn Socket>> {
-        match self {
-            Self::Unix(listener) => Ok(Arc::new(listener.accept()?.0)),
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nodelay(true)?; // a reply is sent when it is whole, and waits for nothing
-                Ok(Arc::new(stream))
-            }
-        }
-    }
-
-    /// Makes a thread that waits in `accept` look whether it should.
-    fn wake(&self) {
-        let _ = match self {
-            Self::Unix(listener) => listener.local_addr().and_then(|at| UnixStream::connect_addr(&at).map(drop)),
-            Self::Tcp(listener) => listener.local_addr().and_then(|at| TcpStream::connect(at).map(drop)),
-        };
-    }
 }
 
 impl Server {
     /// Serves whoever connects.
     ///
     /// # Errors
-    /// When there is no thread to be had.
-    pub fn start(listener: Listener, parts: ServerParts) -> io::Result<Self> {
+    /// As [`PlainClients::tls_at`]; `IO_FAILED` when there is no descriptor or no thread to be had.
+    pub fn start(listener: Listener, parts: ServerParts) -> Result<Self> {
+        let failed = |cause| Error::new(Code::IoFailed, format!("the NBD server cannot start: {cause}"));
+        let tls = parts.plain_clients.tls_at(listener.address(), parts.tls.is_some())?;
+        let address = listener.address().clone();
+        let stopping = eventfd(0, EventfdFlags::CLOEXEC).map_err(|cause| failed(cause.into()))?;
         let shared = Arc::new(Shared {
             parts,
-            listener,
+            tls,
             is_stopped: AtomicBool::new(false),
+            stopping,
             clients: Mutex::default(),
             client_left: Condvar::new(),
         });
         let accepting = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("nbd-accept".to_owned()).spawn(move || shared.accept())?
+            std::thread::Builder::new().name("nbd-accept".to_owned()).spawn(move || shared.accept(&listener))
         };
-        Ok(Self { shared, accepting: Mutex::new(Some(accepting)) })
+        let accepting = Mutex::new(Some(accepting.map_err(failed)?));
+        Ok(Self { shared, address, accepting })
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Clients that are connected.
     #[must_use]
     pub fn client_count(&self) -> usize {
-        self.shared.clients().channels.len()
+        self.shared.clients().sockets.len()
     }
 
     /// Clients that were hung up on because there were too many.
@@ -133,17 +151,18 @@ impl Server {
         self.shared.clients().refused
     }
 
-    /// Takes no more clients, ends those that are there, and waits until nothing of them is under way.
+    /// Takes no more clients, ends those that are there, and waits until nothing of them is under way. The listening socket is
+    /// closed then, and its file gone.
     pub fn stop(&self) {
         self.shared.is_stopped.store(true, Ordering::Release);
-        self.shared.listener.wake();
+        let _ = write(&self.shared.stopping, &1u64.to_ne_bytes()); // fails only after 2^64 stops
         let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(accepting) = accepting {
             let _ = accepting.join(); // a panic there was reported there
         }
         let mut clients = self.shared.clients();
-        clients.channels.values().for_each(|channel| channel.close());
-        while !clients.channels.is_empty() {
+        clients.sockets.values().for_each(|socket| socket.close());
+        while !clients.sockets.is_empty() {
             clients = self.shared.client_left.wait(clients).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -160,34 +179,41 @@ impl Shared {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(self: Arc<Self>) {
-        while !self.is_stopped.load(Ordering::Acquire) {
-            let Ok(channel) = self.listener.accept() else {
-                // A client that was gone before it was taken, or no descriptor is left: then one that leaves gives one back.
-                let _ = self.client_left.wait_timeout(self.clients(), ACCEPT_RETRY);
-                continue;
-            };
-            if !self.is_stopped.load(Ordering::Acquire) {
-                self.admit(channel);
+    fn accept(self: Arc<Self>, listener: &Listener) {
+        loop {
+            let mut waiting = [PollFd::new(listener, PollFlags::IN), PollFd::new(&self.stopping, PollFlags::IN)];
+            let waited = retry_on_intr(|| poll(&mut waiting, None));
+            if self.is_stopped.load(Ordering::Acquire) {
+                return;
+            }
+            match waited.map_err(io::Error::from).and_then(|_| listener.accept()) {
+                Ok(socket) => self.admit(socket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {} // gone before it was taken
+                Err(_) => {
+                    // No descriptor is left, for one: then a client that leaves gives one back.
+                    let _ = self.client_left.wait_timeout(self.clients(), ACCEPT_RETRY);
+                }
             }
         }
     }
 
-    fn admit(self: &Arc<Self>, channel: Arc<dyn Socket>) {
+    fn admit(self: &Arc<Self>, socket: OwnedFd) {
+        let Ok(socket) = Socket::new(socket, self.parts.send_timeout) else { return };
+        let socket = Arc::new(socket);
         let mut clients = self.clients();
-        if clients.channels.len() >= self.parts.clients_max {
+        if clients.sockets.len() >= self.parts.clients_max {
             clients.refused += 1;
             return; // dropped, and so hung up on
         }
         let number = clients.next;
         clients.next += 1;
-        clients.channels.insert(number, Arc::clone(&channel));
+        clients.sockets.insert(number, Arc::clone(&socket));
         drop(clients);
         let shared = Arc::clone(self);
         let serve = move || {
             let leaving = Leaving { shared: &shared, number };
-            let _ = shared.serve(channel.as_ref()); // what a client did wrong is its own affair
-            drop(channel);
+            let _ = shared.serve(&socket); // what a client did wrong is its own affair
+            drop(socket);
             drop(leaving);
         };
         if std::thread::Builder::new().name("nbd-client".to_owned()).spawn(serve).is_err() {
@@ -195,19 +221,44 @@ impl Shared {
         }
     }
 
-    fn serve(&self, channel: &dyn Socket) -> io::Result<()> {
-        channel.limit(Some(self.parts.handshake_timeout), Some(self.parts.send_timeout))?;
-        match begin(channel, self.parts.exports.as_ref(), Tls::Absent)? {
-            Agreed::Nothing | Agreed::StartTls => Ok(()),
+    fn serve(&self, socket: &Arc<Socket>) -> io::Result<()> {
+        socket.limit_receiving(Some(self.parts.handshake_timeout))?;
+        // Who has to encrypt has little to say before that, and one limit for all of it.
+        let hurried = match self.tls {
+            Tls::Required => Some(Hurried::new(socket, self.parts.handshake_timeout)?),
+            _ => None,
+        };
+        let agreed = match &hurried {
+            Some(hurried) => begin(hurried, self.parts.exports.as_ref(), self.tls),
+            None => begin(socket.as_ref(), self.parts.exports.as_ref(), self.tls),
+        };
+        match agreed? {
+            Agreed::Nothing => Ok(()),
             Agreed::Session(session) => {
-                channel.limit(None, Some(self.parts.send_timeout))?; // a client may be silent for as long as it likes
-                session.serve(channel)
+                socket.limit_receiving(None)?; // a client may be silent for as long as it likes
+                session.serve(socket.as_ref())
+            }
+            Agreed::StartTls { no_zeroes } => {
+                let hurried = hurried.map_or_else(|| Hurried::new(socket, self.parts.handshake_timeout), Ok)?;
+                self.serve_encrypted(socket, hurried, no_zeroes)
             }
         }
     }
 
+    fn serve_encrypted(&self, socket: &Arc<Socket>, hurried: Hurried<'_>, no_zeroes: bool) -> io::Result<()> {
+        let Some(context) = &self.parts.tls else { return Ok(()) }; // never offered without
+        let channel = context.accept(&hurried, Arc::clone(socket))?;
+        drop(hurried);
+        let ended = match begin(&channel, self.parts.exports.as_ref(), Tls::Active { no_zeroes }) {
+            Ok(Agreed::Session(session)) => socket.limit_receiving(None).and_then(|()| session.serve(&channel)),
+            other => other.map(drop),
+        };
+        channel.close();
+        ended
+    }
+
     fn leave(&self, number: u64) {
-        self.clients().channels.remove(&number);
+        self.clients().sockets.remove(&number);
         self.client_left.notify_all();
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct MemoryDisk {
     facts: Facts,
     pub(crate) bytes: Mutex<Vec<u8>>,
     pub(crate) flushes: AtomicU64,
+    /// Bytes whose space was given back.
+    pub(crate) cleared: AtomicU64,
     pub(crate) fails: AtomicBool,
     pub(crate) is_slow: AtomicBool,
     lock: RwLock<()>,
@@ -39,6 +41,7 @@ impl MemoryDisk {
             facts,
             bytes: Mutex::new(vec![0; size]),
             flushes: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
             fails: AtomicBool::new(false),
             is_slow: AtomicBool::new(false),
             lock: RwLock::new(()),
@@ -75,6 +78,7 @@ impl Export for MemoryDisk {
     fn write_zeroes(&self, offset: u64, length: u64, _durable: bool) -> Result<()> {
         let range = self.range(offset, length)?;
         self.bytes.lock().unwrap()[range].fill(0);
+        self.cleared.fetch_add(length, Ordering::Relaxed);
         Ok(())
     }
 
@@ -156,10 +160,13 @@ pub(crate) enum Ended {
     StartTls,
 }
 
+/// What TLS is once it is there.
+pub(crate) const ENCRYPTED: Tls = Tls::Active { no_zeroes: true };
+
 pub(crate) fn serve(channel: &dyn Channel, exports: &dyn Exports, tls: Tls) -> std::io::Result<Ended> {
     match begin(channel, exports, tls)? {
         Agreed::Nothing => Ok(Ended::Done),
-        Agreed::StartTls => Ok(Ended::StartTls),
+        Agreed::StartTls { .. } => Ok(Ended::StartTls),
         Agreed::Session(session) => session.serve(channel).map(|()| Ended::Done),
     }
 }
@@ -181,8 +188,8 @@ pub(crate) fn connect(shelf: &Arc<Shelf>, tls: Tls) -> (Client, Served) {
     (Client::over(ours), Served(Some(thread)))
 }
 
-pub(crate) struct Client {
-    pub(crate) socket: UnixStream,
+pub(crate) struct Client<S = UnixStream> {
+    pub(crate) socket: S,
     cookie: u64,
     pub(crate) is_structured: bool,
     pub(crate) is_extended: bool,
@@ -202,6 +209,13 @@ impl Client {
     /// A client that has said nothing yet. It waits for no answer longer than 20 s.
     pub(crate) fn over(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self::on(socket)
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// The same on any stream.
+    pub(crate) fn on(socket: S) -> Self {
         Self { socket, cookie: 0, is_structured: false, is_extended: false }
     }
 
@@ -271,6 +285,11 @@ impl Client {
     /// Up to the export, with everything that a modern client asks for.
     pub(crate) fn go(&mut self, name: &str, structured: bool, extended: bool, contexts: &[&str]) -> u16 {
         self.hello(3);
+        self.choose(name, structured, extended, contexts)
+    }
+
+    /// The same after the greeting.
+    pub(crate) fn choose(&mut self, name: &str, structured: bool, extended: bool, contexts: &[&str]) -> u16 {
         if structured {
             assert_eq!(self.ask(option::STRUCTURED_REPLY, &[]).1, reply::ACK);
         }
