@@ -8,10 +8,22 @@ const optionMagic = 0x49484156454f5054n; // IHAVEOPT
 const requestMagic = 0x25609513;
 const replyMagic = 0x67446698;
 const option = { list: 3, structured: 8, go: 7, setContext: 10 } as const;
-const command = { read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, zeroes: 6, status: 7 } as const;
+/** Numbers of commands. */
+export const command = { read: 0, write: 1, disconnect: 2, flush: 3, trim: 4, zeroes: 6, status: 7 } as const;
 const ack = 1;
 const server = 2;
 const info = 3;
+
+/** The header of a request. */
+export function requestBytes(code: number, cookie: bigint, offset: number, length: number): Buffer {
+  const header = Buffer.alloc(28);
+  header.writeUInt32BE(requestMagic);
+  header.writeUInt16BE(code, 6);
+  header.writeBigUInt64BE(cookie, 8);
+  header.writeBigUInt64BE(BigInt(offset), 16);
+  header.writeUInt32BE(length, 24);
+  return header;
+}
 
 /** What the server says that failed. */
 export class NbdError extends Error {
@@ -26,14 +38,16 @@ export class NbdError extends Error {
 /** Bytes as they come. */
 class Incoming {
   readonly #socket: Socket;
-  #bytes = Buffer.alloc(0);
+  #pieces: Buffer[] = [];
+  #length = 0;
   #wake: () => void = () => undefined;
   #isOver = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
     socket.on('data', (more: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, more]);
+      this.#pieces.push(more);
+      this.#length += more.length;
       this.#wake();
     });
     for (const end of ['close', 'error', 'end'] as const) {
@@ -45,15 +59,22 @@ class Incoming {
   }
 
   async take(count: number): Promise<Buffer> {
-    while (this.#bytes.length < count) {
+    while (this.#length < count) {
       if (this.#isOver) throw new Error('the server hung up');
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    const taken = this.#bytes.subarray(0, count);
-    this.#bytes = this.#bytes.subarray(count);
-    return taken;
+    const taken: Buffer[] = [];
+    for (let wanted = count; wanted > 0;) {
+      const [first = Buffer.alloc(0)] = this.#pieces;
+      taken.push(first.subarray(0, wanted));
+      if (first.length > wanted) this.#pieces[0] = first.subarray(wanted);
+      else this.#pieces.shift();
+      wanted -= Math.min(wanted, first.length);
+    }
+    this.#length -= count;
+    return Buffer.concat(taken);
   }
 
   async untilOver(): Promise<void> {
@@ -180,6 +201,26 @@ export class NbdClient {
     this.#socket.destroy();
   }
 
+  /** Sends bytes as they are and waits for nothing. */
+  sendRaw(bytes: Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Takes so many bytes of what comes. */
+  takeRaw(count: number): Promise<Buffer> {
+    return this.#incoming.take(count);
+  }
+
+  /** Takes nothing from the socket any more. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
+  /** Undoes `stopReading`. */
+  readOn(): void {
+    this.#socket.resume();
+  }
+
   async #choose(name: string, context: string): Promise<void> {
     await this.#ask(option.structured, Buffer.alloc(0));
     this.#isStructured = true;
@@ -210,13 +251,7 @@ export class NbdClient {
 
   #send(code: number, offset: number, length: number, bytes: Uint8Array): void {
     this.#cookie += 1n;
-    const header = Buffer.alloc(28);
-    header.writeUInt32BE(requestMagic);
-    header.writeUInt16BE(code, 6);
-    header.writeBigUInt64BE(this.#cookie, 8);
-    header.writeBigUInt64BE(BigInt(offset), 16);
-    header.writeUInt32BE(length, 24);
-    this.#socket.write(Buffer.concat([header, bytes]));
+    this.#socket.write(Buffer.concat([requestBytes(code, this.#cookie, offset, length), bytes]));
   }
 
   async #request(code: number, offset: number, length: number, bytes: Uint8Array): Promise<Buffer> {

@@ -110,15 +110,14 @@ struct Asked {
     next: u64,
     told: Vec<QuestionRecord>,
     answers: BTreeMap<u64, Option<AnswerRecord>>, // none: not answered yet
-    is_over: bool,
+    /// None when nothing is asked any more: the process may then end.
+    notify: Option<Notify>,
 }
 
 /// Questions from the threads of clients to JavaScript.
 struct Questions {
     asked: Mutex<Asked>,
     answered: Condvar,
-    /// None once the server is stopped: it would keep the process alive.
-    notify: Mutex<Option<Notify>>,
 }
 
 impl Questions {
@@ -128,17 +127,14 @@ impl Questions {
 
     fn tell(&self, question: impl FnOnce(u64) -> QuestionRecord, wants_answer: bool) -> Option<u64> {
         let mut asked = self.asked();
-        if asked.is_over {
-            return None;
-        }
+        asked.notify.as_ref()?;
         let number = asked.next;
         asked.next += 1;
         asked.told.push(question(number));
         if wants_answer {
             asked.answers.insert(number, None);
         }
-        drop(asked);
-        if let Some(notify) = &*self.notify.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(notify) = &asked.notify {
             notify.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
         Some(number)
@@ -164,7 +160,7 @@ impl Questions {
                     None => Ok(answer),
                 };
             }
-            if asked.is_over {
+            if asked.notify.is_none() {
                 return Err(stopped());
             }
             asked = self.answered.wait(asked).unwrap_or_else(PoisonError::into_inner);
@@ -172,9 +168,8 @@ impl Questions {
     }
 
     fn end(&self) {
-        self.asked().is_over = true;
+        self.asked().notify = None;
         self.answered.notify_all();
-        drop(self.notify.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -314,8 +309,8 @@ impl NativeNbdServer {
     #[napi(constructor)]
     pub fn new(engine: &NativeEngine, callback: Function<'_, (), ()>) -> Result<Self> {
         let notify = callback.build_threadsafe_function().build()?;
-        let (asked, notify) = (Mutex::default(), Mutex::new(Some(notify)));
-        let questions = Arc::new(Questions { asked, answered: Condvar::new(), notify });
+        let asked = Mutex::new(Asked { notify: Some(notify), ..Asked::default() });
+        let questions = Arc::new(Questions { asked, answered: Condvar::new() });
         let (opened, call) = engine.enter();
         let shelf = opened.ok().map(|engine| Arc::new(Shelf { engine, questions: Arc::clone(&questions) }));
         let call = Arc::new(Mutex::new(Some(call)));
