@@ -85,7 +85,14 @@ export class ExportedDisk {
   async mounted<T>(kind: FileSystem, work: (place: string) => Promise<T>): Promise<T> {
     const place = path.join(this.#folder, 'mounted');
     // Several points of one xfs are mounted at a time, and all have its id.
-    await execute(tools.mount.path, ['-t', kind, '-o', kind === 'xfs' ? 'noatime,nouuid' : 'noatime', this.device, place]);
+    await execute(tools.mount.path, [
+      '-t',
+      kind,
+      '-o',
+      kind === 'xfs' ? 'noatime,nouuid' : 'noatime',
+      this.device,
+      place,
+    ]);
     try {
       return await work(place);
     } finally {

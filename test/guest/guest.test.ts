@@ -60,7 +60,7 @@ describe.skipIf(guestsAreMissing())('a real guest with ext4 and xfs on two disks
   }
 
   it('is captured while it runs, and each point is one moment of sound file systems', { timeout: hours }, async () => {
-    await overSeeds({ suite: 'guest-captures', quick: 10, full: 200 }, async (seed) => {
+    await overSeeds({ suite: 'guest-captures', quick: 8, full: 200 }, async (seed) => {
       await pause(laterMs(seed));
       const { moment } = await capture(`running-${seed}`);
       await stage.checkMoment(moment);

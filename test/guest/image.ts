@@ -58,7 +58,10 @@ export async function guestImage(folder: string): Promise<GuestImage> {
     files.push({ name, bytes: readFileSync(file), mode: 0o100644 });
   }
   const folders = ['dev', 'modules'].map((name) => ({ name, bytes: Buffer.alloc(0), mode: 0o040755 }));
-  return { kernel: path.join(unpacked, 'boot', kernel), initramfs: gzipSync(cpio([...folders, ...files]), { level: 1 }) };
+  return {
+    kernel: path.join(unpacked, 'boot', kernel),
+    initramfs: gzipSync(cpio([...folders, ...files]), { level: 1 }),
+  };
 }
 
 function download(): void {
@@ -93,7 +96,8 @@ function download(): void {
 function modulesInOrder(): string[] {
   const files = new Map<string, string>();
   for (const entry of readdirSync(path.join(unpacked, 'lib/modules'), { recursive: true, encoding: 'utf8' })) {
-    if (entry.endsWith('.ko')) files.set(moduleName(path.basename(entry, '.ko')), path.join(unpacked, 'lib/modules', entry));
+    if (entry.endsWith('.ko'))
+      files.set(moduleName(path.basename(entry, '.ko')), path.join(unpacked, 'lib/modules', entry));
   }
   const ordered = new Set<string>();
   const add = (name: string): void => {
@@ -109,7 +113,10 @@ function modulesInOrder(): string[] {
 /** The line `depends=a,b` of a module's own description. */
 function dependencies(file: string): string[] {
   const names = /\0depends=([^\0]*)\0/.exec(readFileSync(file, 'latin1'))?.[1] ?? '';
-  return names.split(',').filter((name) => name !== '').map(moduleName);
+  return names
+    .split(',')
+    .filter((name) => name !== '')
+    .map(moduleName);
 }
 
 function moduleName(name: string): string {

@@ -10,7 +10,7 @@
  * A worker writes transaction n to the boot disk, in this order, each step with an fsync; then the same to the other disk; only then
  * it prints `committed WORKER n`, and only then n + 1 begins. All bytes follow from worker and number (stampOf of transactions.ts),
  * so that whoever reads them can prove each one. Another process makes, cuts and removes files on both disks without any fsync, so
- * that the journals always have something to recover.
+ * that the journals always have something to recover, and what is removed is trimmed.
  *
  * On the console it says `found WORKER BOOT OTHER` for each worker, the numbers of the last transactions on the two disks, and then
  * `ready`. The workers begin when it is told a line. What fails is said with the word `failed`, and ends the guest.
@@ -203,8 +203,8 @@ static void prepare(void) {
   set("/proc/sys/vm/dirty_expire_centisecs", "30");
   load_modules();
   for (size_t disk = 0; disk < 2; disk += 1) mkdir(disks[disk], 0755);
-  if (mount("/dev/vda", disks[0], "ext4", MS_NOATIME, "") != 0) fail("mount", disks[0]);
-  if (mount("/dev/vdb", disks[1], "xfs", MS_NOATIME, "") != 0) fail("mount", disks[1]);
+  if (mount("/dev/vda", disks[0], "ext4", MS_NOATIME, "discard") != 0) fail("mount", disks[0]);
+  if (mount("/dev/vdb", disks[1], "xfs", MS_NOATIME, "discard") != 0) fail("mount", disks[1]);
 }
 
 int main(void) {

@@ -1,8 +1,11 @@
 //! A running NBD server: which exports there are is asked of JavaScript, their bytes never pass it.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -385,8 +388,7 @@ impl Drop for NativeNbdServer {
 fn listener(at: NbdAddressRecord) -> EngineResult<(Listener, NbdAddressRecord)> {
     match at {
         NbdAddressRecord { path: Some(path), .. } => {
-            let bound = UnixListener::bind(&path);
-            let listener = bound.map_err(|error| Error::from_io(error, "listen at", path.as_ref()))?;
+            let listener = unix_listener(path.as_ref())?;
             Ok((Listener::Unix(listener), NbdAddressRecord { path: Some(path), host: None, port: None }))
         }
         NbdAddressRecord { host: Some(host), port, .. } => {
@@ -398,5 +400,25 @@ fn listener(at: NbdAddressRecord) -> EngineResult<(Listener, NbdAddressRecord)> 
             Ok((Listener::Tcp(listener), record))
         }
         NbdAddressRecord { .. } => Err(Error::new(Code::ArgumentInvalid, "a server listens at a path or at a host")),
+    }
+}
+
+/// Listens at a Unix socket. A file that is left of a process which is gone is replaced; nothing else is.
+fn unix_listener(path: &Path) -> EngineResult<UnixListener> {
+    let failed = |error: std::io::Error| Error::from_io(error, "listen at", path);
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            // To connect to a file that is no socket is refused too.
+            let is_socket = std::fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket();
+            let refusal = UnixStream::connect(path).err().map(|refusal| refusal.kind());
+            if !is_socket || refusal != Some(ErrorKind::ConnectionRefused) {
+                let what = if is_socket { "somebody listens there" } else { "it is no socket" };
+                let message = format!("cannot listen at {}: {what}", path.display());
+                return Err(Error::new(Code::TargetExists, message).with("path", path));
+            }
+            std::fs::remove_file(path).map_err(failed)?;
+            UnixListener::bind(path).map_err(failed)
+        }
+        bound => bound.map_err(failed),
     }
 }
