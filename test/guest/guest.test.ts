@@ -13,7 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { RestorePoint } from '../../src/index.js';
+import type { CapturedPoint } from '../../src/index.js';
 import { seededRandom } from '../../src/testing/index.js';
 import { overSeeds } from '../house/seed-range.js';
 import { hashOf } from '../interop/stage.js';
@@ -52,7 +52,7 @@ describe.skipIf(guestsAreMissing())('a real guest with ext4 and xfs on two disks
   });
 
   /** Captures, and notes what the guest had committed before. */
-  async function capture(name: string): Promise<{ moment: Moment; captured: RestorePoint }> {
+  async function capture(name: string): Promise<{ moment: Moment; captured: CapturedPoint }> {
     const moment = { point: name, committed: guest.committed };
     const captured = await stage.store.capture('web1', { name });
     moments.push(moment);
@@ -94,10 +94,10 @@ describe.skipIf(guestsAreMissing())('a real guest with ext4 and xfs on two disks
       await guest.committedMore(1);
       await pause(laterMs(seed));
       await killed(server);
-      const left = `killed-${seed}`;
-      await stage.serve(async () => void (await capture(left)));
-      const [moment] = moments.slice(-1);
-      if (moment !== undefined) await stage.checkMoment(moment);
+      await stage.open();
+      const { moment } = await capture(`killed-${seed}`); // before the guest can send anything again
+      await stage.serve();
+      await stage.checkMoment(moment);
       await guest.committedMore(1);
       return { kills: 1 };
     });

@@ -72,14 +72,12 @@ export class GuestStage {
   /** The store is open and served when this resolves. */
   static async make(): Promise<GuestStage> {
     const stage = new GuestStage(await mkdtemp(path.join(tmpdir(), 'stillpoint-guest-')));
-    await createStore({ path: stage.storePath });
-    await stage.serve();
-    await stage.store.importDisk({ name: 'web1-os', path: await stage.#bootImage() });
-    await stage.store.createDisk({ name: 'web1-data', sizeBytes: dataBytes });
-    await stage.store.createVirtualMachine({ name: 'web1', disks: { os: 'web1-os', data: 'web1-data' } });
-    const data = await stage.#exported('web1/data');
-    await execute(tools.mkfsXfs.path, ['-q', data.device]);
-    await data.close();
+    try {
+      await stage.#make();
+    } catch (error) {
+      await stage.end();
+      throw error;
+    }
     return stage;
   }
 
@@ -88,11 +86,12 @@ export class GuestStage {
     return this.#store;
   }
 
-  /** Opens the store; `beforeClients` may do something to it before anybody is served. */
-  async serve(beforeClients: (store: Store) => Promise<void> = () => Promise.resolve()): Promise<void> {
+  async open(): Promise<void> {
     this.#store = await openStore({ path: this.storePath });
-    await beforeClients(this.#store);
-    await this.#store.serveNbd({ listen: [{ unix: this.socket }] });
+  }
+
+  async serve(): Promise<void> {
+    await this.store.serveNbd({ listen: [{ unix: this.socket }] });
   }
 
   async close(): Promise<void> {
@@ -115,6 +114,21 @@ export class GuestStage {
   async end(): Promise<void> {
     await this.close();
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #make(): Promise<void> {
+    await createStore({ path: this.storePath });
+    await this.open();
+    await this.serve();
+    await this.store.importDisk({ name: 'web1-os', path: await this.#bootImage() });
+    await this.store.createDisk({ name: 'web1-data', sizeBytes: dataBytes });
+    await this.store.createVirtualMachine({ name: 'web1', disks: { os: 'web1-os', data: 'web1-data' } });
+    const data = await this.#exported('web1/data');
+    try {
+      await execute(tools.mkfsXfs.path, ['-q', data.device]);
+    } finally {
+      await data.close();
+    }
   }
 
   async #recovered(point: string, role: string, kind: FileSystem): Promise<number[]> {
