@@ -420,7 +420,8 @@ export interface Store extends AsyncDisposable {
    * Serves the store's disks over NBD: every live disk to read and write, every disk of a restore point to read, also while its
    * copy runs, and `scratch:POINT/DISK`, a clone to write that goes with its last client. docs/nbd.md has the names.
    *
-   * Bytes do not pass the JavaScript thread. Errors: `ARGUMENT_INVALID`, `PERMISSION_DENIED`, `IO_FAILED`.
+   * Bytes do not pass the JavaScript thread. A socket file that is left of a process which is gone is replaced. Errors:
+   * `ARGUMENT_INVALID`, `TARGET_EXISTS` where somebody listens or another file is, `PERMISSION_DENIED`, `IO_FAILED`.
    */
   serveNbd(options: NbdOptions): Promise<NbdServer>;
   /**

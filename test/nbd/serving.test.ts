@@ -2,8 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -47,6 +48,14 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
     (reason: unknown) => reason,
   );
   return isStillpointError(error) ? error.code : String(error);
+}
+
+/** A socket file whose process was killed before it could remove it. */
+async function abandonedSocket(unix: string): Promise<{ readonly unix: string }> {
+  const listen = `require('net').createServer().listen(${JSON.stringify(unix)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  const child = spawn(process.execPath, ['-e', listen], { stdio: 'ignore' });
+  await once(child, 'close');
+  return { unix };
 }
 
 describe('a served store', () => {
@@ -103,6 +112,20 @@ describe('a served store', () => {
     ]) {
       await expect(NbdClient.open(at, name), name).rejects.toThrow(NbdError);
     }
+  });
+
+  it('listens at a socket that a process left which is gone, and takes no other place from anybody', async () => {
+    const { store, storePath, at } = await stage();
+    const file = path.join(path.dirname(storePath), 'file');
+    writeFileSync(file, 'kept');
+
+    expect(await codeOf(store.serveNbd({ listen: [at] }))).toBe('TARGET_EXISTS');
+    expect(await codeOf(store.serveNbd({ listen: [{ unix: file }] }))).toBe('TARGET_EXISTS');
+    const abandoned = await abandonedSocket(path.join(path.dirname(storePath), 'abandoned.sock'));
+    await store.serveNbd({ listen: [abandoned] });
+
+    expect(readFileSync(file, 'utf8')).toBe('kept');
+    for (const each of [at, abandoned]) await (await NbdClient.open(each, 'os')).close();
   });
 
   it('has a default export where it has one live disk', async () => {
