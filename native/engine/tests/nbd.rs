@@ -507,7 +507,7 @@ fn listening(clients_max: usize) -> (Server, PathBuf) {
         tls: None,
         plain_clients: PlainClients::Local,
         clients_max,
-        handshake_timeout: Duration::from_millis(200),
+        handshake_timeout: Duration::from_secs(1),
         send_timeout: Duration::from_secs(20),
     };
     (Server::start(Listener::unix(&path).unwrap(), parts).unwrap(), path)

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use nbd_world::{ENCRYPTED, Shelf, connect, queries, serve, shelf, wanting};
 use rustls::ClientConnection;
@@ -264,8 +263,7 @@ fn no_bytes_in_or_instead_of_tls_crash_or_hang_the_server() {
         report(panic);
     }));
     let cast = Cast::new();
-    let mut parts = parts(shelf(1 << 20).0, Some(cast.context(false)), PlainClients::Local);
-    parts.handshake_timeout = Duration::from_millis(500);
+    let parts = parts(shelf(1 << 20).0, Some(cast.context(false)), PlainClients::Local);
     let server = Server::start(Listener::unix(&socket_path()).unwrap(), parts).unwrap();
     let config = cast.client_config(rustls::ALL_VERSIONS, None);
     over_seeds("nbd-tls-inputs", sized(2, 1000), |seed, counts| {

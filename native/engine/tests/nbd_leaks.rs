@@ -7,7 +7,6 @@ mod tls_world;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
 
 use nbd_world::shelf;
 use stillpoint_engine::nbd::protocol::command;
@@ -29,8 +28,7 @@ fn thousands_of_clients_that_come_and_go_leave_nothing() {
     let (shelf, disk) = shelf(1 << 20);
     disk.is_slow.store(true, Ordering::Relaxed); // so that requests take threads of their own
     let mut parts = parts(shelf, Some(cast.context(false)), PlainClients::Local);
-    parts.clients_max = 16;
-    parts.handshake_timeout = Duration::from_millis(500);
+    parts.clients_max = 256;
     let before_server = held();
     let server = Server::start(Listener::unix(&socket_path()).unwrap(), parts).unwrap();
     let before = held();
@@ -38,7 +36,7 @@ fn thousands_of_clients_that_come_and_go_leave_nothing() {
     let mut random = Seeded::new(1);
     for round in 0..rounds {
         let what = random.below(8);
-        while server.client_count() >= 16 {
+        while server.client_count() >= 64 {
             thread::yield_now(); // those that left are about to be forgotten
         }
         match what {
@@ -70,7 +68,7 @@ fn thousands_of_clients_that_come_and_go_leave_nothing() {
         thread::yield_now();
     }
     // A thread that has forgotten its client is about to end.
-    let gone = (0..10_000).any(|_| {
+    let gone = (0..200_000).any(|_| {
         thread::yield_now();
         held() == before
     });

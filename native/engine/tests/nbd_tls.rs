@@ -300,7 +300,7 @@ fn a_handshake_has_one_limit_of_time_however_it_is_spread() {
     let cast = Cast::new();
     for plain_clients in [PlainClients::Local, PlainClients::None] {
         let mut parts = parts(shelf(SIZE).0, Some(cast.context(false)), plain_clients);
-        parts.handshake_timeout = Duration::from_millis(400);
+        parts.handshake_timeout = Duration::from_millis(1500);
         let server = Server::start(Listener::unix(&socket_path()).unwrap(), parts).unwrap();
         let hello = client_hello(&cast);
         let mut client = started(&server);
@@ -316,7 +316,7 @@ fn a_handshake_has_one_limit_of_time_however_it_is_spread() {
                 _ => break,
             }
         }
-        assert!(said < 100, "{said} bytes, one every 50 ms"); // 8 of them, where nothing else holds this machine up
+        assert!(said < 100, "{said} bytes, one every 50 ms"); // 30 of them, where nothing else holds this machine up
         // And who says nothing at all.
         let mut silent = started(&server);
         assert!(silent.is_over());
@@ -327,11 +327,18 @@ fn a_handshake_has_one_limit_of_time_however_it_is_spread() {
 fn who_vanishes_in_the_middle_of_a_handshake_leaves_nothing() {
     let (server, cast) = offering();
     let hello = client_hello(&cast);
+    let wait_for_room = || {
+        while server.client_count() > 32 {
+            thread::yield_now();
+        }
+    };
     for cut in (0..hello.len()).step_by(3) {
+        wait_for_room();
         let mut client = started(&server);
         client.say(&hello[..cut]);
     }
     for _ in 0..50 {
+        wait_for_room();
         let mut client = started(&server);
         client.say(&hello);
         client.hear_bytes(5); // the server has begun to answer
