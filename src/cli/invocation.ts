@@ -103,6 +103,7 @@ export class Invocation {
     const context: CommandContext = {
       library: this.shell.library,
       storePath: storePathOf(options.store, this.shell),
+      held: null,
       readOnly: options.readOnly === true,
       threads: options.threads ?? null,
       clock: this.shell.clock,

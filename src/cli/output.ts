@@ -6,7 +6,7 @@
  */
 
 import type { ProcessStream } from './shell.js';
-import { fromSystem } from './system-error.js';
+import { fromSystem } from '../control/system-error.js';
 
 /** The reader of a stream has gone. */
 export class OutputClosed extends Error {
