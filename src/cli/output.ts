@@ -41,6 +41,11 @@ export class Output {
     return this.#stream.columns ?? 80;
   }
 
+  /** Height of the terminal; 24 where there is none. */
+  get rows(): number {
+    return this.#stream.rows ?? 24;
+  }
+
   get stream(): ProcessStream {
     return this.#stream;
   }

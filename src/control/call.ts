@@ -56,6 +56,15 @@ async function there<Result>(
   }
 }
 
+/** Runs a command in the process that has the store open; null where none answers. Errors: those of `call`. */
+export async function callServer<Name extends CommandName>(
+  context: CommandContext,
+  command: Name,
+  request: RequestOf<Name>,
+): Promise<{ readonly result: ResultOf<Name> } | null> {
+  return there(context, command, (server) => server.call(context, command, request));
+}
+
 async function whereItIsOpen<Result>(
   context: CommandContext,
   command: CommandName,

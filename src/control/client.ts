@@ -55,7 +55,7 @@ async function socketOf(storePath: string, signal: AbortSignal): Promise<Socket 
       return await withShortPath(storePath, socketName, connected);
     } catch (error) {
       if (!hasCode(error, 'EAGAIN')) return null;
-      await wait(50, signal);
+      await wait(50, signal, true);
     }
   }
   return null;

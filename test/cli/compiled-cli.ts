@@ -11,6 +11,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const parts = [
   'src/cli',
   'src/control',
+  'src/serve',
+  'src/api',
   'src/store/clock.ts',
   'src/store/errors.ts',
   'src/store/units.ts',

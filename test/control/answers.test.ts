@@ -21,9 +21,10 @@ async function writeImage(directory: string, fill: string): Promise<void> {
 /** What differs between two stores that have gone through the same: ids, times, paths, and speed. */
 function plain(value: unknown, directory: string): unknown {
   const varying =
-    /(Ms|PerSecond|percent|Percent)$|^(id|storeId|pid|lsn|logBytes|availableBytes|packBytes|manifestBytes)$/u;
+    /(Ms|PerSecond|percent|Percent)$|^(id|storeId|pid|lsn|logBytes|availableBytes|packBytes|manifestBytes|server)$/u;
   return JSON.parse(
     JSON.stringify(value, (name, each: unknown) => {
+      if (name === 'server') return null;
       if (varying.test(name) && typeof each !== 'object') return `<${name}>`;
       if (typeof each !== 'string') return each;
       return each

@@ -54,12 +54,21 @@ export function storeCommands(program: Command, invoke: Invoke): void {
   program
     .command('status')
     .description('Show sizes, contents and running work of the store.')
-    .action((_options: object, command: Command) =>
-      invoke(command, {
+    .option('--watch', 'look again and again, until Ctrl-C')
+    .addOption(new Option('--interval <seconds>', 'time between two looks of --watch').argParser(parseWhole(1, 3600)))
+    .action(({ watch, interval }: { watch?: true; interval?: number }, command: Command) => {
+      if (watch === true) {
+        return invoke(command, {
+          write: async (context, terminal) =>
+            (await import('../watch.js')).watchStatus(context, terminal, (interval ?? 2) * 1000),
+        });
+      }
+      if (interval !== undefined) command.error("error: option '--interval <seconds>' goes with --watch");
+      return invoke(command, {
         run: (context) => call(context, 'status', {}),
         render: async (result, style) => (await import('../render/status.js')).statusReport(result, style),
-      }),
-    );
+      });
+    });
 
   program
     .command('verify')
