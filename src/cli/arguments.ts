@@ -1,5 +1,6 @@
 /** Turns the words of a command line into values. Each parser throws commander's `InvalidArgumentError`. */
 
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { ExternalDisk } from '../control/commands/machines.js';
@@ -104,6 +105,36 @@ export function gatherDisk(text: string, earlier: readonly ExternalDisk[] = []):
   if (at < 1 || path === '')
     throw new InvalidArgumentError('A disk is named ROLE=PATH, for example os=/images/os.raw.');
   return [...earlier, { role, path }];
+}
+
+function parseHostPort(text: string): { host: string; port: number } | null {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/u.exec(text);
+  const [, bracketed, plain, digits] = match ?? [];
+  const host = bracketed ?? plain ?? '';
+  const port = Number(digits);
+  const isHost = bracketed === undefined ? host !== '' : isIP(bracketed) === 6;
+  return isHost && port <= 65_535 ? { host, port } : null;
+}
+
+/** `HOST:PORT`, with an IPv6 address in brackets; a port alone is one of this machine only. */
+export function parseHttpAddress(text: string): { host: string; port: number } {
+  const address = parseHostPort(/^\d+$/u.test(text) ? `127.0.0.1:${text}` : text);
+  if (address === null) throw new InvalidArgumentError('An address is HOST:PORT, for example 127.0.0.1:9464.');
+  return address;
+}
+
+/** `unix:PATH` or `tcp:HOST:PORT`; a path is left as typed. */
+export type NbdPlace = { readonly unix: string } | { readonly host: string; readonly port: number };
+
+/** Gathers the addresses of an option that can be given several times. */
+export function gatherNbdPlace(text: string, earlier: readonly NbdPlace[] = []): NbdPlace[] {
+  const unix = /^unix:(.+)$/u.exec(text)?.[1];
+  if (unix !== undefined) return [...earlier, { unix }];
+  const address = text.startsWith('tcp:') ? parseHostPort(text.slice(4)) : null;
+  if (address === null) {
+    throw new InvalidArgumentError('An address is unix:PATH or tcp:HOST:PORT, for example tcp:127.0.0.1:10809.');
+  }
+  return [...earlier, address];
 }
 
 /** Gathers the values of an option that can be given several times. */

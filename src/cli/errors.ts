@@ -5,18 +5,14 @@
  * everything else.
  */
 
-import { errorTable, StillpointError, type ErrorCode, type ErrorContext } from '../store/errors.js';
+import { plainFailure, type PlainFailure } from '../control/failure.js';
+import { errorTable } from '../store/errors.js';
 import { formatBytes } from './render/units.js';
 import { bold, red, type Style } from './render/style.js';
 import { Interruption } from './shell.js';
-import { fromSystem } from './system-error.js';
 
 /** An error as a user sees it. */
-export interface ErrorReport {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly action: string;
-  readonly context: ErrorContext;
+export interface ErrorReport extends PlainFailure {
   readonly exitCode: number;
   readonly stack: string | null;
 }
@@ -33,36 +29,15 @@ export class UsageError extends Error {
   }
 }
 
-function isErrorCode(value: unknown): value is ErrorCode {
-  return typeof value === 'string' && Object.hasOwn(errorTable, value);
-}
-
-function isContext(value: unknown): value is ErrorContext {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Code, message and context of an error of the library or of the portable reader, which has a class of its own. */
-function operatingError(error: unknown): Omit<ErrorReport, 'exitCode' | 'stack'> | null {
-  if (error instanceof StillpointError) return error.toJSON();
-  if (!(error instanceof Error) || !('code' in error) || !isErrorCode(error.code)) return null;
-  const context = 'context' in error && isContext(error.context) ? error.context : {};
-  return { code: error.code, message: error.message, action: errorTable[error.code].action, context };
-}
-
-function describe(error: unknown): Omit<ErrorReport, 'exitCode' | 'stack'> {
-  const known = operatingError(error);
-  if (known !== null) return known;
+function describe(error: unknown): PlainFailure {
   if (error instanceof UsageError) {
     const action = `Run '${error.commandPath} --help' to see how it is used.`;
     return { code: 'ARGUMENT_INVALID', message: error.message, action, context: {} };
   }
-  if (error instanceof Error && (error instanceof Interruption || error.name === 'AbortError')) {
+  if (error instanceof Interruption) {
     return { code: 'CANCELLED', message: error.message, action: errorTable.CANCELLED.action, context: {} };
   }
-  const system = fromSystem(error);
-  if (system !== null) return system.toJSON();
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: 'INTERNAL', message, action: errorTable.INTERNAL.action, context: {} };
+  return plainFailure(error);
 }
 
 /** The report of anything thrown; `signal` tells whether the user had asked the command to end. */

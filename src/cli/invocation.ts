@@ -25,6 +25,7 @@ export interface GlobalOptions {
 /** What a command that writes its answer itself is given. */
 export interface Terminal {
   readonly stdout: Output;
+  readonly stderr: Output;
   readonly style: Style;
   readonly json: boolean;
   readonly shell: Shell;
@@ -103,6 +104,7 @@ export class Invocation {
     const context: CommandContext = {
       library: this.shell.library,
       storePath: storePathOf(options.store, this.shell),
+      held: null,
       readOnly: options.readOnly === true,
       threads: options.threads ?? null,
       clock: this.shell.clock,
@@ -143,6 +145,7 @@ export class Invocation {
   #terminal(options: GlobalOptions, progress: ProgressLine): Terminal {
     return {
       stdout: this.stdout,
+      stderr: this.stderr,
       style: this.styleOf(this.stdout),
       json: options.json === true,
       shell: this.shell,

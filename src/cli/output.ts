@@ -6,7 +6,7 @@
  */
 
 import type { ProcessStream } from './shell.js';
-import { fromSystem } from './system-error.js';
+import { fromSystem } from '../control/system-error.js';
 
 /** The reader of a stream has gone. */
 export class OutputClosed extends Error {
@@ -39,6 +39,11 @@ export class Output {
   /** Width of the terminal; 80 where there is none. */
   get columns(): number {
     return this.#stream.columns ?? 80;
+  }
+
+  /** Height of the terminal; 24 where there is none. */
+  get rows(): number {
+    return this.#stream.rows ?? 24;
   }
 
   get stream(): ProcessStream {

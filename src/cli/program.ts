@@ -1,6 +1,5 @@
 /** The whole command line as a commander program: what can be typed, and which task it becomes. */
 
-import { readFileSync } from 'node:fs';
 import { Command, Option, type CommanderError } from 'commander';
 import { parseWhole } from './arguments.js';
 import { benchCommand } from './commands/bench.js';
@@ -10,10 +9,12 @@ import { diskCommands } from './commands/disks.js';
 import { pointCommands } from './commands/points.js';
 import { restoreCommands } from './commands/restore.js';
 import { statsCommand } from './commands/stats.js';
+import { serveCommand } from './commands/serve.js';
 import { storeCommands } from './commands/store.js';
 import { completes } from './completion/kinds.js';
 import { UsageError } from './errors.js';
 import type { Invoke } from './invocation.js';
+import { packageVersion } from './version.js';
 
 /** Where commander writes help, and how. */
 export interface HelpOutput {
@@ -21,13 +22,6 @@ export interface HelpOutput {
   readonly writeErr: (text: string) => void;
   readonly outColumns: number;
   readonly outColour: boolean;
-}
-
-/** The package's version. */
-export function packageVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
-  return isManifest ? String(manifest.version) : 'unknown';
 }
 
 /** `stillpoint vm create`. */
@@ -96,6 +90,7 @@ export function createProgram(invoke: Invoke, help: HelpOutput): Command {
   pointCommands(program, invoke);
   restoreCommands(program, invoke);
   program.commandsGroup('Other:').helpCommand('help [command]', 'Print the help of a command.');
+  serveCommand(program, invoke);
   benchCommand(program, invoke);
   completionCommands(program, invoke);
 

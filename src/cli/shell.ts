@@ -5,7 +5,7 @@ import type { CommandClock } from '../control/clock.js';
 import type { Library } from '../control/library.js';
 
 /** A stream as a process has it. */
-export type ProcessStream = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+export type ProcessStream = Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 
 /** What the command line needs of its process. */
 export interface Shell {

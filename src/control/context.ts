@@ -6,6 +6,7 @@
  */
 
 import type { CommandClock } from './clock.js';
+import type { HeldStore } from './held.js';
 import type { Library } from './library.js';
 
 /** How far a long command is. */
@@ -33,6 +34,8 @@ export interface CommandContext {
   readonly library: Library;
   /** The store's directory, absolute. */
   readonly storePath: string;
+  /** The store, where this process keeps it open for commands of others; null where each command opens it. */
+  readonly held: HeldStore | null;
   /** Open the store without its lock, also where a command would by itself take it. */
   readonly readOnly: boolean;
   /** Threads of the engine; null for one on each core. */

@@ -3,11 +3,14 @@
  *
  * Two ways: `withStore` takes the store's lock (unless a read-only look was asked for), `withStoreToLook` prefers the
  * lock and goes on without it where another process has it or where the store cannot be written. After a failure the store is closed too, and the first
- * error is the one that is reported.
+ * error is the one that is reported. In a process that keeps the store open both use that one, and leave it open.
+ *
+ * While a command that has the lock runs for longer than a moment, other processes can ask it how the store is (`guests.ts`).
  */
 
 import { isStillpointError } from '../store/errors.js';
 import type { CommandContext, ReadOnlyReason } from './context.js';
+import { guestsOf } from './guests.js';
 import type { Store } from '../index.js';
 
 async function open(context: CommandContext, readOnly: boolean): Promise<Store> {
@@ -27,15 +30,22 @@ function reasonOf(error: unknown): ReadOnlyReason | null {
   return isStillpointError(error, 'PERMISSION_DENIED') ? 'denied' : null;
 }
 
-async function closeAfter<Result>(store: Store, use: (store: Store) => Promise<Result>): Promise<Result> {
+async function closeAfter<Result>(
+  context: CommandContext,
+  store: Store,
+  use: (store: Store) => Promise<Result>,
+): Promise<Result> {
+  const guests = store.readOnly ? null : guestsOf(context, store);
   let result: Result;
   try {
     result = await use(store);
   } catch (error) {
+    await guests?.leave();
     // The use's error says more than a failed close after it, which is often its consequence.
     await store.close().catch(() => undefined);
     throw error;
   }
+  await guests?.leave();
   await store.close();
   return result;
 }
@@ -45,7 +55,8 @@ export async function withStore<Result>(
   context: CommandContext,
   use: (store: Store) => Promise<Result>,
 ): Promise<Result> {
-  return closeAfter(await open(context, context.readOnly), use);
+  if (context.held !== null) return use(context.held.store);
+  return closeAfter(context, await open(context, context.readOnly), use);
 }
 
 /**
@@ -56,6 +67,7 @@ export async function withStoreToLook<Result>(
   context: CommandContext,
   use: (store: Store, lockedByOther: boolean) => Promise<Result>,
 ): Promise<Result> {
+  if (context.held !== null) return use(context.held.store, false);
   let store: Store;
   let lockedByOther = false;
   try {
@@ -67,5 +79,5 @@ export async function withStoreToLook<Result>(
     lockedByOther = why === 'locked';
     context.onReadOnlyLook(why);
   }
-  return closeAfter(store, (opened) => use(opened, lockedByOther));
+  return closeAfter(context, store, (opened) => use(opened, lockedByOther));
 }

@@ -195,6 +195,16 @@ export const errorTable = {
     origin: 'control',
     action: "Nothing: the point's manifest is back and the point can be read again.",
   },
+  SERVER_BUSY: {
+    kind: 'retry',
+    origin: 'control',
+    action: 'Try again when fewer commands run at once.',
+  },
+  SERVER_LOST: {
+    kind: 'retry',
+    origin: 'control',
+    action: 'Look whether it was done (list, status), then run it again.',
+  },
   SOURCE_CHANGED: {
     kind: 'retry',
     origin: 'engine',

@@ -69,13 +69,19 @@ export const typeScriptRows: readonly ImportRow[] = [
   {
     unit: 'api',
     may: ['index', 'store', 'control'],
-    packages: ['valibot'],
-    why: 'REST over the library',
+    packages: ['fastify', 'prom-client', 'valibot'],
+    why: 'REST over the library; metrics',
+  },
+  {
+    unit: 'serve',
+    may: ['index', 'store', 'control', 'api'],
+    packages: ['pino'],
+    why: 'keeps a store open and serves it: start, stop, logs, the service manager',
   },
   { unit: 'web', may: [], standsAlone: true, why: 'runs in a browser' },
   {
     unit: 'cli',
-    may: ['index', 'control', 'portable', 'api'],
+    may: ['index', 'control', 'portable', 'api', 'serve'],
     packages: ['cli-progress', 'cli-table3', 'commander', 'valibot'],
     why: 'words, tables and exit codes; nobody imports it',
   },

@@ -17,8 +17,14 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import path from 'node:path';
 
+import { serverOf } from '../../src/control/client.js';
+import { commandClock } from '../../src/control/clock.js';
+import { library } from '../../src/control/library.js';
+import { ControlServer } from '../../src/control/server.js';
+import { socketPathOf } from '../../src/control/socket-place.js';
 import {
   createStore,
   isStillpointError,
@@ -224,6 +230,21 @@ async function reopened({ store, storePath, parts }: LiveStore): Promise<string[
   return again.findings.map(({ code }) => code);
 }
 
+/** Lists the machines over the control socket of a store. */
+async function listOver(storePath: string): Promise<unknown> {
+  const running = { signal: new AbortController().signal, onProgress: (): void => undefined };
+  return (await serverOf(storePath, running.signal))?.call(running, 'vm.list', {});
+}
+
+/** The codes of a call to a server that takes so many clients. */
+async function fromServer(store: Store, storePath: string, clientsMax: number): Promise<string[]> {
+  const clock = commandClock;
+  const server = await ControlServer.listen({ store, storePath, library, clock, takes: 'all', clientsMax });
+  const codes = await refused(listOver(storePath));
+  await server.close(0);
+  return codes;
+}
+
 /** Every code with what provokes it. */
 export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   ARGUMENT_INVALID: call((open) => open.read('web1/first', { disk: 'os', offset: 1 << 30, length: 1 })),
@@ -367,6 +388,20 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
     await withOpen(copy, () => Promise.resolve());
     renameSync(`${copy}/aside`, file);
     return foundAndRead(copy);
+  },
+  SERVER_BUSY: ({ open, path: storePath }) => fromServer(open, storePath, 0),
+  SERVER_LOST: async (shared) => {
+    const copy = copyOf(shared);
+    const hello = { version: 1, pid: 1, storeId: '', mountNamespace: null, takes: 'all' };
+    const server = createServer((socket) => {
+      socket.once('data', () =>
+        socket.write(`${JSON.stringify({ hello })}\n`, () => socket.once('data', () => socket.end())),
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(socketPathOf(copy), resolve));
+    const codes = await refused(listOver(copy));
+    server.close();
+    return codes;
   },
   SOURCE_CHANGED: slow,
   SOURCE_NOT_A_DISK: captureOf(({ folder }) => folder),

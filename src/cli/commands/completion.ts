@@ -1,6 +1,7 @@
 /** `completion`, and the hidden `__complete` that its scripts call for names out of the store. */
 
 import { Argument, type Command } from 'commander';
+import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { ShellName } from '../completion/script.js';
 import type { Invoke } from '../invocation.js';
@@ -37,13 +38,11 @@ export function completionCommands(program: Command, invoke: Invoke): void {
     .action((kind: NameKind, words: string[], _options: object, command: Command) =>
       invoke(command, {
         run: async (context) => {
-          const { complete } = await import('../../control/commands/complete.js');
           const { storeAmong } = await import('../completion/typed-words.js');
           const storePath = storeAmong(words, invoke.workingDirectory) ?? context.storePath;
           // Whatever goes wrong, a half typed line is no place for a message.
-          return complete({ ...context, storePath, onFindings: () => undefined }, { kind, words }).catch(() => ({
-            value: [],
-          }));
+          const quiet = { ...context, storePath, onFindings: () => undefined };
+          return call(quiet, 'complete', { kind, words }).catch(() => ({ value: [] }));
         },
         render: (result) => result.value.join('\n'),
       }),

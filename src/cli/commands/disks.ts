@@ -3,9 +3,9 @@
 import { resolve } from 'node:path';
 import { Argument, Option, type Command } from 'commander';
 import { parseOperationRate, parseRate, parseSectorSize, parseSize } from '../arguments.js';
+import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
-import type * as DiskTasks from '../../control/commands/disks.js';
 import type { DiskInfo, DiskLimits } from '../../index.js';
 import { machineArgument } from './machines.js';
 
@@ -58,8 +58,6 @@ function answering(verb: string, run: ResultTask<DiskInfo>['run']): ResultTask<D
   };
 }
 
-const commands = async (): Promise<typeof DiskTasks> => import('../../control/commands/disks.js');
-
 /** Adds `disk` and the commands below it. */
 export function diskCommands(program: Command, invoke: Invoke): void {
   const disk = program
@@ -80,7 +78,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     const request = { name, sizeBytes: size, sectorBytes: sector ?? null, limits: limitsOf(options) };
     return invoke(
       command,
-      answering('created', async (context) => (await commands()).createDisk(context, request)),
+      answering('created', (context) => call(context, 'disk.create', request)),
     );
   });
 
@@ -94,9 +92,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
       const path = resolve(invoke.workingDirectory, file);
       return invoke(
         command,
-        answering('imported', async (context) =>
-          (await commands()).importDisk(context, { name, path, sectorBytes: sector ?? null }),
-        ),
+        answering('imported', (context) => call(context, 'disk.import', { name, path, sectorBytes: sector ?? null })),
       );
     });
 
@@ -108,7 +104,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     .action((name: string, pointDisk: string, _options: object, command: Command) =>
       invoke(
         command,
-        answering('cloned', async (context) => (await commands()).cloneDisk(context, { name, pointDisk })),
+        answering('cloned', (context) => call(context, 'disk.clone', { name, pointDisk })),
       ),
     );
 
@@ -120,7 +116,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     .action((name: string, { size }: { size: number }, command: Command) =>
       invoke(
         command,
-        answering('grew', async (context) => (await commands()).growDisk(context, { name, sizeBytes: size })),
+        answering('grew', (context) => call(context, 'disk.grow', { name, sizeBytes: size })),
       ),
     );
 
@@ -132,9 +128,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
   ).action((name: string, options: LimitOptions, command: Command) =>
     invoke(
       command,
-      answering('limited', async (context) =>
-        (await commands()).limitDisk(context, { name, limits: limitsOf(options) }),
-      ),
+      answering('limited', (context) => call(context, 'disk.limit', { name, limits: limitsOf(options) })),
     ),
   );
 
@@ -150,7 +144,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     const request = { machine, name, role: options.role ?? null, limits };
     return invoke(
       command,
-      answering('attached', async (context) => (await commands()).attachDisk(context, request)),
+      answering('attached', (context) => call(context, 'disk.attach', request)),
     );
   });
 
@@ -161,7 +155,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     .action((name: string, _options: object, command: Command) =>
       invoke(
         command,
-        answering('detached', async (context) => (await commands()).detachDisk(context, { name })),
+        answering('detached', (context) => call(context, 'disk.detach', { name })),
       ),
     );
 
@@ -170,7 +164,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     .description('List the managed disks.')
     .action((_options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await commands()).listDisks(context),
+        run: (context) => call(context, 'disk.list', {}),
         render: async ({ value }, style) =>
           value.length === 0 ? '' : (await import('../render/disks.js')).diskTable(value, style),
         notes: ({ value }) => (value.length === 0 ? ['the store has no managed disks'] : []),
@@ -183,7 +177,7 @@ export function diskCommands(program: Command, invoke: Invoke): void {
     .addArgument(diskArgument())
     .action((name: string, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await commands()).deleteDisk(context, { name }),
+        run: (context) => call(context, 'disk.delete', { name }),
         render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
       }),
     );

@@ -2,6 +2,7 @@
 
 import { Argument, Option, type Command } from 'commander';
 import { absoluteDisks, gatherDisk, gatherWord, parseSectorSize } from '../arguments.js';
+import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import { readConfiguration } from '../configuration-file.js';
 import type { CommandContext } from '../../control/context.js';
@@ -94,9 +95,8 @@ export function machineCommands(program: Command, invoke: Invoke): void {
       }
       const disks = absoluteDisks(named, invoke.workingDirectory);
       return invoke(command, {
-        run: async (context) => {
-          const { createMachine } = await import('../../control/commands/machines.js');
-          return createMachine(context, {
+        run: async (context) =>
+          call(context, 'vm.create', {
             name,
             disks,
             isManaged: options.disk !== undefined,
@@ -104,8 +104,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
             resourceGroup: options.resourceGroup ?? null,
             subscription: options.subscription ?? null,
             ...(await readConfiguration(options.config, invoke.workingDirectory)),
-          });
-        },
+          }),
         render: async (machine) => (await import('../render/machines.js')).machineSentence('created', machine),
         notes: (_machine, context) => imageNotes(disks, context),
       });
@@ -115,7 +114,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .description('List the machines.')
     .action((_options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await import('../../control/commands/machines.js')).listMachines(context),
+        run: (context) => call(context, 'vm.list', {}),
         render: async ({ value }, style) =>
           value.length === 0 ? '' : (await import('../render/machines.js')).machineTable(value, style),
         notes: ({ value }) => (value.length === 0 ? ['the store has no machines'] : []),
@@ -127,7 +126,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addArgument(machineArgument())
     .action((name: string, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await import('../../control/commands/machines.js')).showMachine(context, { name }),
+        run: (context) => call(context, 'vm.show', { name }),
         render: async (result, style) => (await import('../render/machines.js')).machineDetail(result, style),
       }),
     );
@@ -146,16 +145,14 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addOption(configOption())
     .action((name: string, options: UpdateOptions, command: Command) =>
       invoke(command, {
-        run: async (context) => {
-          const { updateMachine } = await import('../../control/commands/machines.js');
-          return updateMachine(context, {
+        run: async (context) =>
+          call(context, 'vm.update', {
             name,
             disks: absoluteDisks(options.external ?? [], invoke.workingDirectory),
             sectorBytes: options.sector ?? null,
             removeDisks: options.removeDisk ?? [],
             ...(await readConfiguration(options.config, invoke.workingDirectory)),
-          });
-        },
+          }),
         render: async (machine) => (await import('../render/machines.js')).machineSentence('updated', machine),
         notes: (_machine, context) =>
           imageNotes(absoluteDisks(options.external ?? [], invoke.workingDirectory), context),
@@ -167,7 +164,7 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addArgument(machineArgument())
     .action((name: string, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await import('../../control/commands/machines.js')).deleteMachine(context, { name }),
+        run: (context) => call(context, 'vm.delete', { name }),
         render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
       }),
     );

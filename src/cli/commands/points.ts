@@ -2,6 +2,7 @@
 
 import { Argument, Option, type Command } from 'commander';
 import { gatherWord, modes, parseGranularity } from '../arguments.js';
+import { call, callDiff } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke } from '../invocation.js';
 import { machineArgument } from './machines.js';
@@ -47,9 +48,8 @@ function captureCommand(program: Command, invoke: Invoke): void {
     .option('--wait', 'wait until managed disks are copied, too')
     .action((machine: string, options: CaptureOptions, command: Command) =>
       invoke(command, {
-        run: async (context) => {
-          const { capture } = await import('../../control/commands/capture.js');
-          return capture(context, {
+        run: (context) =>
+          call(context, 'capture', {
             machine,
             name: options.name ?? null,
             collection: options.collection ?? null,
@@ -57,8 +57,7 @@ function captureCommand(program: Command, invoke: Invoke): void {
             exclude: options.exclude ?? [],
             frozen: options.frozen === true,
             wait: options.wait === true,
-          });
-        },
+          }),
         render: async (point, style) => (await import('../render/points.js')).captureSentence(point, style),
         notes: (point) =>
           point.state === 'cut'
@@ -93,20 +92,16 @@ function diffCommand(program: Command, invoke: Invoke): void {
       };
       if (options.summary === true) {
         return invoke(command, {
-          run: async (context) => {
-            const { diff, onlyCount } = await import('../../control/commands/diff.js');
-            return diff(context, request, onlyCount);
-          },
+          run: (context) => call(context, 'diff', request),
           render: async (summary) => (await import('../render/reports.js')).diffReport(summary),
         });
       }
       return invoke(command, {
         write: async (context, terminal) => {
-          const { diff } = await import('../../control/commands/diff.js');
           const { writeExtents, writeSummary } = await import('../extent-writer.js');
           // The extents themselves tell how far it is, and a progress line would run into them.
           const quiet = { ...context, onProgress: () => undefined };
-          const summary = await diff(quiet, request, (stream) => writeExtents(stream, terminal));
+          const summary = await callDiff(quiet, request, (stream) => writeExtents(stream, terminal));
           await writeSummary(summary, terminal);
         },
       });
@@ -123,8 +118,7 @@ export function pointCommands(program: Command, invoke: Invoke): void {
     .addArgument(completes(new Argument('[vm]', 'only those of this machine'), 'machine'))
     .action((machine: string | undefined, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) =>
-          (await import('../../control/commands/list.js')).list(context, { machine: machine ?? null }),
+        run: (context) => call(context, 'list', { machine: machine ?? null }),
         render: async ({ value }, style) =>
           value.length === 0 ? '' : (await import('../render/points.js')).pointTable(value, style),
         notes: ({ value }) => (value.length === 0 ? [`${machine ?? 'the store'} has no restore points`] : []),
@@ -137,7 +131,7 @@ export function pointCommands(program: Command, invoke: Invoke): void {
     .addArgument(completes(new Argument('<name>', 'VM, VM/POINT or VM/COLLECTION/POINT'), 'machine-or-point'))
     .action((reference: string, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await import('../../control/commands/show.js')).show(context, { reference }),
+        run: (context) => call(context, 'show', { reference }),
         render: async (result, style) => {
           if ('reference' in result) return (await import('../render/points.js')).pointDetail(result, style);
           return (await import('../render/machines.js')).machineDetail(result, style);
@@ -158,8 +152,7 @@ export function pointCommands(program: Command, invoke: Invoke): void {
         command.error("error: required option '--reason <text>' or '--release' not specified");
       }
       return invoke(command, {
-        run: async (context) =>
-          (await import('../../control/commands/hold.js')).hold(context, { point, reason: reason ?? null }),
+        run: (context) => call(context, 'hold', { point, reason: reason ?? null }),
         render: async (held) => (await import('../render/points.js')).holdSentence(held),
       });
     });
@@ -170,7 +163,7 @@ export function pointCommands(program: Command, invoke: Invoke): void {
     .addArgument(pointArgument('<point...>', 'VM/POINT or VM/COLLECTION/POINT'))
     .action((points: string[], _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => (await import('../../control/commands/delete.js')).deletePoints(context, { points }),
+        run: (context) => call(context, 'delete', { points }),
         render: async (result) => (await import('../render/reports.js')).deletedReport(result.deleted),
       }),
     );

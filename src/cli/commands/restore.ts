@@ -3,11 +3,11 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { gatherWord, parseMoment } from '../arguments.js';
+import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
 import type { PortablePointList } from '../../control/commands/portable-restore.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
-import type * as LiveTasks from '../../control/commands/restore-live.js';
 import type { LiveRestoreResult } from '../../control/commands/restore-live.js';
 import type { MomentOption } from '../../index.js';
 import { pointArgument } from './points.js';
@@ -70,21 +70,20 @@ function liveTask(source: string, options: RestoreOptions, command: Command): Re
   const named = { source, at: options.at ?? null };
   const render: ResultTask<LiveRestoreResult>['render'] = async (result, style) =>
     (await import('../render/disks.js')).liveRestoreReport(result, style);
-  const live = async (): Promise<typeof LiveTasks> => import('../../control/commands/restore-live.js');
   if (toDisk !== undefined) {
     if (disk !== undefined && disk.length > 1) command.error("error: option '--to-disk <name>' is for one disk");
     const request = { ...named, disk: disk?.[0] ?? null, name: toDisk };
-    return { render, run: async (context) => (await live()).restoreToDisk(context, request) };
+    return { render, run: (context) => call(context, 'restore.toDisk', request) };
   }
   if (inPlace === true) {
     return {
       render,
-      run: async (context) => (await live()).restoreInPlace(context, { ...named, disks: disk ?? null }),
+      run: (context) => call(context, 'restore.inPlace', { ...named, disks: disk ?? null }),
     };
   }
   if (toVm === undefined) return null;
   if (disk !== undefined) command.error("error: option '--to-vm <name>' takes all disks; --disk does not go with it");
-  return { render, run: async (context) => (await live()).restoreToMachine(context, { ...named, name: toVm }) };
+  return { render, run: (context) => call(context, 'restore.toMachine', { ...named, name: toVm }) };
 }
 
 function destinationOf(
@@ -131,12 +130,10 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
       const destination = destinationOf(options, command, invoke.workingDirectory);
       const settings = { point, at: options.at ?? null, overwrite: options.overwrite === true, sync: options.sync };
       return invoke(command, {
-        run: async (context) => {
-          const { restoreDisk, restoreDisks } = await import('../../control/commands/restore.js');
-          return 'to' in destination
-            ? restoreDisk(context, { ...settings, ...destination })
-            : restoreDisks(context, { ...settings, ...destination });
-        },
+        run: (context) =>
+          'to' in destination
+            ? call(context, 'restore.disk', { ...settings, ...destination })
+            : call(context, 'restore.disks', { ...settings, ...destination }),
         render: renderRestored,
       });
     });

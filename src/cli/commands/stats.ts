@@ -1,6 +1,7 @@
 /** `stats`. */
 
 import { Argument, type Command } from 'commander';
+import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke } from '../invocation.js';
 
@@ -12,10 +13,7 @@ export function statsCommand(program: Command, invoke: Invoke): void {
     .addArgument(completes(new Argument('[vm]', 'name of the machine; all if left out'), 'machine'))
     .action((machine: string | undefined, _options: object, command: Command) =>
       invoke(command, {
-        run: async (context) => {
-          const { stats } = await import('../../control/commands/stats.js');
-          return stats(context, { machine: machine ?? null });
-        },
+        run: (context) => call(context, 'stats', { machine: machine ?? null }),
         render: async (result, style) => (await import('../render/statistics.js')).statisticsReport(result, style),
       }),
     );

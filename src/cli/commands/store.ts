@@ -2,6 +2,7 @@
 
 import { Option, type Command } from 'commander';
 import { parseChunkSize, parseRate, parseWhole } from '../arguments.js';
+import { call } from '../../control/call.js';
 import type { Invoke } from '../invocation.js';
 import type { Compression } from '../../control/library.js';
 
@@ -53,12 +54,21 @@ export function storeCommands(program: Command, invoke: Invoke): void {
   program
     .command('status')
     .description('Show sizes, contents and running work of the store.')
-    .action((_options: object, command: Command) =>
-      invoke(command, {
-        run: async (context) => (await import('../../control/commands/status.js')).status(context),
+    .option('--watch', 'look again and again, until Ctrl-C')
+    .addOption(new Option('--interval <seconds>', 'time between two looks of --watch').argParser(parseWhole(1, 3600)))
+    .action(({ watch, interval }: { watch?: true; interval?: number }, command: Command) => {
+      if (watch === true) {
+        return invoke(command, {
+          write: async (context, terminal) =>
+            (await import('../watch.js')).watchStatus(context, terminal, (interval ?? 2) * 1000),
+        });
+      }
+      if (interval !== undefined) command.error("error: option '--interval <seconds>' goes with --watch");
+      return invoke(command, {
+        run: (context) => call(context, 'status', {}),
         render: async (result, style) => (await import('../render/status.js')).statusReport(result, style),
-      }),
-    );
+      });
+    });
 
   program
     .command('verify')
@@ -66,10 +76,7 @@ export function storeCommands(program: Command, invoke: Invoke): void {
     .option('--read-data', 'read and check every chunk too')
     .action((options: { readData?: true }, command: Command) =>
       invoke(command, {
-        run: async (context) => {
-          const { verify } = await import('../../control/commands/verify.js');
-          return verify(context, { readData: options.readData === true });
-        },
+        run: (context) => call(context, 'verify', { readData: options.readData === true }),
         render: async (result, style) => (await import('../render/reports.js')).verifyReport(result, style),
         exitCode: (result) => (result.findings.length === 0 ? 0 : 1),
       }),
@@ -82,10 +89,7 @@ export function storeCommands(program: Command, invoke: Invoke): void {
     .option('--rate <size>', 'move at most so many bytes a second', parseRate)
     .action((options: { dryRun?: true; rate?: number }, command: Command) =>
       invoke(command, {
-        run: async (context) => {
-          const { gc } = await import('../../control/commands/gc.js');
-          return gc(context, { dryRun: options.dryRun === true, bytesPerSecond: options.rate });
-        },
+        run: (context) => call(context, 'gc', { dryRun: options.dryRun === true, bytesPerSecond: options.rate }),
         render: async (result, style) => (await import('../render/reports.js')).collectReport(result, style),
       }),
     );

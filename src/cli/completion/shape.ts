@@ -1,7 +1,7 @@
 /** The program as completion scripts need it: commands, options and what their values stand for, as plain data. */
 
 import type { Argument, Command, Option } from 'commander';
-import { gatherDisk, gatherWord } from '../arguments.js';
+import { gatherDisk, gatherNbdPlace, gatherWord } from '../arguments.js';
 import { kindOf, type WordKind } from './kinds.js';
 
 /** The value of an option, or a positional word. */
@@ -45,7 +45,7 @@ function optionShape(option: Option): OptionShape {
     description: option.description,
     value: option.required || option.optional ? wordShape(option) : null,
     variadic: option.variadic,
-    repeatable: option.parseArg === gatherDisk || option.parseArg === gatherWord,
+    repeatable: [gatherDisk, gatherWord, gatherNbdPlace].some((gather) => option.parseArg === gather),
   };
 }
 

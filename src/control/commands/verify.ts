@@ -1,6 +1,6 @@
 /** Checks that every restore point can be read. */
 
-import type { Finding, Store, VerifyReport } from '../../index.js';
+import type { Finding, VerifyReport } from '../../index.js';
 import { progressOf, type CommandContext } from '../context.js';
 import { withStore } from '../opening.js';
 
@@ -11,7 +11,8 @@ const settled: ReadonlySet<string> = new Set(['WORK_INTERRUPTED', 'RESTORE_POINT
  * Checks manifests, maps and, with `readData`, every chunk. Damage is in the report, not thrown.
  *
  * The command opens the store itself, and opening puts right what it can (the catalog above all), so that verification
- * finds it sound. What opening found is damage all the same, and the report has it.
+ * finds it sound. What opening found is damage all the same, and the report has it; where the store stays open, the
+ * first report since it was opened.
  */
 export async function verify(context: CommandContext, request: { readonly readData: boolean }): Promise<VerifyReport> {
   return withStore(context, async (store) => {
@@ -20,11 +21,14 @@ export async function verify(context: CommandContext, request: { readonly readDa
       signal: context.signal,
       onProgress: progressOf(context, 'verify'),
     });
-    return { ...report, findings: [...foundByOpening(store, report.findings), ...report.findings] };
+    const { held } = context;
+    const found = foundByOpening(held?.unreported ?? store.findings, report.findings);
+    if (held !== null) held.unreported = [];
+    return { ...report, findings: [...found, ...report.findings] };
   });
 }
 
-function foundByOpening(store: Store, reported: readonly Finding[]): Finding[] {
+function foundByOpening(opening: readonly Finding[], reported: readonly Finding[]): Finding[] {
   const files = new Set(reported.map(({ file }) => file));
-  return store.findings.filter(({ code, file }) => !settled.has(code) && !files.has(file));
+  return opening.filter(({ code, file }) => !settled.has(code) && !files.has(file));
 }

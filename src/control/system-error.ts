@@ -1,5 +1,5 @@
 /**
- * What the operating system refused the command line itself: a full disk behind stdout, a directory that is not there.
+ * What the operating system refused the commands themselves: a full disk behind stdout, a directory that is not there.
  *
  * The engine and the library have codes for what they do; these are the few calls that the commands make on their own.
  */

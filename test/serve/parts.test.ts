@@ -1,0 +1,179 @@
+/** What a server is made of, part by part; NBD stands in for the real one. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { commandClock } from '../../src/control/clock.js';
+import { library } from '../../src/control/library.js';
+import { createStore, openStore } from '../../src/index.js';
+import { activatedSockets } from '../../src/serve/activation.js';
+import { openLog, recordText } from '../../src/serve/log.js';
+import { checkPlainTcp, type NbdListen, type NbdOptions, type NbdServer } from '../../src/serve/nbd.js';
+import { watchdogMs } from '../../src/serve/notify.js';
+import { serve, type Ready, type ServeOptions } from '../../src/serve/serve.js';
+
+describe('activatedSockets', () => {
+  it('gives the descriptors by what their names say', () => {
+    const environment = { LISTEN_PID: '7', LISTEN_FDS: '4', LISTEN_FDNAMES: 'nbd:stillpoint-nbd.socket:http:my-nbd' };
+    expect(activatedSockets(environment, 7)).toEqual({ nbd: [3, 4, 6], http: [5] });
+  });
+
+  it('takes none that were meant for another process, or were never passed', () => {
+    expect(activatedSockets({ LISTEN_PID: '8', LISTEN_FDS: '1', LISTEN_FDNAMES: 'nbd' }, 7)).toEqual({
+      nbd: [],
+      http: [],
+    });
+    expect(activatedSockets({}, 7)).toEqual({ nbd: [], http: [] });
+    expect(activatedSockets({ LISTEN_PID: '7', LISTEN_FDS: 'many' }, 7)).toEqual({ nbd: [], http: [] });
+  });
+
+  it.each(['', 'unknown', 'nbdx', 'httpd', 'http:http'])('refuses the names "%s"', (names) => {
+    const environment = { LISTEN_PID: '7', LISTEN_FDS: String(names.split(':').length), LISTEN_FDNAMES: names };
+    expect(() => activatedSockets(environment, 7)).toThrow(expect.objectContaining({ code: 'ARGUMENT_INVALID' }));
+  });
+});
+
+describe('checkPlainTcp', () => {
+  const listening =
+    (listen: NbdListen, rest: Partial<NbdOptions> = {}) =>
+    () =>
+      checkPlainTcp({ listen: [listen], ...rest });
+
+  it.each(['0.0.0.0', '192.0.2.1', '::', '2001:db8::1', 'example.org'])('refuses %s without TLS', (host) => {
+    expect(listening({ host, port: 1 })).toThrow('--allow-plain-tcp');
+    expect(listening({ host, port: 1 }, { allowPlainTcp: true })).not.toThrow();
+    expect(listening({ host, port: 1 }, { tls: { certificate: '', key: '' } })).not.toThrow();
+  });
+
+  it.each<NbdListen>([
+    { host: '127.0.0.1', port: 1 },
+    { host: '127.9.9.9', port: 1 },
+    { host: '::1', port: 1 },
+    { host: 'localhost', port: 1 },
+    { unix: '/a' },
+    { fd: 3 },
+  ])('takes %o', (listen) => {
+    expect(listening(listen)).not.toThrow();
+  });
+});
+
+it('the watchdog is fed twice in its time, and only by the process that it watches', () => {
+  expect(watchdogMs({ WATCHDOG_USEC: '60000000' }, 7)).toBe(30_000);
+  expect(watchdogMs({ WATCHDOG_USEC: '60000000', WATCHDOG_PID: '8' }, 7)).toBeNull();
+  expect(watchdogMs({ WATCHDOG_USEC: 'soon' }, 7)).toBeNull();
+  expect(watchdogMs({}, 7)).toBeNull();
+});
+
+describe('the log', () => {
+  const lines = (format: 'json' | 'text', level: 'info' | 'warn'): string[] => {
+    const written: string[] = [];
+    const log = openLog({
+      format,
+      level,
+      clock: { nowMs: () => 1_795_408_094_000 },
+      write: (line) => written.push(line),
+    });
+    log.info('call done', { command: 'list', durationMs: 3 });
+    log.error('copy failed', { reason: 'no space left' });
+    return written;
+  };
+
+  it('is a JSON object a line', () => {
+    expect(lines('json', 'info').map((line) => JSON.parse(line) as unknown)).toEqual([
+      {
+        level: 'info',
+        time: '2026-11-23T04:28:14.000Z',
+        pid: process.pid,
+        command: 'list',
+        durationMs: 3,
+        msg: 'call done',
+      },
+      {
+        level: 'error',
+        time: '2026-11-23T04:28:14.000Z',
+        pid: process.pid,
+        reason: 'no space left',
+        msg: 'copy failed',
+      },
+    ]);
+  });
+
+  it('is text for people, from a level on', () => {
+    expect(lines('text', 'warn')).toEqual(['04:28:14 error copy failed reason="no space left"\n']);
+    expect(recordText('{"level":"info","time":"2026-11-23T04:28:14.000Z","pid":1,"path":"/a","msg":"ready"}')).toBe(
+      '04:28:14 info  ready path=/a\n',
+    );
+  });
+});
+
+describe('a server with NBD', () => {
+  let folder = '';
+  const seen: string[] = [];
+
+  beforeEach(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'stillpoint-nbd-'));
+    seen.length = 0;
+    await createStore({ path: path.join(folder, 'store') });
+  });
+
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Serves with an NBD that only remembers; ends as soon as it is ready. */
+  async function served(nbd: NbdOptions, environment: Record<string, string> = {}): Promise<Ready[]> {
+    const storePath = path.join(folder, 'store');
+    const ending = new AbortController();
+    const ready: Ready[] = [];
+    const serveNbd = async (options: NbdOptions): Promise<NbdServer> => {
+      seen.push(JSON.stringify(options));
+      return {
+        addresses: [{ unix: '/run/nbd.sock' }, { host: '::1', port: 10_809 }],
+        statistics: () => ({ clients: 0, refused: 0 }),
+        close: async () => void seen.push('closed'),
+      };
+    };
+    const options: ServeOptions = { nbd, http: null, logFormat: 'json', logLevel: 'error', stopTimeoutMs: 0 };
+    await serve(
+      {
+        library: { ...library, openStore: async (open) => Object.assign(await openStore(open), { serveNbd }) },
+        storePath,
+        held: null,
+        readOnly: false,
+        threads: 1,
+        clock: commandClock,
+        signal: ending.signal,
+        onProgress: () => undefined,
+        onReadOnlyLook: () => undefined,
+        onFindings: () => undefined,
+      },
+      options,
+      {
+        version: '0',
+        environment,
+        writeLog: (line) => seen.push(line),
+        onReady: async (now) => {
+          ready.push(now);
+          ending.abort();
+        },
+      },
+    );
+    return ready;
+  }
+
+  it('is given all addresses and options, and closed before the store', async () => {
+    const nbd = { listen: [{ unix: '/a' }], clientsMax: 4, tls: { certificate: 'c', key: 'k' }, allowPlainTcp: false };
+    const environment = { LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'nbd' };
+    const [ready] = await served(nbd, environment);
+    expect(ready?.nbd).toEqual(['unix:/run/nbd.sock', 'tcp:[::1]:10809']);
+    expect(seen).toEqual([JSON.stringify({ ...nbd, listen: [{ unix: '/a' }, { fd: 3 }] }), 'closed']);
+    await (await openStore({ path: path.join(folder, 'store') })).close();
+  });
+
+  it('starts none where nothing is to be listened on', async () => {
+    expect((await served({ listen: [] }))[0]?.nbd).toEqual([]);
+    expect(seen).toEqual([]);
+  });
+});
