@@ -8,7 +8,15 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const parts = ['src/cli', 'src/control', 'src/store/clock.ts', 'src/store/errors.ts', 'src/store/units.ts', 'test/cli'];
+const parts = [
+  'src/cli',
+  'src/control',
+  'src/images',
+  'src/store/clock.ts',
+  'src/store/errors.ts',
+  'src/store/units.ts',
+  'test/cli',
+];
 
 function filesBelow(path: string): string[] {
   if (path.endsWith('.ts')) return [path];
