@@ -73,6 +73,7 @@ export type {
   VerifyOptions,
   VirtualMachineChange,
 } from './store/requests.js';
+export type { ImageFormat } from './images/formats.js';
 export type { RestoredDisk } from './store/target-directory.js';
 export type { CollectionId, ConsistencyMode, DiskId, MachineId, PointId, StoreId } from './store/units.js';
 export type {

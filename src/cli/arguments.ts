@@ -2,8 +2,9 @@
 
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { ExternalDisk } from '../control/commands/machines.js';
+import { imageFormats } from '../images/formats.js';
 import type { MomentOption } from '../index.js';
 import type { ConsistencyMode } from '../store/units.js';
 
@@ -61,6 +62,11 @@ export function parseMoment(text: string): MomentOption {
     throw new InvalidArgumentError('A moment is an LSN, as digits, or a time such as 2026-11-23T04:28:14.250Z.');
   }
   return { timeMs };
+}
+
+/** `--format`: formats of images. */
+export function formatOption(description: string): Option {
+  return new Option('--format <format>', description).choices(imageFormats);
 }
 
 /** A sector size that a disk can have. */

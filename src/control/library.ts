@@ -7,7 +7,7 @@
 
 import type { CreateStoreOptions, OpenStoreOptions, Store, StoreInfo } from '../index.js';
 import type { PortableStore } from '../portable/index.js';
-import type { ImageKind } from './image-kind.js';
+import type { ImageKind } from '../images/image-kind.js';
 
 /** The codec of new chunks. */
 export type Compression = StoreInfo['compression'];
@@ -37,7 +37,7 @@ export const library: Library = {
     return openPortable(path);
   },
   async imageKind(path) {
-    const { imageKind } = await import('./image-kind.js');
+    const { imageKind } = await import('../images/image-kind.js');
     return imageKind(path);
   },
 };

@@ -3,6 +3,7 @@
 import { isAbsolute } from 'node:path';
 import * as v from 'valibot';
 
+import { imageFormats } from '../images/formats.js';
 import type { CommandName, RequestOf } from './commands.js';
 import { ProtocolError } from './lines.js';
 
@@ -20,6 +21,7 @@ const limits = v.strictObject({ operationsPerSecond: orNull(v.number()), bytesPe
 const externalDisks = v.pipe(v.array(v.strictObject({ role: text, path })), v.maxLength(4096));
 const configuration = v.optional(v.unknown());
 const moment = v.nullable(v.union([v.strictObject({ lsn: text }), v.strictObject({ timeMs: v.number() })]));
+const format = v.nullable(v.picklist(imageFormats));
 const nothing = v.strictObject({});
 const named = v.strictObject({ name: text });
 const restoring = { point: text, at: moment, overwrite: v.boolean(), sync: v.boolean() };
@@ -33,6 +35,7 @@ const schemas: Schemas = {
     name: text,
     disks: externalDisks,
     isManaged: v.boolean(),
+    format,
     sectorBytes: sector,
     resourceGroup: orNull(text),
     subscription: orNull(text),
@@ -49,7 +52,7 @@ const schemas: Schemas = {
   }),
   'vm.delete': named,
   'disk.create': v.strictObject({ name: text, sizeBytes: count, sectorBytes: sector, limits }),
-  'disk.import': v.strictObject({ name: text, path, sectorBytes: sector }),
+  'disk.import': v.strictObject({ name: text, path, format, sectorBytes: sector }),
   'disk.clone': v.strictObject({ name: text, pointDisk: text }),
   'disk.grow': v.strictObject({ name: text, sizeBytes: count }),
   'disk.limit': v.strictObject({ name: text, limits }),
@@ -75,7 +78,7 @@ const schemas: Schemas = {
     diskBefore: orNull(text),
     granularity: orNull(count),
   }),
-  'restore.disk': v.strictObject({ ...restoring, disk: orNull(text), to: path }),
+  'restore.disk': v.strictObject({ ...restoring, disk: orNull(text), to: path, format }),
   'restore.disks': v.strictObject({ ...restoring, disks: orNull(texts), toDirectory: path }),
   'restore.toDisk': v.strictObject({ ...source, disk: orNull(text), name: text }),
   'restore.inPlace': v.strictObject({ ...source, disks: orNull(texts) }),

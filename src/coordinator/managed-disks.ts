@@ -31,7 +31,13 @@ import { checkAvailable, diskWaitsFor } from './unavailable.js';
 export type NewContent =
   | { readonly kind: 'zeros'; readonly sizeBytes: number }
   | { readonly kind: 'point'; readonly from: DiskReference; readonly sizeBytes: number }
-  | { readonly kind: 'image'; readonly path: string };
+  | { readonly kind: 'image'; readonly path: string }
+  | {
+      readonly kind: 'filled';
+      readonly sizeBytes: number;
+      /** Writes the content of the disk, which reads as zeros, and makes it durable. */
+      fill(diskId: DiskId, control: Control): Promise<void>;
+    };
 
 /** A disk to make. */
 export interface NewDisk {
@@ -345,6 +351,7 @@ export class ManagedDisks {
     }
     const from = content.kind === 'point' ? content.from : null;
     await engine.createDisk({ diskId, name, role, sizeBytes: content.sizeBytes, sectorBytes, from });
+    if (content.kind === 'filled') await content.fill(diskId, control);
   }
 
   /** The record of a disk that was made, as the engine has it. */

@@ -83,6 +83,17 @@ export const errorTable = {
     origin: 'engine',
     action: 'Keep managed disks in a store on a local file system: ext4, xfs or btrfs.',
   },
+  IMAGE_CONVERSION_FAILED: {
+    kind: 'fix-data',
+    origin: 'control',
+    action: 'The message has what qemu-img said; check the image with qemu-img check, or the space at the target.',
+  },
+  IMAGE_UNSUPPORTED: {
+    kind: 'fix-call',
+    origin: 'control',
+    action:
+      'Make one file of it with qemu-img convert, without encryption, where you trust the image; then import that.',
+  },
   INDEX_DAMAGED: {
     kind: 'fix-data',
     origin: 'engine',
@@ -185,6 +196,11 @@ export const errorTable = {
   POINT_HELD: { kind: 'fix-call', origin: 'control', action: 'Take the hold away first, if nobody needs it.' },
   POINT_LIMIT_REACHED: { kind: 'fix-call', origin: 'control', action: 'Delete restore points of this machine first.' },
   POINT_NOT_FOUND: { kind: 'fix-call', origin: 'engine', action: 'List the machine to see its points.' },
+  QEMU_IMG_MISSING: {
+    kind: 'fix-call',
+    origin: 'control',
+    action: 'Install qemu-img (in Debian the package qemu-utils) and have it in the PATH, or use a raw image.',
+  },
   RESTORE_POINT_LOST: {
     kind: 'fix-data',
     origin: 'control',

@@ -13,6 +13,7 @@ import { configurationBytesMax, diskBytesMax, pathBytesMax } from '../coordinato
 import type { DiskPlan, MachineChangePlan, MachinePlan } from '../coordinator/machines.js';
 import type { ManagedMachinePlan, NewDisk } from '../coordinator/managed-disks.js';
 import type { SourceName } from '../coordinator/sources.js';
+import { imageFormats, type ImageFormat } from '../images/formats.js';
 import type {
   CollectRequest,
   Control,
@@ -23,6 +24,7 @@ import type {
   OpenRequest,
 } from '../native/engine.js';
 import type { EventOptions } from './events.js';
+import type { ImportedContent, Planned } from './images.js';
 import type { NbdOptions } from './nbd.js';
 import {
   diskLimits,
@@ -139,7 +141,12 @@ function disk(option: string, value: unknown): DiskPlan {
 /** A machine to create, of either kind. */
 export type AnyMachinePlan =
   | { readonly kind: 'external'; readonly plan: MachinePlan }
-  | { readonly kind: 'managed'; readonly plan: ManagedMachinePlan };
+  | { readonly kind: 'managed'; readonly plan: PlannedMachine };
+
+type NewMachineDisk = ManagedMachinePlan['make'][number];
+
+/** A managed machine to create, whose images are yet to be looked at. */
+export type PlannedMachine = Omit<ManagedMachinePlan, 'make'> & { readonly make: readonly Planned<NewMachineDisk>[] };
 
 /** Checks a request for a new machine; names are checked where they are looked up. */
 export function machinePlan(request: CreateVirtualMachineRequest): AnyMachinePlan {
@@ -182,22 +189,28 @@ function placement(given: Members): { subscription: string; resourceGroup: strin
   };
 }
 
-function managedDisk(
-  option: string,
-  value: unknown,
-): ManagedMachinePlan['attach'][number] | ManagedMachinePlan['make'][number] {
-  const given = members(option, value, ['role', 'disk', 'import', 'sectorBytes']);
+function managedDisk(option: string, value: unknown): ManagedMachinePlan['attach'][number] | Planned<NewMachineDisk> {
+  const given = members(option, value, ['role', 'disk', 'import', 'format', 'sectorBytes']);
   const role = text(`${option}.role`, given['role']);
   if (given['disk'] !== undefined) {
     if (given['import'] !== undefined) throw invalid(`${option}.import`, given['import'], 'left out beside disk');
     if (given['sectorBytes'] !== undefined) {
       throw invalid(`${option}.sectorBytes`, given['sectorBytes'], 'left out beside disk, which has its own');
     }
+    if (given['format'] !== undefined) throw invalid(`${option}.format`, given['format'], 'left out beside disk');
     return { role, disk: text(`${option}.disk`, given['disk']) };
   }
-  const path = absolutePath(`${option}.import`, given['import']);
+  const content = imported(`${option}.import`, given['import'], `${option}.format`, given['format']);
   const sectorBytes = oneOf(`${option}.sectorBytes`, given['sectorBytes'] ?? 512, sectorBytesAllowed);
-  return { role, sectorBytes, content: { kind: 'image', path } };
+  return { role, sectorBytes, content };
+}
+
+function imported(pathOption: string, path: unknown, formatOption: string, format: unknown): ImportedContent {
+  return {
+    kind: 'image',
+    path: absolutePath(pathOption, path),
+    format: format === undefined ? null : oneOf(formatOption, format, imageFormats),
+  };
 }
 
 /** Checks a change of a machine. */
@@ -299,12 +312,13 @@ export interface RestorePlan {
   readonly source: SourceName;
   readonly role: string;
   readonly target: { readonly targetPath: string; readonly overwrite: boolean; readonly sync: boolean };
+  readonly format: ImageFormat;
   readonly control: Control;
 }
 
 /** Checks the options of `restore`. */
 export function restorePlan(point: string, options: RestoreOptions): RestorePlan {
-  const given = members('options', options, ['disk', 'to', 'overwrite', 'sync', 'at', ...longCall]);
+  const given = members('options', options, ['disk', 'to', 'format', 'overwrite', 'sync', 'at', ...longCall]);
   return {
     source: sourceName(point, given['at']),
     role: text('disk', given['disk']),
@@ -313,6 +327,7 @@ export function restorePlan(point: string, options: RestoreOptions): RestorePlan
       overwrite: truth('overwrite', given['overwrite'], false),
       sync: truth('sync', given['sync'], true),
     },
+    format: oneOf('format', given['format'] ?? 'raw', imageFormats),
     control: control(options),
   };
 }
@@ -379,12 +394,12 @@ export function createDiskPlan(request: CreateDiskRequest): NewDisk {
 }
 
 /** Checks a request for a disk with the content of an image. */
-export function importDiskPlan(request: ImportDiskRequest): { disk: NewDisk; control: Control } {
-  const given = members('request', request, ['name', 'path', 'sectorBytes', ...longCall]);
+export function importDiskPlan(request: ImportDiskRequest): { disk: Planned<NewDisk>; control: Control } {
+  const given = members('request', request, ['name', 'path', 'format', 'sectorBytes', ...longCall]);
   const name = text('name', given['name']);
   const sectorBytes = oneOf('sectorBytes', given['sectorBytes'] ?? 512, sectorBytesAllowed);
-  const path = absolutePath('path', given['path']);
-  return { disk: { name, role: name, sectorBytes, content: { kind: 'image', path } }, control: control(request) };
+  const content = imported('path', given['path'], 'format', given['format']);
+  return { disk: { name, role: name, sectorBytes, content }, control: control(request) };
 }
 
 /** Takes `POINT/DISK` apart. */

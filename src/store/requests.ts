@@ -1,5 +1,6 @@
 /** What callers pass: requests and options, each with unit, default and range. `plans.ts` checks them. */
 
+import type { ImageFormat } from '../images/formats.js';
 import type { Operation } from '../native/engine.js';
 import type { DiskLimitsRequest } from './disk-handle.js';
 import type { ConsistencyMode } from './units.js';
@@ -65,8 +66,10 @@ export type ManagedDiskRequest =
     }
   | {
       readonly role: string;
-      /** Path of a raw image or block device, which is read once. The disk is called `MACHINE-ROLE`. */
+      /** Path of an image or block device, which is read once. The disk is called `MACHINE-ROLE`. */
       readonly import: string;
+      /** As in `importDisk`. */
+      readonly format?: ImageFormat | undefined;
       /** Sector size in bytes: 512 or 4096. Default 512. */
       readonly sectorBytes?: number | undefined;
     };
@@ -154,6 +157,8 @@ export interface RestoreOptions extends LongCallOptions, SourceOptions {
   readonly disk: string;
   /** Path of the target. */
   readonly to: string;
+  /** What to make; other formats than `raw` need qemu-img, and replace an existing file whole. Default `raw`. */
+  readonly format?: ImageFormat | undefined;
   /** Write over an existing file or block device, in place. Default false: a new file. */
   readonly overwrite?: boolean | undefined;
   /** Make the result durable before resolving. Default true. */
@@ -208,8 +213,13 @@ export interface CreateDiskRequest {
 export interface ImportDiskRequest extends LongCallOptions {
   /** Unique in the store. */
   readonly name: string;
-  /** Path of a raw image or block device, which must not change while it is read. */
+  /** Path of an image or block device, which must not change while it is read. */
   readonly path: string;
+  /**
+   * What it is; other formats than `raw` need qemu-img. Default: a file what its first bytes say, a device `raw`. Whoever can
+   * write to a raw image chooses its first bytes, so name `raw` where that is somebody else.
+   */
+  readonly format?: ImageFormat | undefined;
   /** Sector size in bytes: 512 or 4096. Default 512. */
   readonly sectorBytes?: number | undefined;
 }

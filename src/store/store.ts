@@ -7,9 +7,10 @@ import type { CatalogView } from '../catalog/view.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import { checkGoing } from '../coordinator/gate.js';
 import type { CopyEnd } from '../coordinator/copies.js';
+import type { ManagedMachinePlan } from '../coordinator/managed-disks.js';
 import type { Unfinished } from '../coordinator/recover.js';
 import type { MachineRecord, ManagedDiskRecord, PointRecord } from '../catalog/record.js';
-import type { CollectReport, Engine, Finding as EngineFinding, StoreInfo } from '../native/engine.js';
+import type { CollectReport, Control, Engine, Finding as EngineFinding, StoreInfo } from '../native/engine.js';
 import { capturedPoint, machineHandle } from './captured.js';
 import { text } from './checks.js';
 import type { Clock } from './clock.js';
@@ -17,6 +18,7 @@ import { StoreDiff } from './diff.js';
 import { OpenDisk, presentDisk } from './disk.js';
 import type { Disk, DiskInfo } from './disk-handle.js';
 import { isStillpointError, StillpointError } from './errors.js';
+import { restoreToImage, withContent } from './images.js';
 import { NbdServers, type NbdOptions, type NbdServer } from './nbd.js';
 import { Events, type EventOptions, type StoreEvent } from './events.js';
 import type {
@@ -55,6 +57,7 @@ import {
   restoreToMachinePlan,
   statisticsPlan,
   verifyPlan,
+  type PlannedMachine,
 } from './plans.js';
 import { presentFinding, presentMachine, presentPoint, presentWork } from './present.js';
 import type { Random } from './random.js';
@@ -138,7 +141,7 @@ export class OpenStore implements Store {
       const machine =
         made.kind === 'external'
           ? await this.#coordinator.createMachine(made.plan)
-          : await this.#coordinator.disks.createMachine(made.plan, control);
+          : await this.#coordinator.disks.createMachine(await this.#withImages(made.plan, control), control);
       return this.#machine(machine);
     });
   }
@@ -172,7 +175,8 @@ export class OpenStore implements Store {
   importDisk(request: ImportDiskRequest): Promise<Disk> {
     return this.#calls.run(async () => {
       const { disk, control } = importDiskPlan(request);
-      return this.#disk(await this.#coordinator.disks.create(disk, control));
+      const found = await withContent(this.#parts.engine, disk, control.signal);
+      return this.#disk(await this.#coordinator.disks.create(found, control));
     });
   }
 
@@ -255,11 +259,16 @@ export class OpenStore implements Store {
 
   restore(point: string, options: RestoreOptions): Promise<FileRestoreReport> {
     return this.#calls.run(async () => {
-      const { source, role, target, control } = restorePlan(point, options);
+      const { source, role, target, format, control } = restorePlan(point, options);
       checkGoing(control.signal);
       return this.#coordinator.fromSource(source, async (found, engine) => {
-        const { reference } = diskOf(this.#view, found, role);
-        return { ...(await engine.restore({ ...reference, ...target }, control)), ...momentOf(found) };
+        const disk = diskOf(this.#view, found, role);
+        const { targetPath: path, overwrite, sync } = target;
+        const restored =
+          format === 'raw'
+            ? await engine.restore({ ...disk.reference, ...target }, control)
+            : await restoreToImage(engine, disk, { path, format, overwrite, sync }, control);
+        return { ...restored, ...momentOf(found) };
       });
     });
   }
@@ -411,6 +420,13 @@ export class OpenStore implements Store {
       // The engine holds the store's lock, so it goes last, and it goes whatever became of the catalog.
       await this.#parts.engine.close();
     }
+  }
+
+  /** The plan with its images looked at: what is wrong with one is said before anything is made. */
+  async #withImages(plan: PlannedMachine, { signal }: Control): Promise<ManagedMachinePlan> {
+    const make = [];
+    for (const disk of plan.make) make.push(await withContent(this.#parts.engine, disk, signal));
+    return { ...plan, make };
   }
 
   /** The machines that are there: none that is being created or deleted. */

@@ -13,6 +13,7 @@ const parts = [
   'src/control',
   'src/serve',
   'src/api',
+  'src/images',
   'src/store/clock.ts',
   'src/store/errors.ts',
   'src/store/units.ts',

@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import type { CommandClock } from '../../src/control/clock.js';
-import type { ImageKind } from '../../src/control/image-kind.js';
+import type { ImageKind } from '../../src/images/image-kind.js';
 import type { DiskInfo, RestorePoint, StoreInfo, VirtualMachine } from '../../src/index.js';
 
 export const mebibyte: number = 1024 ** 2;

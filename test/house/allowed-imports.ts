@@ -23,12 +23,12 @@ export const foundation: readonly string[] = ['store/clock', 'store/errors', 'st
 export const typeScriptRows: readonly ImportRow[] = [
   {
     unit: 'index',
-    may: ['store', 'consistency', 'native/engine'],
+    may: ['store', 'consistency', 'images', 'native/engine'],
     why: 'the public surface: re-exports, named one by one',
   },
   {
     unit: 'store',
-    may: ['coordinator', 'catalog', 'regions', 'consistency', 'native', 'native/engine'],
+    may: ['coordinator', 'catalog', 'regions', 'consistency', 'images', 'native', 'native/engine'],
     packages: ['valibot'],
     why: 'puts the parts together; checks what callers pass',
   },
@@ -45,6 +45,7 @@ export const typeScriptRows: readonly ImportRow[] = [
     why: 'records and their store; manifests come as values',
   },
   { unit: 'regions', may: ['native/engine'], packages: ['valibot'], why: 'places that keep packs and manifests' },
+  { unit: 'images', may: [], why: 'formats of images; runs qemu-img, the only child process' },
   { unit: 'native/engine', may: [], why: 'the engine as an interface: types only' },
   { unit: 'native', may: ['native/engine', 'native/generated'], why: 'the one facade over the generated loader' },
   {
@@ -62,7 +63,7 @@ export const typeScriptRows: readonly ImportRow[] = [
   },
   {
     unit: 'control',
-    may: ['index', 'store', 'native/engine', 'portable'],
+    may: ['index', 'store', 'images', 'native/engine', 'portable'],
     packages: ['valibot'],
     why: 'one command layer, in process or over the socket',
   },
@@ -81,7 +82,7 @@ export const typeScriptRows: readonly ImportRow[] = [
   { unit: 'web', may: [], standsAlone: true, why: 'runs in a browser' },
   {
     unit: 'cli',
-    may: ['index', 'control', 'portable', 'api', 'serve'],
+    may: ['index', 'control', 'images', 'portable', 'api', 'serve'],
     packages: ['cli-progress', 'cli-table3', 'commander', 'valibot'],
     why: 'words, tables and exit codes; nobody imports it',
   },

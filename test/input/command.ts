@@ -14,13 +14,16 @@ export interface CommandOptions {
   readonly uid?: number;
   /** How long a file may become that it writes, in blocks of 512 bytes. */
   readonly fileBlocksMax?: number;
+  /** Where it makes what is gone with it. */
+  readonly temporaryFolder?: string;
 }
 
 /** Starts `stillpoint WORDS...`. */
-export function startCommand(words: readonly string[], { uid, fileBlocksMax }: CommandOptions = {}): ChildProcess {
+export function startCommand(words: readonly string[], options: CommandOptions = {}): ChildProcess {
+  const { uid, fileBlocksMax, temporaryFolder } = options;
   const limited = fileBlocksMax === undefined ? '' : `ulimit -f ${fileBlocksMax}; `;
   return spawn('/bin/sh', ['-c', `${limited}exec "$0" "$@"`, process.execPath, main, ...words], {
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], ...(temporaryFolder === undefined ? {} : { TMPDIR: temporaryFolder }) },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });

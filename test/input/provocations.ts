@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
+import process from 'node:process';
 
 import { serverOf } from '../../src/control/client.js';
 import { commandClock } from '../../src/control/clock.js';
@@ -245,6 +246,25 @@ async function fromServer(store: Store, storePath: string, clientsMax: number): 
   return codes;
 }
 
+/** A call of the shared store with nothing in the PATH but this program for qemu-img, or not even that. */
+function withQemuImg(program: string | null, call: (shared: SharedStore) => Promise<unknown>): Provoke {
+  return async (shared) => {
+    const folder = temporaryFolder();
+    if (program !== null) writeFileSync(path.join(folder, 'qemu-img'), program, { mode: 0o755 });
+    const before = process.env['PATH'];
+    process.env['PATH'] = folder;
+    try {
+      return await refused(call(shared));
+    } finally {
+      process.env['PATH'] = before;
+    }
+  };
+}
+
+function toQcow2({ at }: SharedStore): Parameters<Store['restore']> {
+  return ['web1/default/first', { disk: 'os', to: at('os.qcow2'), format: 'qcow2' }];
+}
+
 /** Every code with what provokes it. */
 export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   ARGUMENT_INVALID: call((open) => open.read('web1/first', { disk: 'os', offset: 1 << 30, length: 1 })),
@@ -297,6 +317,17 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   }),
   DISK_NOT_FOUND: call((open) => open.capture('web1', { exclude: ['swap'] })),
   FILE_SYSTEM_UNSUPPORTED: { because: 'a managed disk or machine is made in a store on a network file system' },
+  IMAGE_CONVERSION_FAILED: withQemuImg('#!/bin/sh\necho no >&2\nexit 1\n', (shared) =>
+    shared.open.restore(...toQcow2(shared)),
+  ),
+  IMAGE_UNSUPPORTED: async ({ open, at }) => {
+    const header = Buffer.alloc(4096);
+    header.write('QFI\u00fb', 'latin1');
+    header.writeUInt32BE(3, 4);
+    header.writeBigUInt64BE(512n, 8); // where the name of the backing file stands
+    writeFileSync(at('backed.qcow2'), header);
+    return refused(open.importDisk({ name: 'backed', path: at('backed.qcow2') }));
+  },
   INDEX_DAMAGED: after((copy) => damage(filesIn(`${copy}/home/index`, '.segment'), 0.99)),
   INTERNAL: { because: 'something that cannot happen did: a defect of Stillpoint' },
   IO_FAILED: captureOf(({ at }) => {
@@ -380,6 +411,7 @@ export const provocations: Readonly<Record<ErrorCode, Provoke | OutOfReach>> = {
   }),
   POINT_LIMIT_REACHED: beyondTheLimit,
   POINT_NOT_FOUND: call((open) => open.restorePoint('web1/second')),
+  QEMU_IMG_MISSING: withQemuImg(null, (shared) => shared.open.restore(...toQcow2(shared))),
   RESTORE_POINT_LOST: after((copy) => remove([firstManifest(copy)])),
   RESTORE_POINT_RETURNED: async (shared) => {
     const copy = copyOf(shared);

@@ -3,7 +3,7 @@
 import { open } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { imageKind } from '../../src/control/image-kind.js';
+import { imageKind } from '../../src/images/image-kind.js';
 import { openPortable } from '../../src/portable/index.js';
 import { requireTool } from '../house/tools.js';
 import { allocatedBytes, hashOf, run, Stage } from './stage.js';

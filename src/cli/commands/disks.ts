@@ -2,15 +2,19 @@
 
 import { resolve } from 'node:path';
 import { Argument, Option, type Command } from 'commander';
-import { parseOperationRate, parseRate, parseSectorSize, parseSize } from '../arguments.js';
+import { formatOption, parseOperationRate, parseRate, parseSectorSize, parseSize } from '../arguments.js';
 import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
-import type { DiskInfo, DiskLimits } from '../../index.js';
+import type { DiskInfo, DiskLimits, ImageFormat } from '../../index.js';
 import { machineArgument } from './machines.js';
 
 interface SectorOptions {
   readonly sector?: 512 | 4096;
+}
+
+interface ImportOptions extends SectorOptions {
+  readonly format?: ImageFormat;
 }
 
 interface LimitOptions {
@@ -84,15 +88,18 @@ export function diskCommands(program: Command, invoke: Invoke): void {
 
   disk
     .command('import')
-    .description('Create a detached disk with the content of a raw image or block device.')
+    .description('Create a detached disk with the content of an image or block device.')
     .addArgument(newDiskArgument())
     .addArgument(completes(new Argument('<file>', 'the image or device'), 'file'))
+    .addOption(formatOption('format of the image (default: of a file by its first bytes, of a device raw)'))
     .addOption(sectorOption())
-    .action((name: string, file: string, { sector }: SectorOptions, command: Command) => {
+    .action((name: string, file: string, { format, sector }: ImportOptions, command: Command) => {
       const path = resolve(invoke.workingDirectory, file);
       return invoke(
         command,
-        answering('imported', (context) => call(context, 'disk.import', { name, path, sectorBytes: sector ?? null })),
+        answering('imported', (context) =>
+          call(context, 'disk.import', { name, path, format: format ?? null, sectorBytes: sector ?? null }),
+        ),
       );
     });
 

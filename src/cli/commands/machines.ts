@@ -1,17 +1,19 @@
 /** `vm create`, `vm list`, `vm show`, `vm update`, `vm delete`. */
 
 import { Argument, Option, type Command } from 'commander';
-import { absoluteDisks, gatherDisk, gatherWord, parseSectorSize } from '../arguments.js';
+import { absoluteDisks, formatOption, gatherDisk, gatherWord, parseSectorSize } from '../arguments.js';
 import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import { readConfiguration } from '../configuration-file.js';
 import type { CommandContext } from '../../control/context.js';
 import type { Invoke } from '../invocation.js';
 import type { ExternalDisk } from '../../control/commands/machines.js';
+import type { ImageFormat } from '../../index.js';
 
 interface CreateOptions {
   readonly external?: ExternalDisk[];
   readonly disk?: ExternalDisk[];
+  readonly format?: ImageFormat;
   readonly sector?: 512 | 4096;
   readonly config?: string;
   readonly resourceGroup?: string;
@@ -73,10 +75,15 @@ export function machineCommands(program: Command, invoke: Invoke): void {
     .addOption(externalOption('a disk that someone else writes: its role and the image or device; once for each'))
     .addOption(
       completes(
-        new Option('--disk <role=path>', 'a managed disk: its role and the raw image or device to import')
+        new Option('--disk <role=path>', 'a managed disk: its role and the image or device to import')
           .argParser(gatherDisk)
           .conflicts('external'),
         'role-and-file',
+      ),
+    )
+    .addOption(
+      formatOption('format of imported images (default: of files by their first bytes, of devices raw)').conflicts(
+        'external',
       ),
     )
     .addOption(sectorOption('sector size of the disks: 512 or 4096 (default: 512)'))
@@ -100,13 +107,14 @@ export function machineCommands(program: Command, invoke: Invoke): void {
             name,
             disks,
             isManaged: options.disk !== undefined,
+            format: options.format ?? null,
             sectorBytes: options.sector ?? null,
             resourceGroup: options.resourceGroup ?? null,
             subscription: options.subscription ?? null,
             ...(await readConfiguration(options.config, invoke.workingDirectory)),
           }),
         render: async (machine) => (await import('../render/machines.js')).machineSentence('created', machine),
-        notes: (_machine, context) => imageNotes(disks, context),
+        notes: (_machine, context) => (options.disk === undefined ? imageNotes(disks, context) : []),
       });
     });
 

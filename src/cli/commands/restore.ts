@@ -2,14 +2,14 @@
 
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { gatherWord, parseMoment } from '../arguments.js';
+import { formatOption, gatherWord, parseMoment } from '../arguments.js';
 import { call } from '../../control/call.js';
 import { completes } from '../completion/kinds.js';
 import type { Invoke, ResultTask } from '../invocation.js';
 import type { PortablePointList } from '../../control/commands/portable-restore.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
 import type { LiveRestoreResult } from '../../control/commands/restore-live.js';
-import type { MomentOption } from '../../index.js';
+import type { ImageFormat, MomentOption } from '../../index.js';
 import { pointArgument } from './points.js';
 
 interface RestoreOptions {
@@ -20,6 +20,7 @@ interface RestoreOptions {
   readonly inPlace?: true;
   readonly toVm?: string;
   readonly at?: MomentOption;
+  readonly format?: ImageFormat;
   readonly overwrite?: true;
   readonly sync: boolean;
 }
@@ -117,6 +118,7 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
         parseMoment,
       ),
     )
+    .addOption(formatOption('what --to makes (default: raw)').conflicts(['toDirectory', 'toDisk', 'inPlace', 'toVm']))
     .option('--overwrite', 'write over existing files or a block device, in place')
     .option('--no-sync', 'do not wait until the result is durable')
     .addHelpText(
@@ -132,7 +134,7 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
       return invoke(command, {
         run: (context) =>
           'to' in destination
-            ? call(context, 'restore.disk', { ...settings, ...destination })
+            ? call(context, 'restore.disk', { ...settings, ...destination, format: options.format ?? null })
             : call(context, 'restore.disks', { ...settings, ...destination }),
         render: renderRestored,
       });

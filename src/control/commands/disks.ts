@@ -1,7 +1,7 @@
 /** Managed disks: create, import, clone, grow, limit, attach, detach, list, delete. */
 
 import { progressOf, type CommandContext } from '../context.js';
-import type { DiskInfo, DiskLimits } from '../../index.js';
+import type { DiskInfo, DiskLimits, ImageFormat } from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 import type { DeletedResult } from './machines.js';
 
@@ -29,13 +29,20 @@ export async function createDisk(
 /** Creates a detached disk with the content of an image; the path is absolute. */
 export async function importDisk(
   context: CommandContext,
-  request: { readonly name: string; readonly path: string; readonly sectorBytes: 512 | 4096 | null },
+  request: {
+    readonly name: string;
+    readonly path: string;
+    /** Null: by its first bytes. */
+    readonly format: ImageFormat | null;
+    readonly sectorBytes: 512 | 4096 | null;
+  },
 ): Promise<DiskInfo> {
-  const { name, path, sectorBytes } = request;
+  const { name, path } = request;
+  const [format, sectorBytes] = [request.format ?? undefined, request.sectorBytes ?? undefined];
   return withStore(context, async (store) => {
     const { signal } = context;
     const onProgress = progressOf(context, `import ${name}`);
-    return (await store.importDisk({ name, path, sectorBytes: sectorBytes ?? undefined, signal, onProgress })).info;
+    return (await store.importDisk({ name, path, format, sectorBytes, signal, onProgress })).info;
   });
 }
 

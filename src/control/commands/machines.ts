@@ -2,7 +2,13 @@
 
 import { StillpointError } from '../../store/errors.js';
 import { progressOf, type CommandContext } from '../context.js';
-import type { ExternalDiskRequest, ManagedDiskRequest, VirtualMachine, VirtualMachineChange } from '../../index.js';
+import type {
+  ExternalDiskRequest,
+  ImageFormat,
+  ManagedDiskRequest,
+  VirtualMachine,
+  VirtualMachineChange,
+} from '../../index.js';
 import { withStore, withStoreToLook } from '../opening.js';
 
 /** An external disk as a caller names it; the path is absolute. */
@@ -16,6 +22,8 @@ export interface CreateMachineRequest {
   readonly disks: readonly ExternalDisk[];
   /** Import the disks into managed ones, instead of leaving them to who writes them. */
   readonly isManaged: boolean;
+  /** Of the images that are imported; null: of each by its first bytes. */
+  readonly format: ImageFormat | null;
   /** Null: the library's default. */
   readonly sectorBytes: 512 | 4096 | null;
   readonly resourceGroup: string | null;
@@ -50,8 +58,12 @@ function newDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): ExternalDi
   return { role: disk.role, external: disk.path, sectorBytes: sectorBytes ?? undefined };
 }
 
-function importedDisk(disk: ExternalDisk, sectorBytes: 512 | 4096 | null): ManagedDiskRequest {
-  return { role: disk.role, import: disk.path, sectorBytes: sectorBytes ?? undefined };
+function importedDisk(
+  disk: ExternalDisk,
+  { format, sectorBytes }: Pick<CreateMachineRequest, 'format' | 'sectorBytes'>,
+): ManagedDiskRequest {
+  const { role, path } = disk;
+  return { role, import: path, format: format ?? undefined, sectorBytes: sectorBytes ?? undefined };
 }
 
 function refuseRepeatedRoles(disks: readonly ExternalDisk[]): void {
@@ -74,7 +86,7 @@ export async function createMachine(context: CommandContext, request: CreateMach
     store.createVirtualMachine(
       {
         name: request.name,
-        disks: request.disks.map((disk) => (isManaged ? importedDisk(disk, sectorBytes) : newDisk(disk, sectorBytes))),
+        disks: request.disks.map((disk) => (isManaged ? importedDisk(disk, request) : newDisk(disk, sectorBytes))),
         resourceGroup: request.resourceGroup ?? undefined,
         subscription: request.subscription ?? undefined,
         ...(request.configuration === undefined ? {} : { configuration: request.configuration }),

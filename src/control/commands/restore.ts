@@ -1,7 +1,7 @@
 /** Writes disks of a restore point to files or devices. */
 
 import { progressOf, type CommandContext } from '../context.js';
-import type { MomentOption, RestoredDisk, RestoredMoment } from '../../index.js';
+import type { ImageFormat, MomentOption, RestoredDisk, RestoredMoment } from '../../index.js';
 import { withStore } from '../opening.js';
 import { roleIn } from '../roles.js';
 import { lookUp } from './restore-live.js';
@@ -21,6 +21,8 @@ interface RestoreSettings {
 export interface RestoreDiskRequest extends RestoreSettings {
   readonly disk: string | null;
   readonly to: string;
+  /** Null: `raw`. */
+  readonly format: ImageFormat | null;
 }
 
 /** Disks to files `ROLE.raw` in a directory, which is made if it does not exist; `disks` null for all. */
@@ -54,6 +56,7 @@ export async function restoreDisk(context: CommandContext, request: RestoreDiskR
       ...(request.at === null ? {} : { at: request.at }),
       disk,
       to: request.to,
+      format: request.format ?? undefined,
       overwrite: request.overwrite,
       sync: request.sync,
       signal: context.signal,
