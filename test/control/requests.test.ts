@@ -34,7 +34,7 @@ describe('a request', () => {
   });
 
   it('names files by absolute paths', () => {
-    const request = { point: 'a/b', at: null, overwrite: false, sync: true, disk: null };
+    const request = { point: 'a/b', at: null, overwrite: false, sync: true, disk: null, format: null };
     expect(checkedRequest('restore.disk', { ...request, to: '/x' })).toMatchObject({ to: '/x' });
     for (const to of ['x', './x', '', '/a\0b']) {
       expect(() => checkedRequest('restore.disk', { ...request, to })).toThrow('restore.disk: to: it must be absolute');
@@ -43,13 +43,28 @@ describe('a request', () => {
 
   it('says where it is wrong', () => {
     const disks = [{ role: 'os', path: 'relative' }];
-    const rest = { name: 'a', isManaged: false, sectorBytes: null, resourceGroup: null, subscription: null };
+    const rest = {
+      name: 'a',
+      isManaged: false,
+      format: null,
+      sectorBytes: null,
+      resourceGroup: null,
+      subscription: null,
+    };
     expect(() => checkedRequest('vm.create', { ...rest, disks })).toThrow('vm.create: disks.0.path: ');
   });
 
   it('keeps a configuration as it is', () => {
     const configuration = { cpus: 2, tags: ['a'], nested: { deep: null } };
-    const rest = { name: 'a', disks: [], isManaged: false, sectorBytes: null, resourceGroup: null, subscription: null };
+    const rest = {
+      name: 'a',
+      disks: [],
+      isManaged: false,
+      format: null,
+      sectorBytes: null,
+      resourceGroup: null,
+      subscription: null,
+    };
     expect(checkedRequest('vm.create', { ...rest, configuration })).toEqual({ ...rest, configuration });
     expect(checkedRequest('vm.create', rest)).toEqual(rest);
   });
