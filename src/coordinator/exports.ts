@@ -104,7 +104,7 @@ export class StoreExports implements NbdExports {
     const isMeant = (disk: ManagedDiskRecord): boolean => {
       if (name === '') return all.length === 1;
       if (role === undefined) return isSameName(disk.name, name);
-      return machine !== undefined && disk.machineId === machine.id && isSameName(disk.role, role);
+      return disk.machineId === machine?.id && isSameName(disk.role, role);
     };
     const disk = all.find(isMeant);
     if (disk === undefined) return null;
