@@ -56,21 +56,32 @@ interface Told {
 const checkFoundLeaks = 3;
 const checkUnsupported = 63;
 
+/** An image to import. */
+export interface CheckedImage {
+  readonly path: string;
+  readonly format: ContainerFormat;
+  /** Of the disk inside of it. */
+  readonly sizeBytes: number;
+  /** What the file was when it was checked. */
+  readonly traits: string;
+}
+
 /**
- * The size of the disk inside of an image, whose own structure is checked: QEMU reads zeros where one was cut off.
+ * Looks at an image and the disk inside of it; its own structure is checked: QEMU reads zeros where one was cut off.
  *
  * Errors: `SOURCE_NOT_FOUND`, `SOURCE_NOT_A_DISK`, `IMAGE_UNSUPPORTED`, those of `qemuImg`.
  */
-export async function imageDiskBytes(
+export async function checkedImage(
   file: string,
   format: ContainerFormat,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<CheckedImage> {
   const stats = await stat(file).catch(() => null);
   if (stats === null) throw new StillpointError('SOURCE_NOT_FOUND', `there is nothing at ${file}`, { path: file });
   if (!stats.isFile() && !stats.isBlockDevice()) {
     throw new StillpointError('SOURCE_NOT_A_DISK', `${file} is neither a file nor a block device`, { path: file });
   }
+  const traits = await traitsOf(file);
   await checkSelfContained(file, format);
   const { driver } = formatFacts[format];
   const call = { task: `read ${file}`, path: file, signal };
@@ -85,17 +96,12 @@ export async function imageDiskBytes(
   }
   const alsoFine = [checkFoundLeaks, checkUnsupported];
   await qemuImg({ ...call, args: ['check', '-q', '-f', driver, file], task: `find ${file} sound`, alsoFine });
-  return sizeBytes;
+  return { path: file, format, sizeBytes, traits };
 }
 
 /** Writes an image into an export that reads as zeros. Errors: `SOURCE_CHANGED`, those of `qemuImg`. */
-export async function convertIn(
-  image: { readonly path: string; readonly format: ContainerFormat; readonly sizeBytes: number },
-  uri: string,
-  control: ConversionControl,
-): Promise<void> {
+export async function convertIn(image: CheckedImage, uri: string, control: ConversionControl): Promise<void> {
   const { driver } = formatFacts[image.format];
-  const before = await traitsOf(image.path);
   const args = [
     ...['convert', '-p', '-n', '--target-is-zero', '-W', '-m', requestsAtOnce],
     ...['-f', driver, '-O', 'raw', image.path, uri],
@@ -107,7 +113,8 @@ export async function convertIn(
     signal: control.signal,
     onShare: shares(control, image.sizeBytes),
   });
-  if ((await traitsOf(image.path)) === before) return;
+  // Nor was it another image when it was checked.
+  if ((await traitsOf(image.path)) === image.traits) return;
   throw new StillpointError('SOURCE_CHANGED', `${image.path} was written to while it was read`, { path: image.path });
 }
 

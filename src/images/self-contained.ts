@@ -6,7 +6,7 @@
  * key. Sources: QEMU's docs/interop/qcow2.txt and block/vmdk.c, the VHD specification.
  */
 
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 
 import { StillpointError } from '../store/errors.js';
 import { formatFacts, type ContainerFormat } from './formats.js';
@@ -17,11 +17,11 @@ export function unsupported(path: string, reason: string): StillpointError {
   return new StillpointError('IMAGE_UNSUPPORTED', `${path} ${reason}`, { path });
 }
 
-/** The beginning of an image, its last bytes, and how long it is. */
+/** The beginning of an image, and of a file its last bytes and how long it is; a device may go on behind its image. */
 interface Looked {
   readonly header: Buffer;
-  readonly footer: Buffer;
-  readonly bytes: number;
+  readonly footer: Buffer | null;
+  readonly bytes: number | null;
 }
 
 /** Why an image is not taken; null for one that is. */
@@ -48,9 +48,9 @@ const vmdk: Objection = ({ header }) => {
 };
 
 /** The footer is the original, what a dynamic one begins with is its copy. */
-const vhd: Objection = ({ footer }) => {
-  if (footer.toString('latin1', 0, 8) !== vhdMark) return wasCutOff;
-  return footer.readUInt32BE(60) === vhdDifferencing ? 'stands on a parent' : null;
+const vhd: Objection = ({ header, footer }) => {
+  if (footer !== null && footer.toString('latin1', 0, 8) !== vhdMark) return wasCutOff;
+  return (footer ?? header).readUInt32BE(60) === vhdDifferencing ? 'stands on a parent' : null;
 };
 
 /** Blocks are as many as the header says, and whole. */
@@ -60,7 +60,7 @@ const vdi: Objection = ({ header, bytes }) => {
     header.readUInt32LE(376),
     header.readUInt32LE(388),
   ];
-  return firstData + blockBytes * blocks > bytes ? wasCutOff : null;
+  return bytes !== null && firstData + blockBytes * blocks > bytes ? wasCutOff : null;
 };
 
 /** What has a parent qemu-img itself refuses of the last two; that nothing was cut off it finds for the others. */
@@ -72,14 +72,20 @@ export async function checkSelfContained(path: string, format: ContainerFormat):
   if (kind !== formatFacts[format].kind) throw unsupported(path, `is no ${format} image, but ${kind}`);
   const file = await open(path, 'r');
   try {
-    const { size: bytes } = await file.stat();
-    const header = Buffer.alloc(headerBytes);
-    const footer = Buffer.alloc(vhdFooterBytes);
-    await file.read(header, 0, headerBytes, 0);
-    await file.read(footer, 0, vhdFooterBytes, Math.max(0, bytes - vhdFooterBytes));
+    const stats = await file.stat();
+    const bytes = stats.isFile() ? stats.size : null;
+    const header = await read(file, 0, headerBytes);
+    const footer = bytes === null ? null : await read(file, Math.max(0, bytes - vhdFooterBytes), vhdFooterBytes);
     const objection = objections[format]({ header, footer, bytes });
     if (objection !== null) throw unsupported(path, objection);
   } finally {
     await file.close();
   }
+}
+
+/** Bytes of a file, zeros where it has none. */
+async function read(file: FileHandle, at: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(length);
+  await file.read(buffer, 0, length, at);
+  return buffer;
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { systemError } from '../catalog/system-error.js';
 import type { NewDisk } from '../coordinator/managed-disks.js';
 import type { SourceDisk } from '../coordinator/sources.js';
-import { convertIn, convertOut, formatToImport, imageDiskBytes, type ImageTarget } from '../images/convert.js';
+import { checkedImage, convertIn, convertOut, formatToImport, type ImageTarget } from '../images/convert.js';
 import type { ContainerFormat, ImageFormat } from '../images/formats.js';
 import type { Control, Engine, NbdExport, NbdExports, RestoreReport } from '../native/engine.js';
 import { StillpointError } from './errors.js';
@@ -42,14 +42,14 @@ export async function withContent<Disk extends Omit<NewDisk, 'name'>>(
   if (content.kind !== 'image') return { ...planned, content };
   const format = await formatToImport(content.path, content.format);
   if (format === 'raw') return { ...planned, content: { kind: 'image', path: content.path } };
-  const sizeBytes = await imageDiskBytes(content.path, format, signal);
+  const image = await checkedImage(content.path, format, signal);
+  const { sizeBytes } = image;
   if (sizeBytes === 0 || sizeBytes % planned.sectorBytes !== 0) {
     const { path: file } = content;
     const { sectorBytes } = planned;
     const message = `the disk in ${file} has ${sizeBytes} bytes, which is no whole number of sectors of ${sectorBytes} bytes`;
     throw new StillpointError('SOURCE_SIZE_INVALID', message, { path: file, sizeBytes, sectorBytes });
   }
-  const image = { path: content.path, format, sizeBytes };
   const fill = async (diskId: string, control: Control): Promise<void> => {
     await servedAlone(engine, { diskId, pointId: null }, (uri) => convertIn(image, uri, control));
     await engine.flushDisk(diskId);

@@ -1,6 +1,7 @@
 /** Disks come from images of other formats and go to them, through qemu-img: whole and sparse, or not at all. */
 
 import { once } from 'node:events';
+import { utimesSync } from 'node:fs';
 import { cp, mkdir, open, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +10,7 @@ import { createStore, openStore, type ImageFormat, type Store } from '../../src/
 import { requireTool } from '../house/tools.js';
 import { codeOf, runCommand, startCommand } from '../input/command.js';
 import { noise, still } from '../input/temporary.js';
+import { attachLoop, detachLoop, loopIsMissing } from './loop.js';
 import { MiB, ServedStage, sparseImage } from './nbd-stage.js';
 import { allocatedBytes, hashOf, run } from './stage.js';
 
@@ -119,6 +121,39 @@ describe.skipIf(qemuImg.isMissing)('an image of the format', () => {
       code: 'IMAGE_UNSUPPORTED',
       message: expect.stringContaining('is no vhdx image, but qcow2') as unknown,
     });
+  });
+
+  it('on a block device is imported where its format is named; without it the device is raw', async (context) => {
+    if (loopIsMissing()) context.skip();
+    const image = stage.at('device.qcow2');
+    await run(qemuImg, 'convert', '-f', 'raw', '-O', 'qcow2', stage.at('fixed.raw'), image);
+    await truncate(image, 16 * MiB); // devices go on behind what is on them
+    const device = attachLoop(image);
+    try {
+      const disk = await store.importDisk({ name: 'on-device', path: device, format: 'qcow2', sectorBytes: 4096 });
+      expect(disk.info).toMatchObject({ sizeBytes: 8 * MiB, sectorBytes: 4096 });
+      expect(Buffer.from(await disk.read(0, 8 * MiB)).equals(await readFile(stage.at('fixed.raw')))).toBe(true);
+      expect((await store.importDisk({ name: 'device', path: device })).info.sizeBytes).toBe(16 * MiB);
+    } finally {
+      detachLoop(device);
+    }
+  });
+
+  it('that is written to while it is read is refused', async () => {
+    const image = stage.at('written.qcow2');
+    await run(qemuImg, 'convert', '-f', 'raw', '-O', 'qcow2', stage.at('fixed.raw'), image);
+    let touched = false;
+    const call = store.importDisk({
+      name: 'written',
+      path: image,
+      onProgress: () => {
+        if (!touched) utimesSync(image, 1, 1);
+        touched = true;
+      },
+    });
+
+    expect((await refusal(call)).code).toBe('SOURCE_CHANGED');
+    expect((await store.disks()).map(({ name }) => name)).not.toContain('written');
   });
 
   it('of each becomes a machine, all of them or none', async () => {
