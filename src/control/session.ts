@@ -132,7 +132,6 @@ export class Session {
   }
 
   async #answer({ command, request, rows }: Received<'call'>['call'], signal: AbortSignal): Promise<void> {
-    let answer: object;
     try {
       const result = await this.#host.run({
         command,
@@ -141,11 +140,10 @@ export class Session {
         onProgress: (progress) => this.#writer.sendIfIdle({ progress }),
         receive: rows ? (stream) => this.#sendRows(stream, signal) : null,
       });
-      answer = { result };
+      await this.#writer.send({ result });
     } catch (error) {
-      answer = { error: plainFailure(error) };
+      await this.#writer.send({ error: plainFailure(error) });
     }
-    await this.#writer.send(answer);
   }
 
   async #sendRows({ extents, ...header }: DiffStream, signal: AbortSignal): Promise<void> {

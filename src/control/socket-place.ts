@@ -7,7 +7,7 @@
  */
 
 import type { Server } from 'node:net';
-import { chmod, lstat, mkdtemp, open, rename, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import { chmod, lstat, mkdtemp, open, readdir, rename, rm, rmdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { StillpointError } from '../store/errors.js';
@@ -15,6 +15,9 @@ import { StillpointError } from '../store/errors.js';
 const pathBytesMax = 107;
 /** The socket's name in the store's directory. */
 export const socketName = 'control.sock';
+
+/** Begins the names of directories in which a socket is made. */
+const makingPrefix = '.control-';
 
 /** The socket's path, to be shown; it may be too long to connect to. */
 export function socketPathOf(storePath: string): string {
@@ -71,7 +74,11 @@ export async function placeSocket(server: Server, storePath: string): Promise<Pl
   if (there !== null && !there.isSocket()) {
     throw new StillpointError('IO_FAILED', `${path} is no socket; take it away`, { path });
   }
-  const making = await mkdtemp(join(storePath, '.control-'));
+  for (const name of await readdir(storePath)) {
+    // What a process left that ended between the two steps below.
+    if (name.startsWith(makingPrefix)) await rm(join(storePath, name), { recursive: true, force: true });
+  }
+  const making = await mkdtemp(join(storePath, makingPrefix));
   try {
     await withShortPath(making, 's', (short) => listenAt(server, short));
     const made = join(making, 's');

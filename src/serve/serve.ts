@@ -7,6 +7,7 @@
 
 import type { HttpListen, HttpServer } from '../api/http.js';
 import type { Metrics } from '../api/metrics.js';
+import { briefCommands } from '../control/commands.js';
 import type { CommandContext } from '../control/context.js';
 import { ControlServer, type AnsweredCall } from '../control/server.js';
 import type { Store, StoreEvent } from '../index.js';
@@ -61,7 +62,8 @@ function reasonOf(error: unknown): string {
 
 function logAnswer(log: Log, { command, code, message, durationMs }: AnsweredCall): void {
   const fields = { command, durationMs: Math.round(durationMs) };
-  if (code === null) log.info('call done', fields);
+  // Those that only look come from watchers and shells, again and again.
+  if (code === null) log[briefCommands.has(command) ? 'debug' : 'info']('call done', fields);
   else log[failures.has(code) ? 'error' : 'info']('call failed', { ...fields, code, reason: message });
 }
 
@@ -89,7 +91,7 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
   const httpListen = httpFd === undefined ? options.http : { fd: httpFd };
   const notifier = notifierOf(environment, process.pid, (reason) => log.warn('cannot notify', { reason }));
 
-  signal.throwIfAborted();
+  if (signal.aborted) return;
   log.info('opening the store', { path: storePath });
   await notifier.tell(`STATUS=opening ${storePath}`);
   const store = await library.openStore({ path: storePath, threads: context.threads ?? undefined });
@@ -99,19 +101,15 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
   const ending = AbortSignal.any([signal, fenced.signal]);
   const started: Started = { control: null, nbd: null, http: null, metrics: null };
   const watching: Promise<void>[] = [];
+  const onAnswered = (call: AnsweredCall): void => {
+    logAnswer(log, call);
+    started.metrics?.answered(call);
+    if (call.code === 'STORE_FENCED') fenced.abort();
+  };
   try {
-    started.control = await ControlServer.listen({
-      store,
-      storePath,
-      library,
-      clock,
-      takes: 'all',
-      onAnswered: (call) => {
-        logAnswer(log, call);
-        started.metrics?.answered(call);
-        if (call.code === 'STORE_FENCED') fenced.abort();
-      },
-    });
+    // Opening can take minutes, in which the process may have been asked to end.
+    if (ending.aborted) return;
+    started.control = await ControlServer.listen({ store, storePath, library, clock, takes: 'all', onAnswered });
     started.nbd = await startNbd(store, nbdOptions);
     if (httpListen !== null) await listenForHttp(started, httpListen, store, surroundings.version, ending);
     for (const watched of [watchEvents(store, log, started, ending), notifier.keepAlive(store, ending)]) {

@@ -66,6 +66,7 @@ describe('the socket', () => {
     const { renameSync } = await import('node:fs');
     renameSync(`${path}.dead`, path);
     await new Promise((resolve) => dead.close(resolve));
+    mkdirSync(join(shell.directory, '.stillpoint/.control-left'));
     expect(lstatSync(path).isSocket()).toBe(true);
     expect(await shell.done('list')).toMatchObject({ value: [] });
 
@@ -74,6 +75,7 @@ describe('the socket', () => {
     expect(client?.hello).toMatchObject({ version: 1, pid: process.pid, takes: 'all' });
     client?.close();
     await served.close();
+    expect(existsSync(join(shell.directory, '.stillpoint/.control-left'))).toBe(false);
 
     writeFileSync(path, 'mine');
     await expect(ServedStore.in(shell.directory)).rejects.toMatchObject({ code: 'IO_FAILED' });
@@ -114,6 +116,37 @@ describe('the socket', () => {
     expect(await shell.done('list')).toMatchObject({ readOnly: false });
     expect(await shell.done('list --read-only')).toMatchObject({ readOnly: true });
     await served.close();
+  });
+});
+
+describe('a server that sees other mounts', () => {
+  test('is sent no command that names files', async () => {
+    await shell.done('init');
+    const path = join(shell.directory, '.stillpoint/control.sock');
+    const hello = { version: 1, pid: 4711, storeId: '', mountNamespace: 'mnt:[1]', takes: 'all' };
+    const calls: string[] = [];
+    const other = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        socket.write(`${JSON.stringify({ hello })}\n`);
+        socket.on('data', (bytes: Buffer) => {
+          calls.push(bytes.toString());
+          socket.write('{"result":{"value":[],"later":1}}\n');
+        });
+      });
+    });
+    await new Promise<void>((resolve) => other.listen(path, resolve));
+    for (const line of ['disk import a os.raw', 'restore web1/a --to x.raw', 'restore web1/a --to-directory x']) {
+      const { code, answer } = await shell.type(line);
+      expect({ code, answer }).toMatchObject({
+        code: 1,
+        answer: { error: { code: 'STORE_LOCKED', context: { pid: 4711 } } },
+      });
+    }
+    expect(calls).toEqual([]);
+    // What names no files goes on, also when the server says more than this client knows.
+    expect(await shell.done('list')).toEqual({ value: [], later: 1 });
+    await new Promise((resolve) => other.close(resolve));
   });
 });
 

@@ -21,7 +21,7 @@ const sections = new Map(
 
 /** All TypeScript of the control side. */
 function sources(): string {
-  return ['catalog', 'consistency', 'coordinator', 'images', 'store']
+  return ['catalog', 'consistency', 'control', 'coordinator', 'images', 'store']
     .flatMap((folder) =>
       readdirSync(path.join(root, 'src', folder)).map((file) => path.join(root, 'src', folder, file)),
     )

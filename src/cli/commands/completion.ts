@@ -9,6 +9,9 @@ import type { NameKind } from '../../control/commands/complete.js';
 
 const shells: readonly ShellName[] = ['bash', 'zsh', 'fish'];
 
+/** How long a word may take to complete; a server that does not answer must not hold up a prompt. */
+const patienceMs = 5000;
+
 const installHelp = `
   bash  stillpoint completion bash > ~/.local/share/bash-completion/completions/stillpoint
   zsh   stillpoint completion zsh > "\${fpath[1]}/_stillpoint"
@@ -41,7 +44,8 @@ export function completionCommands(program: Command, invoke: Invoke): void {
           const { storeAmong } = await import('../completion/typed-words.js');
           const storePath = storeAmong(words, invoke.workingDirectory) ?? context.storePath;
           // Whatever goes wrong, a half typed line is no place for a message.
-          const quiet = { ...context, storePath, onFindings: () => undefined };
+          const signal = AbortSignal.any([context.signal, AbortSignal.timeout(patienceMs)]);
+          const quiet = { ...context, storePath, signal, onFindings: () => undefined };
           return call(quiet, 'complete', { kind, words }).catch(() => ({ value: [] }));
         },
         render: (result) => result.value.join('\n'),

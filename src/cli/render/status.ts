@@ -8,7 +8,7 @@ import { formatBytes, formatChosenBytes, formatCount, formatTime } from './units
 
 function accessText(status: StatusResult, style: Style): string {
   if (status.lockedByOther) return yellow(style, 'read-only: another process has the store open for writing');
-  if (status.server !== null) return `read and write, in process ${status.server.pid}, which has it open`;
+  if (status.server !== null) return `read and write, served by process ${status.server.pid}`;
   return status.readOnly ? 'read-only' : 'read and write';
 }
 
