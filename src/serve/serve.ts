@@ -10,11 +10,11 @@ import type { Metrics } from '../api/metrics.js';
 import { briefCommands } from '../control/commands.js';
 import type { CommandContext } from '../control/context.js';
 import { ControlServer, type AnsweredCall } from '../control/server.js';
-import type { Store, StoreEvent } from '../index.js';
+import type { NbdOptions, NbdServer, Store, StoreEvent } from '../index.js';
 import { StillpointError } from '../store/errors.js';
 import { activatedSockets } from './activation.js';
 import { openLog, type Log, type LogLevel } from './log.js';
-import { checkPlainTcp, nbdAddressText, startNbd, type NbdOptions, type NbdServer } from './nbd.js';
+import { nbdAddressText } from './nbd.js';
 import { notifierOf } from './notify.js';
 
 export interface ServeOptions {
@@ -86,7 +86,6 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
   const log = openLog({ format: options.logFormat, level: options.logLevel, clock, write });
   const passed = activatedSockets(environment, process.pid);
   const nbdOptions = { ...options.nbd, listen: [...options.nbd.listen, ...passed.nbd.map((fd) => ({ fd }))] };
-  checkPlainTcp(nbdOptions);
   const [httpFd] = passed.http;
   const httpListen = httpFd === undefined ? options.http : { fd: httpFd };
   const notifier = notifierOf(environment, process.pid, (reason) => log.warn('cannot notify', { reason }));
@@ -110,7 +109,7 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
     // Opening can take minutes, in which the process may have been asked to end.
     if (ending.aborted) return;
     started.control = await ControlServer.listen({ store, storePath, library, clock, takes: 'all', onAnswered });
-    started.nbd = await startNbd(store, nbdOptions);
+    if (nbdOptions.listen.length > 0) started.nbd = await store.serveNbd(nbdOptions);
     if (httpListen !== null) await listenForHttp(started, httpListen, store, surroundings.version, ending);
     for (const watched of [watchEvents(store, log, started, ending), notifier.keepAlive(store, ending)]) {
       watching.push(watched.catch((error: unknown) => log.error('watching failed', { reason: reasonOf(error) })));

@@ -7,10 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { commandClock } from '../../src/control/clock.js';
 import { library } from '../../src/control/library.js';
-import { createStore, openStore } from '../../src/index.js';
+import { createStore, openStore, type NbdOptions, type NbdServer } from '../../src/index.js';
 import { activatedSockets } from '../../src/serve/activation.js';
 import { openLog, recordText } from '../../src/serve/log.js';
-import { checkPlainTcp, type NbdListen, type NbdOptions, type NbdServer } from '../../src/serve/nbd.js';
 import { watchdogMs } from '../../src/serve/notify.js';
 import { serve, type Ready, type ServeOptions } from '../../src/serve/serve.js';
 
@@ -32,30 +31,6 @@ describe('activatedSockets', () => {
   it.each(['', 'unknown', 'nbdx', 'httpd', 'http:http'])('refuses the names "%s"', (names) => {
     const environment = { LISTEN_PID: '7', LISTEN_FDS: String(names.split(':').length), LISTEN_FDNAMES: names };
     expect(() => activatedSockets(environment, 7)).toThrow(expect.objectContaining({ code: 'ARGUMENT_INVALID' }));
-  });
-});
-
-describe('checkPlainTcp', () => {
-  const listening =
-    (listen: NbdListen, rest: Partial<NbdOptions> = {}) =>
-    () =>
-      checkPlainTcp({ listen: [listen], ...rest });
-
-  it.each(['0.0.0.0', '192.0.2.1', '::', '2001:db8::1', 'example.org'])('refuses %s without TLS', (host) => {
-    expect(listening({ host, port: 1 })).toThrow('--allow-plain-tcp');
-    expect(listening({ host, port: 1 }, { allowPlainTcp: true })).not.toThrow();
-    expect(listening({ host, port: 1 }, { tls: { certificate: '', key: '' } })).not.toThrow();
-  });
-
-  it.each<NbdListen>([
-    { host: '127.0.0.1', port: 1 },
-    { host: '127.9.9.9', port: 1 },
-    { host: '::1', port: 1 },
-    { host: 'localhost', port: 1 },
-    { unix: '/a' },
-    { fd: 3 },
-  ])('takes %o', (listen) => {
-    expect(listening(listen)).not.toThrow();
   });
 });
 

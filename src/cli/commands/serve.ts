@@ -9,8 +9,8 @@ import { completes } from '../completion/kinds.js';
 import { packageVersion } from '../version.js';
 import type { GlobalOptions, Invoke, Terminal } from '../invocation.js';
 import type { CommandContext } from '../../control/context.js';
+import type { NbdTls } from '../../index.js';
 import type { LogLevel } from '../../serve/log.js';
-import type { NbdTls } from '../../serve/nbd.js';
 import type { Ready } from '../../serve/serve.js';
 
 interface ServeCommandOptions extends GlobalOptions {
