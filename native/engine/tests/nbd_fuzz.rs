@@ -218,7 +218,6 @@ fn the_corpus_is_played_whole_and_cut_off_at_every_byte() {
     assert!(files > 0);
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of the tests")]
 fn bytes_of(file: &Path) -> Vec<u8> {
     let text = std::fs::read_to_string(file).unwrap();
     let digits: Vec<u32> = text
