@@ -11,7 +11,8 @@ import { serverOf } from '../../src/control/client.js';
 import { ControlServer, type AnsweredCall } from '../../src/control/server.js';
 import { commandClock } from '../../src/control/clock.js';
 import { library } from '../../src/control/library.js';
-import { openStore } from '../../src/index.js';
+import { openStore, type Store } from '../../src/index.js';
+import { writeStill } from '../input/temporary.js';
 import { RawClient } from './raw-client.js';
 import { ServedStore } from './served-store.js';
 
@@ -25,7 +26,7 @@ async function withServed(
 ): Promise<void> {
   await shell.done('init --chunk-size 16KiB');
   const image = join(shell.directory, 'os.raw');
-  writeFileSync(image, Buffer.alloc(1_048_576, 'contents'));
+  await writeStill(image, Buffer.alloc(1_048_576, 'contents'));
   await shell.done('vm create web1 --disk os=os.raw');
   const served = await ServedStore.in(shell.directory, options);
   try {
@@ -253,6 +254,41 @@ describe('a client', () => {
     });
   });
 
+  test('that reads slowly holds up the search itself: little more is found than it has taken', async () => {
+    await withServed(async ({ store, server }) => {
+      await (await store.capture('web1', { name: 'a' })).copied();
+      const count = 400_000;
+      let found = 0;
+      const header = { sizeBefore: count, sizeAfter: count, granularity: 512 };
+      const diff: Store['diff'] = () => ({
+        header: Promise.resolve(header),
+        [Symbol.asyncIterator]: async function* () {
+          for (; found < count; found += 1) yield { offset: found * 1024, length: 512, kind: 'data' as const };
+        },
+      });
+      Object.assign(store, { diff });
+      const client = await RawClient.greeted(server.path);
+      client.socket.pause();
+      client.call('diff', { ...diffRequest, after: 'web1/a' }, true);
+      let before = -1;
+      while (found !== before || found === 0) {
+        before = found;
+        await pause(100);
+      }
+      // What fits into the buffers of both ends and of the kernel.
+      expect(found).toBeLessThan(100_000);
+      client.socket.resume();
+      let rows = 0;
+      let message = await client.answer();
+      for (; message !== null && !('result' in message); message = await client.answer()) {
+        rows += ((message['rows'] ?? []) as unknown[]).length;
+      }
+      expect(rows).toBe(count);
+      expect(message).toMatchObject({ result: { ...header, extentCount: count } });
+      client.socket.destroy();
+    });
+  });
+
   test('that takes nothing for long is given up', async () => {
     await withServed(
       async (served) => {
@@ -338,7 +374,7 @@ describe('a server that closes', () => {
 test('a long command of the command line lets others look meanwhile', async () => {
   await shell.done('init');
   const image = join(shell.directory, 'os.raw');
-  writeFileSync(image, Buffer.alloc(1_048_576, 'contents'));
+  await writeStill(image, Buffer.alloc(1_048_576, 'contents'));
   await shell.done('vm create web1 --disk os=os.raw');
   const storePath = join(shell.directory, '.stillpoint');
   const { withStore } = await import('../../src/control/opening.js');

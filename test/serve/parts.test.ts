@@ -6,8 +6,16 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { commandClock } from '../../src/control/clock.js';
-import { library } from '../../src/control/library.js';
-import { createStore, openStore, type NbdOptions, type NbdServer } from '../../src/index.js';
+import { serverOf } from '../../src/control/client.js';
+import { library, type Library } from '../../src/control/library.js';
+import {
+  createStore,
+  openStore,
+  StillpointError,
+  type NbdOptions,
+  type NbdServer,
+  type Store,
+} from '../../src/index.js';
 import { activatedSockets } from '../../src/serve/activation.js';
 import { openLog, recordText } from '../../src/serve/log.js';
 import { watchdogMs } from '../../src/serve/notify.js';
@@ -97,9 +105,18 @@ describe('a server with NBD', () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** Serves with an NBD that only remembers; ends as soon as it is ready. */
-  async function served(nbd: NbdOptions, environment: Record<string, string> = {}): Promise<Ready[]> {
-    const storePath = path.join(folder, 'store');
+  interface Wishes {
+    readonly environment?: Record<string, string>;
+    /** What becomes of the store when it is opened. */
+    readonly opened?: (store: Store, ending: AbortController) => void;
+    /** Done when the server is ready; by itself it ends then. */
+    readonly onReady?: () => Promise<void>;
+  }
+
+  const storePath = (): string => path.join(folder, 'store');
+
+  /** Serves with an NBD that only remembers. */
+  async function served(nbd: NbdOptions, { environment = {}, opened, onReady }: Wishes = {}): Promise<Ready[]> {
     const ending = new AbortController();
     const ready: Ready[] = [];
     const serveNbd = async (options: NbdOptions): Promise<NbdServer> => {
@@ -110,11 +127,16 @@ describe('a server with NBD', () => {
         close: async () => void seen.push('closed'),
       };
     };
+    const openAs: Library['openStore'] = async (options) => {
+      const store = Object.assign(await openStore(options), { serveNbd });
+      opened?.(store, ending);
+      return store;
+    };
     const options: ServeOptions = { nbd, http: null, logFormat: 'json', logLevel: 'error', stopTimeoutMs: 0 };
     await serve(
       {
-        library: { ...library, openStore: async (open) => Object.assign(await openStore(open), { serveNbd }) },
-        storePath,
+        library: { ...library, openStore: openAs },
+        storePath: storePath(),
         held: null,
         readOnly: false,
         threads: 1,
@@ -131,24 +153,68 @@ describe('a server with NBD', () => {
         writeLog: (line) => seen.push(line),
         onReady: async (now) => {
           ready.push(now);
-          ending.abort();
+          if (onReady === undefined) ending.abort();
+          else void onReady();
         },
       },
     );
     return ready;
   }
 
+  /** The store was closed: it can be opened again. */
+  async function expectFree(): Promise<void> {
+    await (await openStore({ path: storePath() })).close();
+  }
+
   it('is given all addresses and options, and closed before the store', async () => {
     const nbd = { listen: [{ unix: '/a' }], clientsMax: 4, tls: { certificate: 'c', key: 'k' }, allowPlainTcp: false };
     const environment = { LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'nbd' };
-    const [ready] = await served(nbd, environment);
+    const [ready] = await served(nbd, { environment });
     expect(ready?.nbd).toEqual(['unix:/run/nbd.sock', 'tcp:[::1]:10809']);
     expect(seen).toEqual([JSON.stringify({ ...nbd, listen: [{ unix: '/a' }, { fd: 3 }] }), 'closed']);
-    await (await openStore({ path: path.join(folder, 'store') })).close();
+    await expectFree();
   });
 
   it('starts none where nothing is to be listened on', async () => {
     expect((await served({ listen: [] }))[0]?.nbd).toEqual([]);
     expect(seen).toEqual([]);
+  });
+
+  it('that cannot start gives the store back', async () => {
+    const refusing = served(
+      { listen: [{ unix: '/a' }] },
+      {
+        opened: (store) =>
+          Object.assign(store, { serveNbd: () => Promise.reject(new StillpointError('ARGUMENT_INVALID', 'taken')) }),
+      },
+    );
+    await expect(refusing).rejects.toThrow('taken');
+    await expectFree();
+  });
+
+  it('that is asked to end while the store is opened never says that it is ready', async () => {
+    expect(await served({ listen: [{ unix: '/a' }] }, { opened: (_store, ending) => ending.abort() })).toEqual([]);
+    expect(seen).toEqual([]);
+    await expectFree();
+  });
+
+  it('ends with STORE_FENCED when a call met that, so that the store is opened again', async () => {
+    const fenced = new StillpointError('STORE_FENCED', 'a write failed');
+    const running = { signal: new AbortController().signal, onProgress: (): void => undefined };
+    const codes: unknown[] = [];
+    const ending = served(
+      { listen: [] },
+      {
+        opened: (store) => Object.assign(store, { collect: () => Promise.reject(fenced) }),
+        onReady: async () => {
+          const client = await serverOf(storePath(), running.signal);
+          await client?.call(running, 'gc', { dryRun: false }).catch((error: unknown) => codes.push(error));
+          client?.close();
+        },
+      },
+    );
+    await expect(ending).rejects.toMatchObject({ code: 'STORE_FENCED', context: { path: storePath() } });
+    expect(codes).toMatchObject([{ code: 'STORE_FENCED', message: 'a write failed' }]);
+    await expectFree();
   });
 });

@@ -1,13 +1,14 @@
 /** `stillpoint serve` as it is installed, in a process of its own, on a store in a folder of its own. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 import type { Ready } from '../../src/serve/serve.js';
+import { writeStill } from '../input/temporary.js';
 import type { Ended } from '../cli/compiled-cli.js';
 
 /** The program that is installed. */
@@ -104,7 +105,7 @@ export class Place {
   /** Makes the store, with a machine of one managed disk. */
   async make(): Promise<void> {
     await this.done('init');
-    writeFileSync(this.at('os.raw'), Buffer.alloc(1_048_576, 'contents '));
+    await writeStill(this.at('os.raw'), Buffer.alloc(1_048_576, 'contents '));
     await this.done('vm create web1 --disk os=os.raw');
   }
 
