@@ -71,10 +71,13 @@ describe.skipIf(nbdcopy.isMissing)('nbdcopy', () => {
     })();
 
     const [during, after] = [stage.at('during.raw'), stage.at('after.raw')];
-    await Promise.all([copy(stage.uri('vm/moving/os'), during), captured.copied()]);
-    await copy(stage.uri('vm/moving/os'), after);
-    over.abort();
-    await writer;
+    try {
+      await Promise.all([copy(stage.uri('vm/moving/os'), during), captured.copied()]);
+      await copy(stage.uri('vm/moving/os'), after);
+    } finally {
+      over.abort();
+      await writer;
+    }
 
     expect(await hashOf(during)).toBe(await hashOf(image));
     expect(await hashOf(after)).toBe(await hashOf(image));
