@@ -61,6 +61,7 @@ describe('on a terminal', () => {
     const clock = { nowMs: () => 0, monotonicMs: () => (nowMs += 300) };
     const shell = { ...user.shell({ stderr, signal: controller.signal }), clock };
     const { run } = await import('../../src/cli/run.js');
+    await import('cli-progress'); // what the command loads on demand; a busy machine takes longer than the moment above
     const code = await run(['capture', 'web1'], shell);
     expect(code).toBe(130);
     expect(stderr.text).toContain('capture web1');
