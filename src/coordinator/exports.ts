@@ -11,7 +11,7 @@
  * created since the server began is there and what was deleted is not.
  */
 
-import { isSameName } from '../catalog/names.js';
+import { folded, isSameName } from '../catalog/names.js';
 import type { ManagedDiskRecord, PointDisk, PointRecord } from '../catalog/record.js';
 import { findDisk } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
@@ -55,6 +55,7 @@ export class StoreExports implements NbdExports {
   readonly #scratches = new Map<string, Scratch>();
   /** Exports that are open, by token; null for those that leave nothing behind. */
   readonly #open = new Map<number, Scratch | null>();
+  #isClosed = false;
   #next = 1;
 
   constructor(parts: ExportsParts) {
@@ -94,6 +95,7 @@ export class StoreExports implements NbdExports {
 
   /** Nobody has any export open any more. */
   closeAll(): void {
+    this.#isClosed = true;
     for (const token of [...this.#open.keys()]) this.closed(token);
   }
 
@@ -136,11 +138,12 @@ export class StoreExports implements NbdExports {
     scratch.users += 1;
     try {
       const made = await scratch.made;
+      if (this.#isClosed) throw new StillpointError('CANCELLED', 'the server was stopped');
       const description = `a writable copy of ${describedPoint(point)}, thrown away with its last client`;
       return this.#opened({ name: full, description, diskId: made.id, pointId: null, bitmaps: [] }, scratch);
     } catch (error) {
       scratch.users -= 1;
-      if (this.#scratches.get(full) === scratch) this.#scratches.delete(full);
+      if (scratch.users === 0 && this.#scratches.get(full) === scratch) this.#throwAway(scratch);
       throw error;
     }
   }
@@ -198,9 +201,11 @@ function bitmapsOf(view: CatalogView, point: PointRecord, disk: PointDisk): NbdE
     .sort((left, right) => right.sequence - left.sequence);
   const parent = others.find(({ sequence }) => sequence < point.sequence);
   const listed = new Set([parent, ...others.slice(0, listedBitmapsMax)]);
+  const counts = new Map<string, number>();
+  for (const { name } of others) counts.set(folded(name), (counts.get(folded(name)) ?? 0) + 1);
   return others.flatMap((each) => {
     const collection = view.collection(each.collectionId)?.name ?? '';
-    const isAlone = others.every((other) => other === each || !isSameName(other.name, each.name));
+    const isAlone = counts.get(folded(each.name)) === 1;
     const full = { name: `${collection}/${each.name}`, pointId: each.id, isListed: !isAlone && listed.has(each) };
     return isAlone ? [{ name: each.name, pointId: each.id, isListed: listed.has(each) }, full] : [full];
   });

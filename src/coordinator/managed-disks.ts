@@ -13,7 +13,7 @@
 
 import type { Catalog } from '../catalog/catalog.js';
 import type { Json } from '../catalog/json.js';
-import { checkName, folded, freeName, isSameName } from '../catalog/names.js';
+import { checkName, folded, isSameName } from '../catalog/names.js';
 import type { Change, MachineRecord, ManagedDiskRecord } from '../catalog/record.js';
 import { findMachine } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
@@ -119,9 +119,9 @@ export class ManagedDisks {
     const makings = this.#parts.makings();
     const content = { kind: 'point', from, sizeBytes } as const;
     const scratch = await catalog.transact((view) => {
-      const name = freeName('scratch', (candidate) => view.diskNamed(candidate) !== undefined);
-      const records = creatingDisks(view, [{ name, role: 'scratch', sectorBytes, content }], makings);
-      const record: ManagedDiskRecord = { ...single(records), state: 'scratch' };
+      const records = creatingDisks(view, [{ name: 'scratch-0', role: 'scratch', sectorBytes, content }], makings);
+      const made = single(records);
+      const record: ManagedDiskRecord = { ...made, name: `scratch-${made.id}`, state: 'scratch' };
       return { changes: [{ put: record }], result: record };
     });
     try {

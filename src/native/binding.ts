@@ -364,6 +364,7 @@ class BoundEngine implements Engine {
   }
 
   liftLimits(): void {
+    this.#native.liftLimits();
     this.#requests.liftLimits();
   }
 

@@ -4,6 +4,7 @@
  * A client's thread waits for its answer; the others go on. What an answer fails with becomes the error that the client is told.
  */
 
+import { isStillpointError } from '../store/errors.js';
 import type { NbdExport, NbdExports } from './engine.js';
 
 /** What the addon asks, or tells. */
@@ -26,6 +27,7 @@ interface Answer {
     bitmaps: { name: string; pointId: string; isListed: boolean }[];
   };
   failure?: string;
+  failureCode?: string;
 }
 
 /** The addon's server. */
@@ -42,13 +44,16 @@ export function answerQuestions(server: Asking, exports: NbdExports): void {
       continue;
     }
     const asked = kind === 'list' ? listed(exports) : opened(exports, name ?? '');
-    const answered = asked.catch((error: unknown) => ({
-      failure: error instanceof Error ? error.message : 'it failed',
-    }));
+    const answered = asked.catch(failureOf);
     void answered.then((answer: Answer) => {
       server.answer(number, answer);
     });
   }
+}
+
+function failureOf(error: unknown): Answer {
+  if (isStillpointError(error)) return { failure: error.message, failureCode: error.code };
+  return { failure: error instanceof Error ? error.message : 'it failed' };
 }
 
 async function listed(exports: NbdExports): Promise<Answer> {

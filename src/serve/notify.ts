@@ -49,9 +49,12 @@ export function notifierOf(environment: Environment, pid: number, onFailure: (re
     keepAlive: async (store, signal) => {
       const everyMs = watchdogMs(environment, pid);
       while (everyMs !== null && !signal.aborted) {
-        // An answer of the store says more than that this loop turns.
-        await store.status();
-        await tell('WATCHDOG=1');
+        // An answer of the store says more than that this loop turns. One that fails is not told, and the next may be.
+        const isWell = await store.status().then(
+          () => true,
+          () => false,
+        );
+        if (isWell) await tell('WATCHDOG=1');
         await wait(everyMs, signal);
       }
     },

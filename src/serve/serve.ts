@@ -111,7 +111,8 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
     started.control = await ControlServer.listen({ store, storePath, library, clock, takes: 'all', onAnswered });
     if (nbdOptions.listen.length > 0) started.nbd = await store.serveNbd(nbdOptions);
     if (httpListen !== null) await listenForHttp(started, httpListen, store, surroundings.version, ending);
-    for (const watched of [watchEvents(store, log, started, ending), notifier.keepAlive(store, ending)]) {
+    const onFenced = (): void => fenced.abort();
+    for (const watched of [watchEvents(store, log, started, ending, onFenced), notifier.keepAlive(store, ending)]) {
       watching.push(watched.catch((error: unknown) => log.error('watching failed', { reason: reasonOf(error) })));
     }
     const ready = readyOf(started, storePath);
@@ -162,9 +163,16 @@ function readyOf({ control, nbd, http }: Started, path: string): Ready {
   };
 }
 
-async function watchEvents(store: Store, log: Log, started: Started, signal: AbortSignal): Promise<void> {
+async function watchEvents(
+  store: Store,
+  log: Log,
+  started: Started,
+  signal: AbortSignal,
+  onFenced: () => void,
+): Promise<void> {
   for await (const event of store.events({ signal })) {
     logEvent(log, event);
+    if (event.kind === 'copyFailed' && event.code === 'STORE_FENCED') onFenced();
     started.metrics?.happened(event.kind);
   }
 }

@@ -51,13 +51,25 @@ export interface NbdServer {
 export class NbdServers {
   readonly #engine: Engine;
   readonly #servers = new Set<OpenNbdServer>();
+  #isClosing = false;
 
   constructor(engine: Engine) {
     this.#engine = engine;
   }
 
   async serve(plan: NbdRequest, exports: StoreExports): Promise<NbdServer> {
-    const serving = await this.#engine.serveNbd(plan, exports);
+    let serving: NbdServing;
+    try {
+      serving = await this.#engine.serveNbd(plan, exports);
+    } catch (error) {
+      exports.closeAll(); // somebody may have connected at an address before the one that failed
+      throw error;
+    }
+    if (this.#isClosing) {
+      await serving.stop();
+      exports.closeAll();
+      throw new StillpointError('STORE_CLOSED', 'the store was closed before its server had begun');
+    }
     const server = new OpenNbdServer(serving, exports, () => this.#servers.delete(server));
     this.#servers.add(server);
     return server;
@@ -65,6 +77,7 @@ export class NbdServers {
 
   /** Closes all of them. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await Promise.all([...this.#servers].map((server) => server.close()));
   }
 }

@@ -407,8 +407,8 @@ export class OpenStore implements Store {
 
   async #close(): Promise<void> {
     this.#calls.shut();
-    await this.#nbd.close();
     this.#parts.engine.liftLimits(); // or what waits for its disk's rates would hold up the end
+    await this.#nbd.close();
     // Diffs that are between two steps run no call, and hold the engine and with it the lock.
     for (const diff of this.#openDiffs) diff.endWhenIdle();
     await this.#calls.drained();

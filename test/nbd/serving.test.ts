@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -211,10 +211,13 @@ describe('a served store', () => {
   });
 
   it('gives scratch copies to write, one to all who ask at a time, gone with the last of them', async () => {
-    const { store, at } = await stage();
+    const { store, storePath, at } = await stage();
     await (await store.disk('os')).write(0, noise(1, MiB));
     await store.capture('db', { name: 'rp1' });
+    const logs = path.join(storePath, 'live');
+    const logsBefore = readdirSync(logs);
     const one = await NbdClient.open(at, 'scratch:db/rp1/os');
+    expect(readdirSync(logs)).toHaveLength(logsBefore.length + 1);
     const two = await NbdClient.open(at, 'scratch:db/default/rp1/OS');
     await one.write(0, noise(2, 4096));
     await one.flush();
@@ -225,7 +228,7 @@ describe('a served store', () => {
     await one.close();
     expect(await two.read(0, 4096)).toEqual(noise(2, 4096));
     two.vanish();
-    await expect.poll(async () => (await store.status()).disks).toBe(2);
+    await expect.poll(() => readdirSync(logs)).toEqual(logsBefore);
 
     const again = await NbdClient.open(at, 'scratch:db/rp1/os');
     expect((await again.read(0, MiB)).equals(noise(1, MiB))).toBe(true);
@@ -250,7 +253,9 @@ describe('a served store', () => {
   });
 
   it('disconnects its clients when server or store is closed, and lets nobody connect any more', async () => {
-    const { store, server, at } = await stage();
+    const { store, storePath, server, at } = await stage();
+    await (await store.capture('db', { name: 'rp1' })).copied();
+    const logs = readdirSync(path.join(storePath, 'live'));
     const other = await store.serveNbd({
       listen: [
         { host: '127.0.0.1', port: 0 },
@@ -259,10 +264,8 @@ describe('a served store', () => {
     });
     const [first] = other.addresses;
     if (first === undefined) throw new Error('it listens nowhere');
-    const [client, second] = [
-      await NbdClient.open(at, 'os'),
-      await NbdClient.open(first, 'scratch:db/rp1/os').catch(() => NbdClient.open(first, 'log')),
-    ];
+    const client = await NbdClient.open(at, 'os');
+    const scratch = await NbdClient.open(first, 'scratch:db/rp1/os');
     expect(server.statistics()).toEqual({ clients: 1, refused: 0 });
     expect(other.statistics().clients).toBe(1);
 
@@ -270,7 +273,34 @@ describe('a served store', () => {
     await client.hungUp();
     await expect(NbdClient.open(at, 'os')).rejects.toThrow();
     await store.close();
-    await second.hungUp();
+    await scratch.hungUp();
+    expect(readdirSync(path.join(storePath, 'live'))).toEqual(logs);
+  });
+
+  it('is closed with the store also while it begins, and while clients are in the middle of a handshake', async () => {
+    const { store, at } = await stage();
+    await NbdClient.connect(at);
+    const beginning = store.serveNbd({ listen: [{ host: '127.0.0.1', port: 0 }] });
+
+    await store.close();
+
+    expect(['STORE_CLOSED', 'served']).toContain(
+      await codeOf(beginning.then(() => Promise.reject(new Error('served')))),
+    );
+  });
+
+  it('does not wait for the rates of disks when it is closed', async () => {
+    const { store, at } = await stage();
+    await (await store.disk('os')).setLimits({ bytesPerSecond: 4096 });
+    const client = await NbdClient.open(at, 'os');
+    await client.write(0, noise(1, 128 * KiB)); // what comes next would have to wait for half a minute
+    const waiting = client.write(0, noise(2, 4096)).catch(() => undefined);
+
+    const startedMs = Date.now();
+    await store.close();
+
+    expect(Date.now() - startedMs).toBeLessThan(10_000);
+    await waiting;
   });
 
   it('keeps the process alive until it is closed, and no longer', async () => {

@@ -1,7 +1,7 @@
 /** `stillpoint serve --nbd`: clients and commands on one store, over sockets that it makes and those that it is given. */
 
 import { execFile } from 'node:child_process';
-import { existsSync, lstatSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -61,14 +61,19 @@ describe('a server with NBD', () => {
   it('goes on at the same socket after a server that was killed, with all that was answered', async () => {
     const at = { unix: place.at('nbd.sock') };
     const first = await place.serve(`--nbd unix:${at.unix}`);
+    const logs = readdirSync(`${place.store}/live`);
     const client = await NbdClient.open(at, 'web1/os');
     await client.write(4096, noise(3, 8192));
+    await place.done('capture web1 --name one --wait');
+    await NbdClient.open(at, 'scratch:web1/one/os');
     first.child.kill('SIGKILL');
     await first.ended;
+    expect(readdirSync(`${place.store}/live`)).toHaveLength(logs.length + 1);
 
     await place.serve(`--nbd unix:${at.unix}`);
     const again = await NbdClient.open(at, 'web1/os');
     expect((await again.read(4096, 8192)).equals(noise(3, 8192))).toBe(true);
+    expect(readdirSync(`${place.store}/live`)).toEqual(logs);
     await again.close();
   });
 

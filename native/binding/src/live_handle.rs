@@ -226,6 +226,14 @@ impl NativeDisks {
 
 #[napi]
 impl NativeEngine {
+    /// Rates count no more, for clients of an NBD server either.
+    #[napi]
+    pub fn lift_limits(&self) {
+        if let Ok(engine) = self.opened() {
+            engine.lift_limits();
+        }
+    }
+
     /// All live disks; empty once closed.
     #[napi]
     #[must_use]

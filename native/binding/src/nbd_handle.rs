@@ -79,6 +79,7 @@ pub struct AnswerRecord {
     pub exports: Option<Vec<ListedRecord>>,
     pub export: Option<ExportRecord>,
     pub failure: Option<String>,
+    pub failure_code: Option<String>,
 }
 
 /// Where a server listens: at a path, at a host and port, or at a socket that listens already.
@@ -156,7 +157,7 @@ impl Questions {
                 asked.answers.remove(&number);
                 drop(asked);
                 return match answer.failure {
-                    Some(message) => Err(Error::new(Code::IoFailed, message)),
+                    Some(message) => Err(Error::new(code_named(answer.failure_code.as_deref()), message)),
                     None => Ok(answer),
                 };
             }
@@ -171,6 +172,11 @@ impl Questions {
         self.asked().notify = None;
         self.answered.notify_all();
     }
+}
+
+/// An error's code by its name; those that only the library knows are told as a failure.
+fn code_named(name: Option<&str>) -> Code {
+    Code::ALL.iter().copied().find(|code| Some(code.name()) == name).unwrap_or(Code::IoFailed)
 }
 
 /// What JavaScript knows of, as exports.

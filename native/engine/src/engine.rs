@@ -527,8 +527,8 @@ impl Engine {
             (Err(_), None) => return published().map_err(|error| self.live().explain(error)),
             (found, _) => return found,
         };
-        let (version, maps) = self.cut_version(&cut, &disk.disk_id, maps, control)?;
-        Ok(Pinned { version, maps, pin: cut })
+        let (version, maps, pin) = self.cut_version(&cut, &disk.disk_id, maps, control)?;
+        Ok(Pinned { version, maps, pin })
     }
 
     fn version(&self, disk: &DiskReference) -> Result<DiskVersion> {

@@ -304,3 +304,65 @@ fn an_exports_requests_keep_to_the_disks_rates() {
     assert!(store.clock.now_ns() - before >= 1_800_000_000, "two seconds' worth, but for what was saved up");
     client.flush().unwrap();
 }
+
+#[test]
+fn bitmaps_that_were_asked_for_while_a_copy_runs_hold_no_log_once_that_has_ended() {
+    let log_bytes_after = |asks: bool| {
+        let (_store, engine) = store();
+        let client = live(&engine);
+        client.write(0, &random_bytes(1, SIZE), true).unwrap();
+        cut(&engine, machine(), point(1)).unwrap();
+        client.write(0, &random_bytes(2, SIZE / 2), true).unwrap();
+        cut(&engine, machine(), point(2)).unwrap();
+        let bitmaps = vec![since(point(1), "one")];
+        let export = engine.export_point(of(point(2)), label("point"), bitmaps).unwrap();
+        let (before, after) = (random_bytes(1, SIZE), [random_bytes(2, SIZE / 2), random_bytes(1, SIZE)].concat());
+        let bytes = [&after[..SIZE as usize / 2], &before[SIZE as usize / 2..]].concat();
+        if asks {
+            check_changes(export.as_ref(), "one", (&before, &bytes), 1);
+        }
+        for number in [1, 2] {
+            copy(&engine, point(number)).unwrap();
+            engine.release_cut(&point(number)).unwrap();
+        }
+        engine.upkeep(&no_control()).unwrap();
+        let log_bytes = engine.pressure().unwrap().log_bytes;
+        check_changes(export.as_ref(), "one", (&before, &bytes), 2);
+        log_bytes
+    };
+    assert_eq!(log_bytes_after(true), log_bytes_after(false));
+}
+
+#[test]
+fn a_point_that_is_deleted_before_its_copy_while_a_client_has_it_open_holds_no_log() {
+    let log_bytes_after = |is_open: bool| {
+        let (_store, engine) = store();
+        let client = live(&engine);
+        client.write(0, &random_bytes(1, SIZE), true).unwrap();
+        cut(&engine, machine(), point(1)).unwrap();
+        let export = is_open.then(|| engine.export_point(of(point(1)), label("point"), Vec::new()).unwrap());
+        client.write(0, &random_bytes(2, SIZE), true).unwrap();
+        delete(&engine, point(1)).unwrap();
+        cut(&engine, machine(), point(2)).unwrap();
+        copy(&engine, point(2)).unwrap();
+        engine.release_cut(&point(2)).unwrap();
+        engine.upkeep(&no_control()).unwrap();
+        if let Some(export) = export {
+            assert_eq!(all(export.as_ref()), random_bytes(1, SIZE));
+        }
+        engine.pressure().unwrap().log_bytes
+    };
+    assert_eq!(log_bytes_after(true), log_bytes_after(false));
+}
+
+#[test]
+fn nobody_waits_for_rates_once_they_are_lifted() {
+    let (store, engine) = store();
+    let client = live(&engine);
+    let limits = DiskLimits { operations_per_second: Some(1), bytes_per_second: Some(1) };
+    engine.limit_disk(&disk(), limits).unwrap();
+    engine.lift_limits();
+    let before = store.clock.now_ns();
+    (0..100).for_each(|_| client.write(0, &[1; 4096], false).unwrap());
+    assert_eq!(store.clock.now_ns(), before);
+}

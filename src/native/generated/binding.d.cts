@@ -151,6 +151,8 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   close(): Promise<undefined | Failure>
+  /** Rates count no more, for clients of an NBD server either. */
+  liftLimits(): void
   /** All live disks; empty once closed. */
   liveDisks(): Array<LiveDiskRecord>
   /** What opening the logs dropped; empty once closed. */
@@ -622,6 +624,7 @@ export interface AnswerRecord {
   exports?: Array<ListedRecord>
   export?: ExportRecord
   failure?: string
+  failureCode?: string
 }
 
 /** Changes that an export can tell. */

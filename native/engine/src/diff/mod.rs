@@ -11,6 +11,7 @@ mod refine;
 mod walk;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block_map::{DiskVersion, Geometry, MapReader};
@@ -63,22 +64,23 @@ impl DiffCursor {
     /// A cursor at the beginning. `granularity`: 512 to the chunk size, a power of two, or whole chunks.
     #[must_use]
     pub fn new(maps: Arc<MapReader>, before: DiskVersion, after: DiskVersion, granularity: Option<u64>) -> Self {
-        Self::behind(maps, before, after, granularity, 0)
+        Self::within(maps, before, after, granularity, 0..u64::MAX)
     }
 
-    /// As [`DiffCursor::new`], but at the chunk that holds `offset`; an extent may begin before it.
+    /// As [`DiffCursor::new`], but of the chunks that `range` touches, which is all that is looked at; extents may go beyond it.
     #[must_use]
-    pub fn behind(
+    pub fn within(
         maps: Arc<MapReader>,
         before: DiskVersion,
         after: DiskVersion,
         granularity: Option<u64>,
-        offset: u64,
+        range: Range<u64>,
     ) -> Self {
         let chunk_bytes = u64::from(maps.store().parameters().chunk_bytes);
         let geometry = |version: &DiskVersion| Geometry { size: version.size, chunk_bytes };
         let refiner = granularity.map(|granularity| Refiner::new(geometry(&before), geometry(&after), granularity));
-        let walk = Walk::new(before, after, geometry(&after), offset / chunk_bytes);
+        let chunks = range.start / chunk_bytes..range.end.div_ceil(chunk_bytes);
+        let walk = Walk::new(before, after, geometry(&after), chunks);
         Self { walk, maps, refiner, differing: None, pending: None, ready: VecDeque::new(), ended: false }
     }
 

@@ -1,5 +1,6 @@
 //! Two block maps side by side, down to the ranges whose entries differ.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Extent, ExtentKind};
@@ -42,18 +43,20 @@ pub(super) struct Walk {
     steps: Vec<Step>, // a stack: the next place is the last
     geometry: Geometry,
     first: u64, // chunks before it are left out
+    end: u64,   // and those from it on
 }
 
 impl Walk {
-    pub(super) fn new(before: DiskVersion, after: DiskVersion, geometry: Geometry, first: u64) -> Self {
+    pub(super) fn new(before: DiskVersion, after: DiskVersion, geometry: Geometry, chunks: Range<u64>) -> Self {
         let place = |version: DiskVersion| Place { entry: version.root.entry, level: version.root.height };
         let level = before.root.height.max(after.root.height);
-        Self { steps: vec![Step { before: place(before), after: place(after), level, chunk: 0 }], geometry, first }
+        let steps = vec![Step { before: place(before), after: place(after), level, chunk: 0 }];
+        Self { steps, geometry, first: chunks.start, end: chunks.end.min(geometry.chunk_count()) }
     }
 
     pub(super) fn next(&mut self, maps: &MapReader) -> Result<Option<Differing>> {
         while let Some(step) = self.steps.last().copied() {
-            if step.chunk >= self.geometry.chunk_count() || equal(&step) || self.is_passed(step.chunk, step.level) {
+            if step.chunk >= self.end || equal(&step) || self.is_passed(step.chunk, step.level) {
                 self.steps.pop();
             } else if decides(&step) {
                 self.steps.pop();
@@ -98,7 +101,7 @@ impl Walk {
             for index in (0..NODE_FAN_OUT).rev() {
                 let chunk = step.chunk + index as u64 * chunks_below(level);
                 let child = Step { before: before(index), after: after(index), level, chunk };
-                if chunk < self.geometry.chunk_count() && !equal(&child) && !self.is_passed(chunk, level) {
+                if chunk < self.end && !equal(&child) && !self.is_passed(chunk, level) {
                     self.steps.push(child);
                 }
             }

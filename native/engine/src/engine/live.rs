@@ -40,7 +40,7 @@ use super::{Engine, Finding};
 use crate::background_copy::CopyLoad;
 use crate::block_map::{DiskVersion, MapReader};
 use crate::control::Control;
-use crate::cut::View;
+use crate::cut::{Pin, View};
 use crate::error::{Code, Error, Result};
 use crate::units::Uid;
 use closed::ClosedLogs;
@@ -107,9 +107,11 @@ pub(super) struct Live {
     seats: RwLock<BTreeMap<Uid, Arc<DiskSeat>>>,
     cuts: Arc<Cuts>,
     bases: Arc<Bases>,
-    /// Exported points whose copies ran.
+    /// Exported points.
     exported: ExportedPoints,
     space: Arc<Space>,
+    /// Rates count no more.
+    are_limits_lifted: AtomicBool,
     /// What copies make room for.
     load: CopyLoad,
     /// Held while logs and disks come, move and go.
@@ -175,15 +177,22 @@ impl Engine {
         })
     }
 
-    /// A disk of a cut as a map, with who reads it besides what `maps` reads.
+    /// A disk of a cut as a map, with who reads it besides what `maps` reads, and what keeps it: the maps of its copy once it has
+    /// them, else its layers.
     pub(super) fn cut_version(
         &self,
-        cut: &TakenCut,
+        cut: &Arc<TakenCut>,
         disk_id: &Uid,
         maps: &Arc<MapReader>,
         control: &Control,
-    ) -> Result<(DiskVersion, Arc<MapReader>)> {
-        self.live().cuts.version(cut, disk_id, maps, control)
+    ) -> Result<(DiskVersion, Arc<MapReader>, Pin)> {
+        if let Some(folded) = cut.folded()
+            && let Some(version) = folded.versions.get(disk_id).copied()
+        {
+            return Ok((version, Arc::clone(maps), folded));
+        }
+        let (version, maps) = self.live().cuts.version(cut, disk_id, maps, control)?;
+        Ok((version, maps, Arc::clone(cut) as Pin))
     }
 
     pub(super) fn live(&self) -> &Live {

@@ -4,8 +4,13 @@ use super::export::Facts;
 use super::protocol::{
     Errno, MAGIC_REQUEST, MAGIC_REQUEST_EXTENDED, REQUEST_BYTES, REQUEST_EXTENDED_BYTES, command, flag,
 };
-use crate::limits::NBD_PAYLOAD_BYTES_MAX;
-use crate::units::u64_from;
+use crate::limits::{NBD_EXTENTS_MAX, NBD_PAYLOAD_BYTES_MAX};
+
+/// What a request takes besides its data: it, its reply, and its share of what keeps track of it. So some thousand are in flight.
+const REQUEST_OVERHEAD_BYTES: u64 = 64 << 10;
+
+/// What a reply about extents takes at most of one context, in its longest form.
+const STATUS_BYTES: u64 = 16 * NBD_EXTENTS_MAX as u64;
 
 /// A request whose magic was right; nothing else of it was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +137,8 @@ impl Request {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let data = if matches!(self.command, command::READ | command::WRITE) { self.length } else { 0 };
-        data + u64_from(REQUEST_EXTENDED_BYTES)
+        let reply = if self.command == command::BLOCK_STATUS { STATUS_BYTES } else { 0 };
+        data + reply + REQUEST_OVERHEAD_BYTES
     }
 }
 

@@ -75,7 +75,7 @@ impl PlainClients {
             (true, true) => Ok(Tls::Required),
             (true, false) => Err(Error::new(
                 Code::ArgumentInvalid,
-                format!("clients of {address} have to use TLS, and there is no certificate; give one, or allow plain clients"),
+                format!("clients of {address} have to use TLS, and there is no certificate; give one, or allow plain clients (allowPlainTcp, --allow-plain-tcp)"),
             )
             .with("argument", "certificate")),
             (false, true) => Ok(Tls::Offered),

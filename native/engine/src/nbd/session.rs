@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
@@ -54,6 +55,8 @@ struct Session<'a> {
     encoder: Encoder,
     buffers: Buffers,
     sending: Mutex<()>,
+    /// The client left without a word: what takes long ends early.
+    is_gone: AtomicBool,
     state: Mutex<State>,
     task_came: Condvar,
     bytes_went: Condvar,
@@ -70,18 +73,25 @@ pub(super) fn serve(channel: &dyn Channel, inbox: &mut Inbox, terms: &Terms) -> 
         encoder: Encoder::new(terms.replies),
         buffers: Buffers::default(),
         sending: Mutex::new(()),
+        is_gone: AtomicBool::new(false),
         state: Mutex::new(State::default()),
         task_came: Condvar::new(),
         bytes_went: Condvar::new(),
     };
     std::thread::scope(|scope| {
         let result = session.receive(inbox, scope);
-        session.state().has_ended = true;
+        let mut state = session.state();
+        state.has_ended = true;
+        if !matches!(result, Ok(Goodbye::Said)) {
+            state.tasks.clear(); // nobody waits for the answers
+            session.is_gone.store(true, Ordering::Relaxed);
+        }
+        drop(state);
         session.task_came.notify_all();
         if result.is_err() {
             channel.close(); // nobody reads what others still send
         }
-        result
+        result.map(drop)
     })
 }
 
@@ -106,7 +116,7 @@ impl Session<'_> {
         sent
     }
 
-    fn receive<'scope>(&'scope self, inbox: &mut Inbox, scope: &'scope Scope<'scope, '_>) -> io::Result<()> {
+    fn receive<'scope>(&'scope self, inbox: &mut Inbox, scope: &'scope Scope<'scope, '_>) -> io::Result<Goodbye> {
         let mut replies = Vec::with_capacity(COLLECTED_BYTES_MAX);
         let is_extended = self.terms.replies.is_extended;
         let header_bytes = if is_extended { REQUEST_EXTENDED_BYTES } else { REQUEST_BYTES };
@@ -114,7 +124,9 @@ impl Session<'_> {
             if inbox.waiting() < header_bytes || replies.len() >= COLLECTED_BYTES_MAX {
                 self.send(&mut replies)?;
             }
-            let Some(request) = self.next(inbox)? else { break };
+            let Some(request) = self.next(inbox)? else {
+                return self.send(&mut replies).map(|()| Goodbye::Missing);
+            };
             let mut payload = Buffer::default();
             match request.payload(is_extended) {
                 Payload::None => {}
@@ -143,7 +155,7 @@ impl Session<'_> {
                 self.hand_over(Task { request, payload }, &mut replies, scope)?;
             }
         }
-        self.send(&mut replies)
+        self.send(&mut replies).map(|()| Goodbye::Said)
     }
 
     /// The next request; `None` when the client ended between two.
@@ -221,6 +233,7 @@ impl Session<'_> {
                     self.channel.close(); // whoever receives learns of it
                 }
                 self.buffers.give(payload);
+                replies.shrink_to(COLLECTED_BYTES_MAX);
                 state = self.state();
                 state.bytes_in_flight -= request.memory_bytes();
                 self.bytes_went.notify_one();
@@ -293,7 +306,7 @@ impl Session<'_> {
                 if request.has(flag::FAST_ZERO) {
                     return Err(Failure::NotFast);
                 }
-                sectors::clear(export, offset, length, Clearing::ZeroesWithSpace, durable)?;
+                self.write_zeros(offset, length, durable)?;
             }
             command::WRITE_ZEROES => sectors::clear(export, offset, length, Clearing::Zeroes, durable)?,
             command::TRIM => sectors::clear(export, offset, length, Clearing::Trim, durable)?,
@@ -301,6 +314,22 @@ impl Session<'_> {
             _ => export.flush()?, // the only one left that a check lets through
         }
         self.encoder.done(replies, request);
+        Ok(())
+    }
+
+    /// Zeros that take space, by and by: there may be a whole disk of them.
+    fn write_zeros(&self, offset: u64, length: u64, durable: bool) -> Result<()> {
+        let export = self.terms.export.as_ref();
+        let end = offset + length;
+        let mut at = offset;
+        while at < end {
+            if self.is_gone.load(Ordering::Relaxed) {
+                return Err(Error::new(Code::Cancelled, "the client has gone"));
+            }
+            let piece = (end - at).min(NBD_PAYLOAD_BYTES_MAX);
+            sectors::clear(export, at, piece, Clearing::ZeroesWithSpace, durable && at + piece == end)?;
+            at += piece;
+        }
         Ok(())
     }
 
@@ -316,6 +345,14 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// How a client left that broke no rule.
+enum Goodbye {
+    /// It said so, and gets all its answers.
+    Said,
+    /// It was gone, or the server was stopped.
+    Missing,
 }
 
 /// Why a request failed.

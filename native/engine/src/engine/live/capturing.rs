@@ -210,10 +210,18 @@ impl Engine {
             self.forget_cut(&cut); // nothing stands on it by its id
             return Ok(());
         }
-        while !self.is_let_go(&cut)? {
+        let fold = || {
             self.settle_origins(&cut.log, cut.lsn, control)?;
             let _alone = cut.log.folding();
-            self.fold_cut(&cut, control)?;
+            self.fold_cut(&cut, control)
+        };
+        if cut.folded().is_none() && self.live().exported.has(point_id) {
+            // Or clients that have it open hold the log until they leave, as they do where this is not possible: behind a point that
+            // is not copied yet, or without space.
+            let _ = fold();
+        }
+        while !self.is_let_go(&cut)? {
+            fold()?;
         }
         cut.log.group.merge_layers(true);
         Ok(())

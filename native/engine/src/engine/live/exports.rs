@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::super::{DiskReference, Engine};
 use super::DiskSeat;
 use crate::error::{Code, Error, Result};
+use crate::limits::CHUNK_CACHE_BYTES;
 use crate::nbd::{Export, Facts};
 use crate::units::{Uid, u64_from, usize_from};
 use live_disk::LiveExport;
@@ -31,6 +32,9 @@ const BITMAP_PREFIX: &str = "qemu:dirty-bitmap:";
 
 /// What a hint to read ahead reads at once.
 const CACHE_PIECE_BYTES: u64 = 1 << 20;
+
+/// Of a hint no more is read: further on it would push out what it has just read.
+const CACHE_BYTES_MAX: u64 = CHUNK_CACHE_BYTES / 4;
 
 /// What an export is called, and what people are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ pub struct ExportBitmap {
     pub is_listed: bool,
 }
 
-/// Sources of exported points whose copies ran when they were opened.
+/// Sources of exported points.
 #[derive(Default)]
 pub(super) struct ExportedPoints(Mutex<Vec<Weak<PointSource>>>);
 
@@ -67,10 +71,15 @@ impl ExportedPoints {
         sources.push(Arc::downgrade(source));
     }
 
-    /// A cut has its maps: exports of it let go of its layers.
-    pub(super) fn settle(&self, point_id: &Uid) {
+    /// A cut has its maps: exports of it, and of points whose changes since it were asked for, let go of its layers.
+    pub(super) fn settle(&self) {
         let sources: Vec<Arc<PointSource>> = self.sources().iter().filter_map(Weak::upgrade).collect();
-        sources.iter().filter(|source| source.is_of(point_id)).for_each(|source| source.settle());
+        sources.iter().for_each(|source| source.settle());
+    }
+
+    /// Whether anybody has a point open.
+    pub(super) fn has(&self, point_id: &Uid) -> bool {
+        self.sources().iter().filter_map(Weak::upgrade).any(|source| source.is_of(point_id))
     }
 }
 
@@ -125,7 +134,7 @@ impl ExportLabel {
 /// Reads a range and forgets it: whoever reads it next finds it in memory.
 fn read_ahead(offset: u64, length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<()> {
     let mut scrap = vec![0; usize_from(length.min(CACHE_PIECE_BYTES))];
-    let end = offset + length;
+    let end = offset + length.min(CACHE_BYTES_MAX);
     let mut at = offset;
     while at < end {
         let piece = (end - at).min(u64_from(scrap.len()));

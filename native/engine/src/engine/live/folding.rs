@@ -41,7 +41,7 @@ impl Engine {
         };
         let folded = Arc::new(self.fold_layer(&cut.log, &layer, control)?);
         cut.set_folded(&folded);
-        self.live().exported.settle(&cut.body.point_id);
+        self.live().exported.settle();
         Ok(folded)
     }
 

@@ -6,6 +6,7 @@
 //! and can be taken back (I-64).
 //! What it costs: of a disk without rates one look at a lock that nobody holds for long.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::Engine;
@@ -93,8 +94,16 @@ impl Engine {
     /// as things stand. A disk that is none has no rates. Requests that are carried out without asking are not noted.
     #[must_use]
     pub fn begin_request(&self, disk_id: &Uid, cost: Cost) -> u64 {
-        let seat = self.live().seat(disk_id);
-        seat.map_or(0, |seat| seat.limiter.begin(cost, || self.parts.clock.now_ns()))
+        let live = self.live();
+        if live.are_limits_lifted.load(Ordering::Relaxed) {
+            return 0;
+        }
+        live.seat(disk_id).map_or(0, |seat| seat.limiter.begin(cost, || self.parts.clock.now_ns()))
+    }
+
+    /// Rates count no more: for a store that is being closed, so that nobody waits for a disk's.
+    pub fn lift_limits(&self) {
+        self.live().are_limits_lifted.store(true, Ordering::Relaxed);
     }
 
     /// Waits by the engine's clock.

@@ -119,7 +119,7 @@ impl Engine {
             self.relieved(|| self.fold_views(&cut.log, &cut.layer, views(), Writer::new(&self.store), control))?;
         let folded = Arc::new(folded);
         cut.set_folded(&folded);
-        self.live().exported.settle(&cut.body.point_id);
+        self.live().exported.settle();
         Ok(folded)
     }
 }

@@ -138,6 +138,7 @@ impl Engine {
             bases: Arc::new(bases),
             exported: ExportedPoints::default(),
             space: Arc::new(Space::new(Arc::clone(&self.parts.io), self.directory.clone(), Arc::clone(&self.reserve))),
+            are_limits_lifted: AtomicBool::new(false),
             load: CopyLoad::new(self.options.copy_bytes_per_second, self.parts.clock.now_ns()),
             moving: Mutex::default(),
             naming: RwLock::default(),

@@ -8,6 +8,7 @@ use super::super::{DiskSeat, no_disk};
 use super::stretches::{Stretches, status_of};
 use super::{ALLOCATION, DEPTH, ExportLabel, read_ahead};
 use crate::error::Result;
+use crate::limits::LIMIT_LOOK_NS;
 use crate::nbd::{Export, Facts, StatusExtent};
 use crate::units::{Uid, u64_from};
 
@@ -37,7 +38,7 @@ impl LiveExport {
         loop {
             match self.engine.begin_request(&self.disk_id, cost) {
                 0 => return,
-                wait_ns => self.engine.wait_ns(wait_ns),
+                wait_ns => self.engine.wait_ns(wait_ns.min(LIMIT_LOOK_NS)), // rates may be changed, or count no more
             }
         }
     }

@@ -30,6 +30,8 @@ enum Place {
 pub(super) struct PointSource {
     disk: DiskReference,
     place: RwLock<Place>,
+    /// What was asked of the bitmaps. Until a copy ends it may hold a log.
+    changes: Mutex<BTreeMap<String, Arc<Changes>>>,
 }
 
 impl PointSource {
@@ -37,8 +39,14 @@ impl PointSource {
         self.disk.point_id == *point_id
     }
 
-    /// Lets go of the log's layers where the point has its maps.
+    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Changes>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy has ended: lets go of the log's layers where the point has its maps, and of what was looked up for bitmaps, which is
+    /// looked up anew when it is asked for.
     pub(super) fn settle(&self) {
+        self.changes().clear();
         let folded = match &*self.place.read().unwrap_or_else(PoisonError::into_inner) {
             Place::Cut(cut) => cut.folded(),
             Place::Version { .. } => None,
@@ -67,8 +75,6 @@ pub(super) struct PointExport {
     source: Arc<PointSource>,
     facts: Facts,
     bitmaps: Vec<ExportBitmap>,
-    /// Those that the client has chosen.
-    changes: Mutex<BTreeMap<String, Arc<Changes>>>,
     sectors: RwLock<()>,
 }
 
@@ -103,21 +109,16 @@ impl PointExport {
                 (Place::Version { version, _pin: Arc::new(lease) }, version.size, sector_bytes)
             }
         };
-        let source = Arc::new(PointSource { disk, place: RwLock::new(place) });
+        let source = Arc::new(PointSource { disk, place: RwLock::new(place), changes: Mutex::default() });
         engine.live().exported.add(&source);
         source.settle(); // its maps may have come before anybody knew of the source
         let facts = label.facts(size, sector_bytes, true);
-        let (changes, sectors) = (Mutex::default(), RwLock::new(()));
-        Ok(Self { engine, source, facts, bitmaps, changes, sectors })
-    }
-
-    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Changes>>> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { engine, source, facts, bitmaps, sectors: RwLock::new(()) })
     }
 
     /// What changed since a bitmap's point, both sides pinned.
     fn changes_since(&self, name: &str) -> Result<Option<Arc<Changes>>> {
-        if let Some(known) = self.changes().get(name) {
+        if let Some(known) = self.source.changes().get(name) {
             return Ok(Some(Arc::clone(known)));
         }
         let Some(bitmap) = self.bitmaps.iter().find(|bitmap| bitmap.name == name) else { return Ok(None) };
@@ -125,7 +126,7 @@ impl PointExport {
         let before = self.engine.pinned(&bitmap.since, &control)?;
         let after = self.engine.pinned_by(&before.maps, &self.source.disk, &control)?;
         let changes = Arc::new(Changes { before, after });
-        self.changes().insert(name.to_owned(), Arc::clone(&changes));
+        self.source.changes().insert(name.to_owned(), Arc::clone(&changes));
         Ok(Some(changes))
     }
 
@@ -224,7 +225,7 @@ impl Changes {
     /// Flag 1 where the disk was changed.
     fn status(&self, range: Range<u64>, extents_max: usize) -> Result<Vec<StatusExtent>> {
         let (before, after) = (self.before.version, self.after.version);
-        let mut cursor = DiffCursor::behind(Arc::clone(&self.after.maps), before, after, None, range.start);
+        let mut cursor = DiffCursor::within(Arc::clone(&self.after.maps), before, after, None, range.clone());
         let page = cursor.next_page(2 * extents_max, &Control::default())?; // of two kinds, which are one to a bitmap
         let mut said: Vec<StatusExtent> = Vec::new();
         let mut say = |range: Range<u64>, flags: u64| match said.last_mut() {

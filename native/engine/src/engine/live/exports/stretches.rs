@@ -73,7 +73,7 @@ impl<'a> Stretches<'a> {
     pub(super) fn of_version(&self, version: DiskVersion, range: Range<u64>) -> Result<Vec<Stretch>> {
         let chunk_bytes = self.maps.store().parameters().chunk_bytes;
         let nothing = DiskVersion { root: Root::empty(0, chunk_bytes), size: 0 };
-        let mut cursor = DiffCursor::behind(Arc::clone(self.maps), nothing, version, None, range.start);
+        let mut cursor = DiffCursor::within(Arc::clone(self.maps), nothing, version, None, range.clone());
         let mut found = Vec::new();
         let mut at = range.start;
         let extents = cursor.next_page(LOOK_EXTENTS, &Control::default())?;
