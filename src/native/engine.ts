@@ -496,7 +496,7 @@ export interface NbdExport extends NbdListed {
   readonly token: number;
   readonly diskId: string;
   readonly pointId: string | null;
-  /** Of a point: the older points of the disk since which changes can be told, by name; clients are told of some. */
+  /** Of a point: the other points of the disk since which changes can be told, by name; clients are told of some. */
   readonly bitmaps: readonly { readonly name: string; readonly pointId: string; readonly isListed: boolean }[];
 }
 

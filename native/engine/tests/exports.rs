@@ -366,3 +366,25 @@ fn nobody_waits_for_rates_once_they_are_lifted() {
     (0..100).for_each(|_| client.write(0, &[1; 4096], false).unwrap());
     assert_eq!(store.clock.now_ns(), before);
 }
+
+#[test]
+fn changes_between_points_that_were_deleted_can_be_told_on_whatever_is_copied_meanwhile() {
+    let (_store, engine) = store();
+    let client = live(&engine);
+    let (before, after) = (random_bytes(1, SIZE), random_bytes(2, SIZE));
+    for (number, bytes) in [(1, &before), (2, &after)] {
+        client.write(0, bytes, true).unwrap();
+        cut(&engine, machine(), point(number)).unwrap();
+        copy(&engine, point(number)).unwrap();
+        engine.release_cut(&point(number)).unwrap();
+    }
+    let export = engine.export_point(of(point(2)), label("point"), vec![since(point(1), "one")]).unwrap();
+    check_changes(export.as_ref(), "one", (&before, &after), 1);
+    delete(&engine, point(1)).unwrap();
+    delete(&engine, point(2)).unwrap();
+    cut(&engine, machine(), point(3)).unwrap();
+    copy(&engine, point(3)).unwrap();
+    engine.release_cut(&point(3)).unwrap();
+    engine.collect(false, &no_control()).unwrap();
+    check_changes(export.as_ref(), "one", (&before, &after), 2);
+}

@@ -45,12 +45,12 @@ pub struct ExportLabel {
     pub description: String,
 }
 
-/// Changes that an export of a point can tell: those since an older point of the same disk.
+/// Changes that an export of a point can tell: those since another point of the same disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportBitmap {
     /// The name behind `qemu:dirty-bitmap:`.
     pub name: String,
-    /// The older point's disk.
+    /// The disk as the other point has it.
     pub since: DiskReference,
     /// Whether clients that ask what there is are told of it.
     pub is_listed: bool,

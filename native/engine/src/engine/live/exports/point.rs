@@ -21,7 +21,7 @@ use crate::units::Uid;
 #[derive(Clone)]
 enum Place {
     /// In maps, which the pin keeps.
-    Version { version: DiskVersion, _pin: Pin },
+    Version { version: DiskVersion, pin: Pin },
     /// In layers of a log, while the copy runs.
     Cut(Arc<TakenCut>),
 }
@@ -30,8 +30,15 @@ enum Place {
 pub(super) struct PointSource {
     disk: DiskReference,
     place: RwLock<Place>,
-    /// What was asked of the bitmaps. Until a copy ends it may hold a log.
-    changes: Mutex<BTreeMap<String, Arc<Changes>>>,
+    changes: Mutex<KnownChanges>,
+}
+
+/// What was asked of the bitmaps.
+#[derive(Default)]
+struct KnownChanges {
+    by_name: BTreeMap<String, Arc<Changes>>,
+    /// How many copies have ended: what was looked up before one of them may hold a log.
+    epoch: u64,
 }
 
 impl PointSource {
@@ -39,21 +46,24 @@ impl PointSource {
         self.disk.point_id == *point_id
     }
 
-    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Changes>>> {
+    fn changes(&self) -> MutexGuard<'_, KnownChanges> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy has ended: lets go of the log's layers where the point has its maps, and of what was looked up for bitmaps, which is
-    /// looked up anew when it is asked for.
+    /// A copy has ended: lets go of the log's layers where the point has its maps, and where they were looked up for bitmaps, which
+    /// are looked up anew when they are asked for.
     pub(super) fn settle(&self) {
-        self.changes().clear();
+        let mut changes = self.changes();
+        changes.by_name.retain(|_, known| !known.may_hold_log);
+        changes.epoch += 1;
+        drop(changes);
         let folded = match &*self.place.read().unwrap_or_else(PoisonError::into_inner) {
             Place::Cut(cut) => cut.folded(),
             Place::Version { .. } => None,
         };
         let Some(folded) = folded else { return };
         if let Some(version) = folded.versions.get(&self.disk.disk_id).copied() {
-            let settled = Place::Version { version, _pin: folded };
+            let settled = Place::Version { version, pin: folded };
             *self.place.write().unwrap_or_else(PoisonError::into_inner) = settled;
         }
     }
@@ -67,6 +77,8 @@ impl PointSource {
 struct Changes {
     before: Pinned,
     after: Pinned,
+    /// One of them was not copied when they were looked up.
+    may_hold_log: bool,
 }
 
 /// One client's hold on a disk of a point.
@@ -96,7 +108,7 @@ impl PointExport {
         let cut = engine.live().cut(&disk.point_id);
         let (place, size, sector_bytes) = match (published(), cut) {
             (Ok(((version, sector_bytes), lease)), _) => {
-                (Place::Version { version, _pin: Arc::new(lease) }, version.size, sector_bytes)
+                (Place::Version { version, pin: Arc::new(lease) }, version.size, sector_bytes)
             }
             (Err(_), Some(cut)) => {
                 let (size, sector_bytes) = cut.disk(&disk.disk_id).map(|disk| (disk.size, disk.sector_bytes))?;
@@ -106,7 +118,7 @@ impl PointExport {
             // It became a point in between, or is none.
             (Err(_), None) => {
                 let ((version, sector_bytes), lease) = published().map_err(|error| engine.live().explain(error))?;
-                (Place::Version { version, _pin: Arc::new(lease) }, version.size, sector_bytes)
+                (Place::Version { version, pin: Arc::new(lease) }, version.size, sector_bytes)
             }
         };
         let source = Arc::new(PointSource { disk, place: RwLock::new(place), changes: Mutex::default() });
@@ -118,15 +130,28 @@ impl PointExport {
 
     /// What changed since a bitmap's point, both sides pinned.
     fn changes_since(&self, name: &str) -> Result<Option<Arc<Changes>>> {
-        if let Some(known) = self.source.changes().get(name) {
-            return Ok(Some(Arc::clone(known)));
-        }
+        let epoch = {
+            let known = self.source.changes();
+            if let Some(changes) = known.by_name.get(name) {
+                return Ok(Some(Arc::clone(changes)));
+            }
+            known.epoch
+        };
         let Some(bitmap) = self.bitmaps.iter().find(|bitmap| bitmap.name == name) else { return Ok(None) };
         let control = Control::default();
+        let waits = |point_id: &Uid| self.engine.live().cut(point_id).is_some_and(|cut| cut.folded().is_none());
+        let may_hold_log = waits(&bitmap.since.point_id) || waits(&self.source.disk.point_id);
         let before = self.engine.pinned(&bitmap.since, &control)?;
-        let after = self.engine.pinned_by(&before.maps, &self.source.disk, &control)?;
-        let changes = Arc::new(Changes { before, after });
-        self.source.changes().insert(name.to_owned(), Arc::clone(&changes));
+        let maps = Arc::clone(&before.maps);
+        let after = match self.source.place() {
+            Place::Version { version, pin } => Pinned { version, maps, pin }, // it may be deleted by now
+            Place::Cut(_) => self.engine.pinned_by(&maps, &self.source.disk, &control)?,
+        };
+        let changes = Arc::new(Changes { before, after, may_hold_log });
+        let mut known = self.source.changes();
+        if !may_hold_log || known.epoch == epoch {
+            known.by_name.insert(name.to_owned(), Arc::clone(&changes));
+        }
         Ok(Some(changes))
     }
 
