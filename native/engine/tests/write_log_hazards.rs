@@ -190,6 +190,48 @@ fn a_change_of_the_superblock_that_is_cut_off_at_any_call_holds_wholly_or_not_at
 }
 
 #[test]
+fn a_slot_that_only_the_page_cache_holds_is_not_taken_for_the_durable_one() {
+    let (memory, log) = new_log();
+    // Longer than a sector, so that a slot can be torn.
+    let named = |name: &'static str| move |superblock: &mut Superblock| superblock.disks[0].name = name.repeat(1000);
+    log.change_superblock(named("n")).unwrap();
+    drop(log);
+    let before = memory.crash(CrashChoice::LoseUnsynced);
+    let (mut killed_inside, mut cut_inside) = (0, 0);
+    for killed_at in 0..100 {
+        // A process is killed at any call of a change: what it wrote and did not sync can be read.
+        let first = before.crash(CrashChoice::ProcessKilled);
+        let fault = FaultIo::over_memory(&first, FaultPlan::one(Fault::Crash { call: killed_at, torn: None }));
+        let changed = open(Arc::new(fault), killed_at).and_then(|(log, _)| log.change_superblock(named("m")));
+        killed_inside += u64::from(changed.is_err());
+        // The next one opens the log, and the power goes at any call of that.
+        for cut_at in 0..100 {
+            let second = first.crash(CrashChoice::ProcessKilled);
+            let crash = Fault::Crash { call: cut_at, torn: Some(cut_at) };
+            let opened = open(Arc::new(FaultIo::over_memory(&second, FaultPlan::one(crash))), cut_at + 500);
+            cut_inside += u64::from(opened.is_err());
+            for seed in 0..100 {
+                let left = second.crash(CrashChoice::Seeded(cut_at * 100 + seed));
+                let (_, replay) = open_memory(&left);
+                let name = &replay.superblock.disks[0].name;
+                assert!(
+                    name.starts_with('m') || changed.is_err(),
+                    "calls {killed_at} and {cut_at}: it was said to be done"
+                );
+            }
+            if opened.is_ok() {
+                break;
+            }
+        }
+        if changed.is_ok() {
+            assert!(killed_inside > 5 && cut_inside > 50, "{killed_inside} kills, {cut_inside} power cuts");
+            return;
+        }
+    }
+    panic!("it never comes to an end");
+}
+
+#[test]
 fn a_change_of_the_superblock_cannot_touch_what_the_log_keeps_itself() {
     let (_memory, log) = new_log();
     let before = log.superblock();

@@ -163,7 +163,7 @@ pub struct Superblock {
     pub log_id: Uid,
     /// The machine; zero for a detached disk's log.
     pub machine_id: Uid,
-    /// One higher each time it is written.
+    /// Higher each time it is written; odd where the first slot was written before the second, even the other way round.
     pub sequence: u64,
     /// The highest LSN known durable.
     pub durable: Lsn,

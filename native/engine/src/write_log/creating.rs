@@ -63,7 +63,7 @@ fn make(
         store_id: identity.store_id,
         log_id: identity.log_id,
         machine_id: identity.machine_id,
-        sequence: 1,
+        sequence: 0, // nothing is written yet
         durable: Lsn::ZERO,
         incarnations: vec![ListedIncarnation { incarnation, end: None }],
         segments: vec![ListedLogSegment { number: segment.number, incarnation: incarnation.counter, first }],

@@ -137,7 +137,6 @@ impl Opening {
         let mut next = slots.current.clone();
         let used = walk.records.last().map(|found| found.segment).or(next.segments.first().map(|first| first.number));
         next.segments.retain(|listed| Some(listed.number) <= used);
-        next.sequence += 1;
         next.durable = walk.durable;
         slots.write(next)?; // shorter than before: there is room
         walk.segments.retain(|segment| Some(segment.number) <= used); // an open file keeps its space
@@ -298,7 +297,6 @@ fn by_segment(walk: &Walk) -> impl Iterator<Item = (&Arc<Segment>, &[Found])> {
 fn superblock_after(current: &Superblock, carrier: &Carrier<'_>, kept: &[Arc<Segment>], before: Link) -> Superblock {
     let incarnation = carrier.incarnation;
     let mut next = current.clone();
-    next.sequence += 1;
     next.durable = incarnation.carried_last;
     let listed = |segment: &Arc<Segment>| ListedLogSegment {
         number: segment.number,

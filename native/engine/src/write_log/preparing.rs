@@ -124,7 +124,6 @@ impl WriteLog {
     /// The superblock with what is known better by now.
     pub(super) fn refreshed(&self, current: &Superblock) -> Superblock {
         let mut next = current.clone();
-        next.sequence += 1;
         next.durable = self.durable();
         for listed in &mut next.segments {
             if let Some(segment) = self.segments.get(listed.number) {

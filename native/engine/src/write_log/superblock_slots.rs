@@ -1,9 +1,17 @@
 //! The two slots of the superblock: written in turn, each durable before the other is touched (I-24).
 //!
-//! A slot is changed in place. A crash tears at most the one that is being written, and that is never the only whole one:
-//! the first to be written is the one that is damaged or older. Both are made long enough before either is written, so a
-//! full disk is found out about while nothing has happened.
+//! A slot is changed in place, and a crash tears the one that is being written. That must never be the only one that a power
+//! cut would leave: a slot that is whole when a log is opened may be in the page cache only, where a process was killed
+//! between writing and syncing it, or where its sync failed. The sequence tells which of two equal slots that can be: it is
+//! odd where `superblock.a` was written first, even where `superblock.b` was. So the first to be written is
+//!
+//! - the one that is damaged, where one is: the other was durable before it was touched;
+//! - the one that is newer, where they differ: the older one was durable before that;
+//! - the one that was written last, where they are equal.
+//!
+//! Both are made long enough before either is written, so a full disk is found out about while nothing has happened.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,17 +25,21 @@ use crate::units::{u64_from, usize_from};
 /// A slot's file is a multiple of this long, so that it seldom has to grow.
 const SLOT_BYTES_STEP: u64 = 16 << 10;
 
-/// What both slots hold, and their files in the order in which they are written.
+/// What both slots hold, and their files in the order of their names.
 pub(super) struct SuperblockSlots {
     pub(super) current: Superblock,
     files: [Arc<dyn IoFile>; 2],
+    /// Which of them is written first next time: the other is durable.
+    next_first: usize,
 }
 
 impl SuperblockSlots {
-    /// Makes both slots in a directory that has none. Their names are durable after the directory's sync.
+    /// Makes both slots in a directory that has none, the first before the second. Their names are durable after the
+    /// directory's sync.
     pub(super) fn create(io: &dyn Io, directory: &Path, superblock: Superblock) -> Result<Self> {
         let make = |name| io.open(&directory.join(name), OpenMode::CreateNew);
-        let mut slots = Self { current: superblock.clone(), files: [make(SLOT_NAMES[0])?, make(SLOT_NAMES[1])?] };
+        let files = [make(SLOT_NAMES[0])?, make(SLOT_NAMES[1])?];
+        let mut slots = Self { current: superblock.clone(), files, next_first: 0 };
         slots.make_room(&superblock)?;
         slots.write(superblock)?;
         Ok(slots)
@@ -35,23 +47,28 @@ impl SuperblockSlots {
 
     /// Reads both slots; the valid one with the higher sequence counts.
     pub(super) fn open(io: &dyn Io, directory: &Path, mode: OpenMode) -> Result<Self> {
-        let mut slots = Vec::new();
         let mut defect = Defect::Wrong("there is none");
+        let (mut found, mut files) = (Vec::new(), Vec::new());
         for name in SLOT_NAMES {
             let Some(file) = open_slot(io, directory, name, mode)? else { continue };
-            let found = superblock::Superblock::decode(&read_slot(&*file)?);
-            if let Err(found) = &found {
-                defect = *found;
+            let superblock = superblock::Superblock::decode(&read_slot(&*file)?);
+            if let Err(wrong) = &superblock {
+                defect = *wrong;
             }
-            slots.push((found.ok(), file));
+            found.push(superblock.ok());
+            files.push(file);
         }
-        // The one that is damaged or older is written first.
-        slots.sort_by_key(|(superblock, _)| superblock.as_ref().map(|superblock| superblock.sequence));
-        let current = slots.last().and_then(|(superblock, _)| superblock.clone());
-        let mut files = slots.into_iter().map(|(_, file)| file);
-        match (current, files.next(), files.next()) {
-            (Some(current), Some(first), Some(second)) => Ok(Self { current, files: [first, second] }),
-            _ => Err(damaged(directory, &defect)),
+        let Ok(files) = <[Arc<dyn IoFile>; 2]>::try_from(files) else { return Err(damaged(directory, &defect)) };
+        let sequences = [0, 1].map(|slot| found[slot].as_ref().map(|superblock| superblock.sequence));
+        // A damaged one is below any that is whole.
+        let (newer, next_first) = match sequences[0].cmp(&sequences[1]) {
+            Ordering::Less => (1, usize::from(sequences[0].is_some())),
+            Ordering::Greater => (0, usize::from(sequences[1].is_none())),
+            Ordering::Equal => (0, sequences[0].map_or(0, |sequence| 1 - written_first(sequence))),
+        };
+        match found.swap_remove(newer) {
+            Some(current) => Ok(Self { current, files, next_first }),
+            None => Err(damaged(directory, &defect)),
         }
     }
 
@@ -65,16 +82,27 @@ impl SuperblockSlots {
         self.files.iter().try_for_each(|file| file.allocate(bytes.next_multiple_of(SLOT_BYTES_STEP)))
     }
 
-    /// Makes a superblock durable in one slot, then in the other. There is room. After an error either may hold.
-    pub(super) fn write(&mut self, superblock: Superblock) -> Result<()> {
+    /// Makes a superblock durable in one slot, then in the other, with the next sequence that says in which order. There is
+    /// room. After an error either may hold.
+    pub(super) fn write(&mut self, mut superblock: Superblock) -> Result<()> {
+        superblock.sequence = self.current.sequence + 1;
+        if written_first(superblock.sequence) != self.next_first {
+            superblock.sequence += 1;
+        }
         let bytes = superblock.encode();
-        for file in &self.files {
-            file.write_at(&bytes, 0)?;
-            file.sync()?;
+        for slot in [self.next_first, 1 - self.next_first] {
+            self.files[slot].write_at(&bytes, 0)?;
+            self.files[slot].sync()?;
         }
         self.current = superblock;
+        self.next_first = 1 - self.next_first;
         Ok(())
     }
+}
+
+/// Which slot a superblock with this sequence is written to first.
+fn written_first(sequence: u64) -> usize {
+    usize::from(sequence.is_multiple_of(2))
 }
 
 /// A slot's file; one that is missing is made, where the other may be whole.
