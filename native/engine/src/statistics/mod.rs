@@ -5,7 +5,8 @@
 //! bases the deltas need, and how many bytes each frame takes.
 //! What it guarantees: it changes nothing. A frame is told apart as needed by nobody, by one point, by one machine, or by
 //! several ([`holders`]), so the figures are exact, but for contents that have several frames: the first counts as
-//! needed, as it does for the collector, and whether it can be read is not tried.
+//! needed, as it does for the collector, and whether it can be read is not tried. A collection may free a little more: a
+//! base that is left for one delta goes where both are moved.
 //! What it costs: about 25 bytes of memory for each frame of the store ([`contents`]), some 150 for each map node, and a
 //! list of machines for each group of machines that share something.
 //! What it must not import: `collect`, `scan`, `restore`, the engine's top.
