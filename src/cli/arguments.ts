@@ -38,6 +38,13 @@ export function parseChunkSize(text: string): number {
   return oneOf(parseSize(text), [16_384, 65_536, 262_144, 1_048_576], '16KiB, 64KiB, 256KiB or 1MiB');
 }
 
+/** Memory for a cache: 0 to 1 TiB. */
+export function parseCacheSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes > 1024 ** 4) throw new InvalidArgumentError('A cache has at most 1 TiB.');
+  return bytes;
+}
+
 /** Bytes a second, at least one. */
 export function parseRate(text: string): number {
   const bytes = parseSize(text);

@@ -68,8 +68,8 @@ export const nativeEngine: EngineFactory = {
   },
 
   async open(request: OpenRequest): Promise<Engine> {
-    const { path, readOnly, threads, copyBytesPerSecond } = request;
-    const handle = unwrap(await addon.openStore(path, readOnly, threads, copyBytesPerSecond ?? 0));
+    const { path, readOnly, threads, copyBytesPerSecond, chunkCacheBytes } = request;
+    const handle = unwrap(await addon.openStore(path, readOnly, threads, copyBytesPerSecond ?? 0, chunkCacheBytes));
     return new BoundEngine(handle, readOnly);
   },
 };

@@ -589,6 +589,8 @@ export interface OpenRequest {
   readonly threads: number;
   /** Bytes of chunks that background copies put together a second at most; null: no limit. */
   readonly copyBytesPerSecond: number | null;
+  /** Memory for decoded chunks; null: as much as the engine takes by itself. */
+  readonly chunkCacheBytes: number | null;
 }
 
 /** How engines are made and opened. */

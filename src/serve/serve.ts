@@ -22,6 +22,8 @@ export interface ServeOptions {
   readonly nbd: NbdOptions;
   /** Null: none, unless a socket was passed. */
   readonly http: HttpListen | null;
+  /** Memory for decoded chunks; undefined: as `openStore` has it. */
+  readonly chunkCacheBytes?: number | undefined;
   readonly logFormat: 'json' | 'text';
   readonly logLevel: LogLevel;
   /** How long calls that run have to end after the first signal. */
@@ -93,7 +95,8 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
   if (signal.aborted) return;
   log.info('opening the store', { path: storePath });
   await notifier.tell(`STATUS=opening ${storePath}`);
-  const store = await library.openStore({ path: storePath, threads: context.threads ?? undefined });
+  const { chunkCacheBytes } = options;
+  const store = await library.openStore({ path: storePath, threads: context.threads ?? undefined, chunkCacheBytes });
   for (const { file, code, message } of store.findings) log.warn('found on opening', { file, code, reason: message });
 
   const fenced = new AbortController();

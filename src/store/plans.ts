@@ -66,6 +66,7 @@ import { consistencyModes } from './units.js';
 
 const chunkBytesAllowed = [16384, 65536, 262144, 1048576] as const;
 const threadsMax = 256;
+const chunkCacheBytesMax = 2 ** 40;
 const sectorBytesAllowed = [512, 4096] as const;
 const zeroGuid = '00000000-0000-0000-0000-000000000000';
 const guidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -103,18 +104,24 @@ export function createStorePlan(options: CreateStoreOptions): CreateRequest {
 
 /** Checks the options of `openStore`. */
 export function openStorePlan(options: OpenStoreOptions): OpenRequest {
-  const given = members('options', options, ['path', 'readOnly', 'threads', 'copyBytesPerSecond']);
+  const given = members('options', options, ['path', 'readOnly', 'threads', 'copyBytesPerSecond', 'chunkCacheBytes']);
   return {
     path: absolutePath('path', given['path']),
     readOnly: truth('readOnly', given['readOnly'], false),
     threads: wholeNumber('threads', given['threads'] ?? Math.min(availableParallelism(), threadsMax), 1, threadsMax),
     copyBytesPerSecond: rate('copyBytesPerSecond', given['copyBytesPerSecond']),
+    chunkCacheBytes: cacheBytes('chunkCacheBytes', given['chunkCacheBytes']),
   };
 }
 
 /** A number of bytes a second; null where there is no limit. */
 function rate(option: string, value: unknown): number | null {
   return value === undefined ? null : wholeNumber(option, value, 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** Bytes of a cache; null for the usual one. */
+function cacheBytes(option: string, value: unknown): number | null {
+  return value === undefined ? null : wholeNumber(option, value, 0, chunkCacheBytesMax);
 }
 
 function configuration(value: unknown): Json {

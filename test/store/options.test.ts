@@ -66,6 +66,8 @@ describe('an option', () => {
     ['openStore', openStorePlan, [{ path: '/s', threads: Number.NaN }], 'threads'],
     ['openStore', openStorePlan, [{ path: '/s', copyBytesPerSecond: 0 }], 'copyBytesPerSecond'],
     ['openStore', openStorePlan, [{ path: '/s', copyBytesPerSecond: 1.5 }], 'copyBytesPerSecond'],
+    ['openStore', openStorePlan, [{ path: '/s', chunkCacheBytes: -1 }], 'chunkCacheBytes'],
+    ['openStore', openStorePlan, [{ path: '/s', chunkCacheBytes: 2 ** 40 + 1 }], 'chunkCacheBytes'],
     ['createVirtualMachine', machinePlan, [{ disks }], 'name'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: { os: 1 } }], 'disks.os'],
     ['createVirtualMachine', machinePlan, [{ name: 'a', disks: null }], 'disks'],
@@ -183,9 +185,10 @@ describe('an option', () => {
     });
     expect(createStorePlan({ path: '/s', compression: 'none' }).compressionLevel).toBe(0);
     expect(createStorePlan({ path: '/s', compression: 'lz4' }).compressionLevel).toBe(0);
-    const plan = { path: '/s', readOnly: false, threads: 1, copyBytesPerSecond: null };
+    const plan = { path: '/s', readOnly: false, threads: 1, copyBytesPerSecond: null, chunkCacheBytes: null };
     expect(openStorePlan({ path: '/s', threads: 1 })).toEqual(plan);
     expect(openStorePlan({ path: '/s', threads: 1, copyBytesPerSecond: 1 << 20 }).copyBytesPerSecond).toBe(1 << 20);
+    expect(openStorePlan({ path: '/s', threads: 1, chunkCacheBytes: 0 }).chunkCacheBytes).toBe(0);
     expect(capturePlan('a', {}).plan).toEqual({
       machine: 'a',
       name: null,

@@ -50,7 +50,7 @@ pub fn create_store<'env>(
     })
 }
 
-/// Opens a store; `copy_bytes_per_second` 0 knows no limit.
+/// Opens a store; `copy_bytes_per_second` 0 knows no limit; without `chunk_cache_bytes` the cache is as long as it usually is.
 ///
 /// # Errors
 /// No thread could be started.
@@ -61,14 +61,18 @@ pub fn open_store<'env>(
     read_only: bool,
     threads: u32,
     copy_bytes_per_second: f64,
+    chunk_cache_bytes: Option<f64>,
 ) -> Result<Object<'env>> {
     start(env, move || {
         let rate = unsigned(copy_bytes_per_second, "copyBytesPerSecond").map_err(|error| Failure::boxed(&error))?;
+        let cache = chunk_cache_bytes.map(|bytes| unsigned(bytes, "chunkCacheBytes")).transpose();
+        let defaults = OpenOptions::default();
         let options = OpenOptions {
             read_only,
             thread_count: threads as usize,
             copy_bytes_per_second: (rate > 0).then_some(rate),
-            ..OpenOptions::default()
+            chunk_cache_bytes: cache.map_err(|error| Failure::boxed(&error))?.unwrap_or(defaults.chunk_cache_bytes),
+            ..defaults
         };
         let opened = NativeEngine::open_with(parts(), Path::new(&path), options)?;
         opened.opened()?.start_upkeep().map_err(|error| Failure::boxed(&error))?;

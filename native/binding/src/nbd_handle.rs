@@ -274,6 +274,10 @@ impl Export for Closing {
         self.export().cache(offset, length)
     }
 
+    fn read_ahead(&self, offset: u64, length: u64) -> EngineResult<()> {
+        self.export().read_ahead(offset, length)
+    }
+
     fn sector_lock(&self) -> &RwLock<()> {
         self.export().sector_lock()
     }

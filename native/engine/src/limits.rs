@@ -116,7 +116,7 @@ pub const LAYERS_SEALED_MAX: usize = 8;
 /// Where a larger request is split into records the split falls on a multiple of this, so that no such block is torn.
 pub const ATOMIC_BLOCK_BYTES: u64 = 4096;
 
-/// Decoded chunks that all readers of an open store keep together.
+/// Decoded chunks that all readers of an open store keep together, unless they are given another room.
 pub const CHUNK_CACHE_BYTES: u64 = 64 << 20;
 
 /// A layer that has logged this part of the longest log (256 MiB) is sealed and folded without a point, so that a machine that

@@ -568,3 +568,55 @@ fn every_rule_of_the_document_names_tests_that_there_are() {
         }
     }
 }
+
+/// Waits until a thread has read ahead up to here.
+fn wait_for_ahead(disk: &nbd_world::MemoryDisk, to: u64) {
+    let is_short = |ahead: &mut Vec<std::ops::Range<u64>>| ahead.last().is_none_or(|range| range.end < to);
+    let (ahead, timeout) =
+        disk.went_ahead.wait_timeout_while(disk.ahead.lock().unwrap(), Duration::from_secs(20), is_short).unwrap();
+    assert!(!timeout.timed_out(), "{ahead:?} was read ahead, not {to}");
+}
+
+#[test]
+fn who_reads_in_order_one_at_a_time_is_read_ahead_of() {
+    for is_slow in [false, true] {
+        let (mut client, _served, disk) = structured();
+        disk.is_slow.store(is_slow, Ordering::Relaxed);
+        for number in 0..(SIZE as u64 >> 15) {
+            assert_eq!(client.call(command::READ, 0, number << 15, 1 << 15, &[]).data.len(), 1 << 15);
+            if number >= 2 {
+                wait_for_ahead(&disk, (((number + 1) << 15) + (64 << 10)).min(SIZE as u64));
+            }
+        }
+        let ahead = disk.ahead.lock().unwrap().clone();
+        assert!(ahead.windows(2).all(|pair| pair[0].end <= pair[1].start), "nothing twice: {ahead:?}");
+        assert_eq!(ahead.last().unwrap().end, SIZE as u64);
+        // A range that cannot be read ahead is nobody's error before it is read.
+        disk.fails.store(true, Ordering::Relaxed);
+        disk.ahead.lock().unwrap().clear();
+        for number in 0..8 {
+            assert_eq!(client.call(command::READ, 0, number << 12, 1 << 12, &[]).errno, Errno::Io as u32);
+        }
+        wait_for_ahead(&disk, 64 << 10);
+        disk.fails.store(false, Ordering::Relaxed);
+        assert_eq!(client.call(command::READ, 0, 0, 512, &[]).errno, 0);
+    }
+}
+
+#[test]
+fn who_reads_at_random_or_has_much_under_way_is_not_read_ahead_of() {
+    let (mut client, _served, disk) = structured();
+    for number in 0..200u64 {
+        client.call(command::READ, 0, number * 37 % 1000 * 4096, 4096, &[]);
+    }
+    let mut sent = Vec::new();
+    for number in 0..32u64 {
+        sent.push(client.request(command::READ, 0, number << 12, 1 << 12, &[]));
+    }
+    for cookie in sent {
+        assert_eq!(client.answer(1 << 12).0, cookie);
+    }
+    // The last of what came together is alone, and reads on from there.
+    let ahead = disk.ahead.lock().unwrap().clone();
+    assert!(ahead.iter().all(|range| range.start >= 32 << 12) && ahead.len() <= 1, "{ahead:?}");
+}

@@ -95,6 +95,77 @@ fn what_is_in_the_cache_is_not_read_again() {
 }
 
 #[test]
+fn what_is_read_ahead_is_not_read_again_and_takes_a_part_of_the_cache_only() {
+    let memory = region();
+    let mut layer = Layer::new(64 * CHUNK);
+    layer.write(0, &random_bytes(1, 60 * CHUNK));
+    let bytes = layer.bytes.clone();
+    let version = fold(&open(&memory), empty(), &Arc::new(layer)).unwrap().version;
+    let io = FaultIo::new(Arc::new(memory.clone()), FaultPlan::none());
+    let reader = |cache_chunks: usize| {
+        let maps = open_through(Arc::new(io.clone()) as Arc<dyn Io>, &memory).unwrap();
+        VersionReader::new(maps, Arc::new(ChunkCache::new((cache_chunks * CHUNK) as u64)))
+    };
+    let reads = |reader: &VersionReader, offset: usize, length: usize| {
+        let before = io.counts().reads;
+        let mut buffer = vec![0; length];
+        reader.read(&version, offset as u64, &mut buffer).unwrap();
+        assert!(buffer == bytes[offset..offset + length]);
+        io.counts().reads - before
+    };
+    let ahead = |reader: &VersionReader, offset: usize, length: usize| {
+        reader.read_ahead(&version, offset as u64, length as u64).unwrap();
+    };
+    let large = reader(1000);
+    ahead(&large, 10 * CHUNK + 1, 10 * CHUNK);
+    assert_eq!(reads(&large, 10 * CHUNK, 11 * CHUNK), 0, "whole chunks and parts");
+    assert!(large.is_at_hand(&version, 10 * CHUNK as u64, 11 * CHUNK as u64));
+    assert!(reads(&large, 21 * CHUNK, 100) > 0);
+    let end = bytes.len();
+    ahead(&large, 50 * CHUNK, 200 * CHUNK);
+    assert_eq!(reads(&large, 50 * CHUNK, end - 50 * CHUNK), 0, "up to the end, holes included");
+    ahead(&large, end, CHUNK);
+    let small = reader(40);
+    ahead(&small, 0, 60 * CHUNK);
+    assert_eq!(reads(&small, 0, 5 * CHUNK), 0);
+    assert!(reads(&small, 5 * CHUNK, CHUNK) > 0, "a quarter of 20 chunks that stay whatever comes");
+    let none = reader(0);
+    let before = io.counts().reads;
+    ahead(&none, 0, 60 * CHUNK);
+    assert_eq!(io.counts().reads, before, "there is nowhere to keep it");
+    assert!(reads(&none, 0, CHUNK) > 0);
+}
+
+#[test]
+fn readers_beside_others_that_read_ahead_get_the_disks_bytes() {
+    for seed in 0..sized(10, 300) {
+        let memory = region();
+        let versions = versions(&memory, seed);
+        let cache_bytes = [16 * CHUNK as u64, 64 << 20][seed as usize % 2];
+        let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(cache_bytes)));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (reader, versions) = (&reader, &versions);
+                scope.spawn(move || {
+                    let mut random = Seeded::new(seed * 100 + thread);
+                    for _ in 0..60 {
+                        let (version, bytes) = &versions[random.below(versions.len() as u64) as usize];
+                        let (offset, expected) = draw_range(&mut random, bytes);
+                        if thread % 2 == 0 {
+                            reader.read_ahead(version, offset, expected.len() as u64).unwrap();
+                            continue;
+                        }
+                        let mut buffer = vec![0xaa; expected.len()];
+                        reader.read(version, offset, &mut buffer).unwrap();
+                        assert!(buffer == expected, "seed {seed}: {} bytes at {offset}", expected.len());
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn damage_is_an_error_for_those_who_read_it_every_time_and_for_nobody_else() {
     let memory = region();
     let mut layer = Layer::new(16 * CHUNK);

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { StillpointError } from '../../store/errors.js';
-import { gatherNbdPlace, parseHttpAddress, parseWhole, type NbdPlace } from '../arguments.js';
+import { gatherNbdPlace, parseCacheSize, parseHttpAddress, parseWhole, type NbdPlace } from '../arguments.js';
 import { completes } from '../completion/kinds.js';
 import { packageVersion } from '../version.js';
 import type { GlobalOptions, Invoke, Terminal } from '../invocation.js';
@@ -21,6 +21,7 @@ interface ServeCommandOptions extends GlobalOptions {
   readonly tlsClientAuthorities?: string;
   readonly allowPlainTcp?: true;
   readonly http?: { readonly host: string; readonly port: number };
+  readonly chunkCache?: number;
   readonly stopTimeout: number;
   readonly logLevel: LogLevel;
   readonly logFormat: 'auto' | 'json' | 'text';
@@ -82,6 +83,7 @@ async function serveStore(
         allowPlainTcp: options.allowPlainTcp === true,
       },
       http: options.http ?? null,
+      chunkCacheBytes: options.chunkCache,
       logFormat: isText ? 'text' : 'json',
       logLevel: options.quiet === true ? 'warn' : options.logLevel,
       stopTimeoutMs: options.stopTimeout * 1000,
@@ -115,6 +117,12 @@ export function serveCommand(program: Command, invoke: Invoke): void {
       new Option('--http <address>', 'serve /metrics and /healthz: HOST:PORT, or PORT of this machine only').argParser(
         parseHttpAddress,
       ),
+    )
+    .addOption(
+      new Option(
+        '--chunk-cache <size>',
+        'memory for decoded chunks that all who read disks share (default: 64MiB)',
+      ).argParser(parseCacheSize),
     )
     .addOption(
       new Option('--stop-timeout <seconds>', 'how long commands that run have to end after the first signal')

@@ -854,12 +854,12 @@ export interface NewDiskRecord {
 }
 
 /**
- * Opens a store; `copy_bytes_per_second` 0 knows no limit.
+ * Opens a store; `copy_bytes_per_second` 0 knows no limit; without `chunk_cache_bytes` the cache is as long as it usually is.
  *
  * # Errors
  * No thread could be started.
  */
-export declare function openStore(path: string, readOnly: boolean, threads: number, copyBytesPerSecond: number): Promise<NativeEngine | Failure>
+export declare function openStore(path: string, readOnly: boolean, threads: number, copyBytesPerSecond: number, chunkCacheBytes?: number | undefined | null): Promise<NativeEngine | Failure>
 
 /** A cut that waits for its copy or its release. */
 export interface PendingCutRecord {

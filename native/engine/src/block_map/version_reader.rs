@@ -2,7 +2,7 @@
 //!
 //! What it is: what live disks read of their base, and points that are read a little at a time. Chunks that a range covers
 //! whole go where they are wanted at once; of the others the whole is decoded and kept in a cache, since the next reading
-//! is likely to want more of it.
+//! is likely to want more of it. Whoever knows what will be read next has it put there before.
 //! What it guarantees: as all that leaves the store, every byte was proven (I-1). What lies past the version's end, and
 //! what is not allocated, is zero. Any number of threads may read.
 //! What it costs: the entries of a range are looked up together, its chunks too. Part of a cached chunk: the look-up of its
@@ -11,7 +11,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{DiskVersion, Geometry, MapReader};
-use crate::chunk_store::chunk_cache::{CachedChunk, ChunkCache};
+use crate::chunk_store::chunk_cache::{CachedChunk, ChunkCache, Presence};
 use crate::chunk_store::{Batch, WantedChunk};
 use crate::error::Result;
 use crate::format::node::Entry;
@@ -19,6 +19,12 @@ use crate::units::{ContentId, u64_from, usize_from};
 
 /// What is read in one piece: entries and places of longer ranges are not in memory all at once.
 const PIECE_BYTES: usize = 4 << 20;
+
+/// What is read ahead in one piece: whoever wants some of it waits for all of it.
+const AHEAD_PIECE_BYTES: u64 = 256 << 10;
+
+/// Of the cache, what is read ahead takes at most this part: further on it would push out what was just read.
+const AHEAD_SHARE: u64 = 4;
 
 /// Buffers and contexts that are kept for the next reader.
 const IDLE_MAX: usize = 8;
@@ -55,17 +61,47 @@ impl VersionReader {
     /// # Errors
     /// Missing or damaged nodes and chunks, what reading gives. The buffer then holds anything.
     pub fn read(&self, version: &DiskVersion, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.with_batch(|batch| {
+            let mut at = offset;
+            for piece in buffer.chunks_mut(PIECE_BYTES) {
+                self.read_piece(version, at, piece, batch)?;
+                at += u64_from(piece.len());
+            }
+            Ok(())
+        })
+    }
+
+    fn with_batch(&self, read: impl FnOnce(&mut Batch) -> Result<()>) -> Result<()> {
         let mut batch = self.idle().pop().unwrap_or_default();
-        let mut at = offset;
-        for piece in buffer.chunks_mut(PIECE_BYTES) {
-            self.read_piece(version, at, piece, &mut batch)?;
-            at += u64_from(piece.len());
-        }
+        read(&mut batch)?;
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
             idle.push(batch);
         }
         Ok(())
+    }
+
+    /// Puts the chunks of a range into the cache, for who will read it soon: as many of the first ones as there is room for.
+    ///
+    /// # Errors
+    /// As [`VersionReader::read`].
+    pub fn read_ahead(&self, version: &DiskVersion, offset: u64, length: u64) -> Result<()> {
+        let chunk_bytes = u64::from(self.maps.store().parameters().chunk_bytes);
+        let length = length.min(self.cache.room_for(chunk_bytes) / AHEAD_SHARE);
+        let end = (offset + length).min(version.size);
+        if length < chunk_bytes || offset >= end {
+            return Ok(());
+        }
+        let chunks: Vec<u64> = (offset / chunk_bytes..end.div_ceil(chunk_bytes)).collect();
+        let id_of = |entry| match entry {
+            Entry::Id(id) => Some(id),
+            Entry::Hole | Entry::Fill(_) => None,
+        };
+        let ids: Vec<ContentId> = self.maps.entries(version, &chunks)?.into_iter().filter_map(id_of).collect();
+        let piece = usize_from((AHEAD_PIECE_BYTES / chunk_bytes).max(1));
+        self.with_batch(|batch| {
+            ids.chunks(piece).try_for_each(|ids| self.cache.get_each(ids, &mut |ids| self.load(ids, batch)).map(drop))
+        })
     }
 
     /// Whether a range can be read from memory: the nodes above it are in the cache, and what chunks it has are. A range of few
@@ -101,9 +137,10 @@ impl VersionReader {
             match entry {
                 Entry::Hole => buffer[place].fill(0),
                 Entry::Fill(value) => buffer[place].fill(value),
-                Entry::Id(id) if (start, stop) == (range.start, range.end) => match self.cache.get(&id) {
-                    Some(chunk) => buffer[place.clone()].copy_from_slice(&chunk[..place.len()]),
-                    None => whole.push(WantedChunk { id, at: place.start, place_bytes: place.len() }),
+                Entry::Id(id) if (start, stop) == (range.start, range.end) => match self.cache.find(&id) {
+                    Presence::Here(chunk) => buffer[place.clone()].copy_from_slice(&chunk[..place.len()]),
+                    Presence::Coming => parts.push(Part { id, skip: 0, place }),
+                    Presence::Absent => whole.push(WantedChunk { id, at: place.start, place_bytes: place.len() }),
                 },
                 Entry::Id(id) => parts.push(Part { id, skip: usize_from(start - range.start), place }),
             }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
-use crate::units::{ContentId, usize_from};
+use crate::units::{ContentId, u64_from, usize_from};
 
 /// Parts with a lock of their own, at most.
 const PARTS_MAX: u64 = 16;
@@ -43,6 +43,16 @@ struct State {
     loading: HashSet<ContentId>,
 }
 
+/// Where a chunk is.
+pub enum Presence {
+    /// Here.
+    Here(CachedChunk),
+    /// Another thread reads it just now: [`ChunkCache::get_each`] waits for that.
+    Coming,
+    /// Nowhere.
+    Absent,
+}
+
 enum Claim {
     Cached(CachedChunk),
     Claimed,
@@ -56,6 +66,24 @@ impl ChunkCache {
         let part_count = (bytes_max / PART_BYTES_MIN).clamp(1, PARTS_MAX);
         let parts = (0..part_count).map(|_| Part::default()).collect();
         Self { parts, generation_bytes: usize_from(bytes_max / part_count / 2) }
+    }
+
+    /// How many bytes of chunks of this length it keeps, whatever else comes.
+    #[must_use]
+    pub fn room_for(&self, chunk_bytes: u64) -> u64 {
+        let in_part = u64_from(self.generation_bytes) / chunk_bytes * chunk_bytes;
+        in_part * u64_from(self.parts.len())
+    }
+
+    /// Where a chunk is, without waiting.
+    #[must_use]
+    pub fn find(&self, id: &ContentId) -> Presence {
+        let mut state = self.part(id).state();
+        match state.get(id, self.generation_bytes) {
+            Some(chunk) => Presence::Here(chunk),
+            None if state.loading.contains(id) => Presence::Coming,
+            None => Presence::Absent,
+        }
     }
 
     /// A chunk that is here.

@@ -227,6 +227,13 @@ impl Live {
         }
     }
 
+    /// Puts what a range of a view reads of maps into memory.
+    fn read_view_ahead(&self, view: &View, range: Range<u64>) -> Result<()> {
+        let resolved = view.resolve(range);
+        let Some(base) = &resolved.base else { return Ok(()) };
+        resolved.below.iter().try_for_each(|below| self.bases.read_ahead(base, below))
+    }
+
     fn log(&self, log_id: &Uid) -> Result<Arc<LiveLog>> {
         self.logs().get(log_id).cloned().ok_or_else(|| {
             if let Some(error) = self.closed.error_of(log_id) {

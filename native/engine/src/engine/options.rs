@@ -7,7 +7,7 @@ use crate::chunk_store::pack_writer::PackTarget;
 use crate::clock::Clock;
 use crate::format::Codec;
 use crate::io::Io;
-use crate::limits::{LOG_BYTES_MAX, RESERVE_BYTES_MAX};
+use crate::limits::{CHUNK_CACHE_BYTES, LOG_BYTES_MAX, RESERVE_BYTES_MAX};
 use crate::random::Random;
 use crate::write_log::LogParameters;
 
@@ -54,6 +54,8 @@ pub struct OpenOptions {
     /// Beyond this length of its log a machine's writers wait for the copy; a quarter of it is a layer that is folded. Tests make
     /// it small.
     pub log_bytes_max: u64,
+    /// Decoded chunks that all readers of live disks and exports keep together, in bytes; 0: none.
+    pub chunk_cache_bytes: u64,
 }
 
 impl Default for OpenOptions {
@@ -67,6 +69,7 @@ impl Default for OpenOptions {
             window: WindowLimits::default(),
             copy_bytes_per_second: None,
             log_bytes_max: LOG_BYTES_MAX,
+            chunk_cache_bytes: CHUNK_CACHE_BYTES,
         }
     }
 }

@@ -65,11 +65,18 @@ pub trait Export: Send + Sync {
     /// What syncing gives.
     fn flush(&self) -> Result<()>;
 
-    /// The range will be read soon. A hint.
+    /// The range will be read soon, says the client. A hint.
     ///
     /// # Errors
     /// What reading gives.
     fn cache(&self, offset: u64, length: u64) -> Result<()>;
+
+    /// The range will be read soon, by all that can be told. What takes longer than to read it when it is asked for is put at
+    /// hand, which counts as no request.
+    ///
+    /// # Errors
+    /// What reading gives.
+    fn read_ahead(&self, offset: u64, length: u64) -> Result<()>;
 
     /// Held for reading by writers of whole sectors, for writing by those who read a sector, change a part and write it back:
     /// one lock for all who have this disk open.

@@ -22,6 +22,7 @@ pub mod protocol;
 mod reply;
 pub mod request;
 mod sectors;
+mod sequence;
 mod server;
 mod session;
 mod socket;

@@ -3,7 +3,8 @@
 //! The thread that receives carries out at once what will not wait for a disk, and collects the replies until nothing more is
 //! waiting to be understood: a client with many small requests in flight costs one receive and one send for all of them. What
 //! may wait (flushes, what has to be durable, reads of what is not at hand) goes to other threads of the same client, so that a
-//! slow request holds up nobody, and a client that does not read its replies only itself.
+//! slow request holds up nobody, and a client that does not read its replies only itself. They also read ahead of a client that
+//! reads in order and has nothing else under way.
 //!
 //! What it guarantees: each request gets one reply; a payload never becomes a request; memory in flight is bounded by
 //! [`NBD_CLIENT_BYTES_MAX`], beyond which the next request waits on the wire; a disconnect is answered by silence after
@@ -11,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
@@ -22,6 +24,7 @@ use super::protocol::{Errno, REQUEST_BYTES, REQUEST_EXTENDED_BYTES, command, fla
 use super::reply::Encoder;
 use super::request::{Payload, Request};
 use super::sectors::{self, Clearing};
+use super::sequence::Sequence;
 use super::status::answerable;
 use crate::error::{Code, Error, Result};
 use crate::limits::{NBD_CLIENT_BYTES_MAX, NBD_CLIENT_THREADS_MAX, NBD_EXTENTS_MAX, NBD_PAYLOAD_BYTES_MAX};
@@ -43,9 +46,13 @@ struct Task {
 #[derive(Default)]
 struct State {
     tasks: VecDeque<Task>,
+    /// What to read ahead when nothing else is to be done.
+    ahead: Option<Range<u64>>,
     threads: usize,
     idle: usize,
     bytes_in_flight: u64,
+    /// Requests that other threads have and that are not carried out yet.
+    under_way: usize,
     has_ended: bool,
 }
 
@@ -84,6 +91,7 @@ pub(super) fn serve(channel: &dyn Channel, inbox: &mut Inbox, terms: &Terms) -> 
         state.has_ended = true;
         if !matches!(result, Ok(Goodbye::Said)) {
             state.tasks.clear(); // nobody waits for the answers
+            state.ahead = None;
             session.is_gone.store(true, Ordering::Relaxed);
         }
         drop(state);
@@ -118,6 +126,7 @@ impl Session<'_> {
 
     fn receive<'scope>(&'scope self, inbox: &mut Inbox, scope: &'scope Scope<'scope, '_>) -> io::Result<Goodbye> {
         let mut replies = Vec::with_capacity(COLLECTED_BYTES_MAX);
+        let mut sequence = Sequence::default();
         let is_extended = self.terms.replies.is_extended;
         let header_bytes = if is_extended { REQUEST_EXTENDED_BYTES } else { REQUEST_BYTES };
         loop {
@@ -148,11 +157,22 @@ impl Session<'_> {
             }
             if let Err((errno, why)) = request.check(self.terms.export.facts(), self.terms.replies) {
                 self.encoder.error(&mut replies, &request, errno, why);
-            } else if self.is_quick(&request) {
+                continue;
+            }
+            let read = (request.command == command::READ).then_some((request.offset, request.length));
+            if self.is_quick(&request) {
                 self.carry_out(&request, &payload, &mut replies);
                 self.buffers.give(payload);
             } else {
                 self.hand_over(Task { request, payload }, &mut replies, scope)?;
+            }
+            if let Some((offset, length)) = read {
+                let mut state = self.state();
+                let is_alone = inbox.waiting() == 0 && state.under_way <= 1; // this one, if it was handed over
+                if let Some(ahead) = sequence.note(offset, length, self.terms.export.facts().size, is_alone) {
+                    state.ahead = Some(ahead);
+                    self.wake(state, scope)?;
+                }
             }
         }
         self.send(&mut replies).map(|()| Goodbye::Said)
@@ -203,8 +223,19 @@ impl Session<'_> {
             }
         }
         state.bytes_in_flight += bytes;
+        state.under_way += 1;
         state.tasks.push_back(task);
-        let needs_thread = state.idle < state.tasks.len() && state.threads < NBD_CLIENT_THREADS_MAX;
+        self.wake(state, scope)
+    }
+
+    /// Wakes a thread for what was added to the state, or begins one.
+    fn wake<'scope>(
+        &'scope self,
+        mut state: MutexGuard<'_, State>,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> io::Result<()> {
+        let waiting = state.tasks.len() + usize::from(state.ahead.is_some());
+        let needs_thread = state.idle < waiting && state.threads < NBD_CLIENT_THREADS_MAX;
         state.threads += usize::from(needs_thread);
         drop(state);
         self.task_came.notify_one();
@@ -212,8 +243,9 @@ impl Session<'_> {
             let name = "nbd-request".to_owned();
             let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, || self.work());
             if let Err(error) = spawned {
-                self.state().threads -= 1;
-                if self.state().threads == 0 {
+                let mut state = self.state();
+                state.threads -= 1;
+                if state.threads == 0 && !state.tasks.is_empty() {
                     return Err(error); // nobody would ever carry it out
                 }
             }
@@ -239,6 +271,11 @@ impl Session<'_> {
                 self.bytes_went.notify_one();
             } else if state.has_ended {
                 return;
+            } else if let Some(ahead) = state.ahead.take() {
+                drop(state);
+                // Who reads it later is told what is wrong.
+                drop(self.terms.export.read_ahead(ahead.start, ahead.end - ahead.start));
+                state = self.state();
             } else {
                 state.idle += 1;
                 state = self.task_came.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -251,10 +288,13 @@ impl Session<'_> {
     fn answer(&self, request: &Request, payload: &[u8], replies: &mut Vec<u8>) -> io::Result<()> {
         if request.command != command::READ {
             self.carry_out(request, payload, replies);
+            self.state().under_way -= 1;
             return self.send(replies);
         }
         let mut data = self.buffers.take(usize_from(request.length));
-        let sent = match sectors::read(self.terms.export.as_ref(), request.offset, &mut data) {
+        let result = sectors::read(self.terms.export.as_ref(), request.offset, &mut data);
+        self.state().under_way -= 1;
+        let sent = match result {
             Ok(()) => {
                 self.encoder.data(replies, request, request.length);
                 self.send_with(replies, &data)

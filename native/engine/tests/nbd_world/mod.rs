@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ pub(crate) struct MemoryDisk {
     pub(crate) cleared: AtomicU64,
     pub(crate) fails: AtomicBool,
     pub(crate) is_slow: AtomicBool,
+    /// What was read ahead.
+    pub(crate) ahead: Mutex<Vec<std::ops::Range<u64>>>,
+    pub(crate) went_ahead: Condvar,
     lock: RwLock<()>,
 }
 
@@ -44,6 +47,8 @@ impl MemoryDisk {
             cleared: AtomicU64::new(0),
             fails: AtomicBool::new(false),
             is_slow: AtomicBool::new(false),
+            ahead: Mutex::default(),
+            went_ahead: Condvar::new(),
             lock: RwLock::new(()),
         })
     }
@@ -93,6 +98,13 @@ impl Export for MemoryDisk {
 
     fn cache(&self, _offset: u64, _length: u64) -> Result<()> {
         Ok(())
+    }
+
+    fn read_ahead(&self, offset: u64, length: u64) -> Result<()> {
+        assert!(offset + length <= self.facts.size && length > 0, "inside");
+        self.ahead.lock().unwrap().push(offset..offset + length);
+        self.went_ahead.notify_all();
+        if self.fails.load(Ordering::Relaxed) { Err(Error::new(Code::ChunkDamaged, "it is damaged")) } else { Ok(()) }
     }
 
     fn sector_lock(&self) -> &RwLock<()> {

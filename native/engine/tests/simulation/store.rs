@@ -10,7 +10,7 @@ use stillpoint_engine::error::Result;
 use stillpoint_engine::format::Codec;
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::memory::MemoryIo;
-use stillpoint_engine::limits::LOG_BYTES_MAX;
+use stillpoint_engine::limits::{CHUNK_CACHE_BYTES, LOG_BYTES_MAX};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::scan::SourceRequest;
 use stillpoint_engine::units::Uid;
@@ -34,6 +34,7 @@ pub(crate) const OPEN: OpenOptions = OpenOptions {
     log: LogParameters { segment_bytes: 64 << 10 },
     window: WindowLimits::DEFAULT,
     log_bytes_max: LOG_BYTES_MAX,
+    chunk_cache_bytes: CHUNK_CACHE_BYTES,
 };
 
 /// A few pages set aside, so that every crash and fault also meets the reserve.

@@ -337,6 +337,21 @@ impl Bases {
         }
     }
 
+    /// Puts what a range reads of a map into memory. Of a point whose copy runs that is nothing: most of it is in a log.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub(super) fn read_ahead(&self, base: &Base, range: &Range<u64>) -> Result<()> {
+        let (offset, end) = (range.start, range.end.min(base.size));
+        let version = match base.content {
+            _ if offset >= end => return Ok(()),
+            BaseContent::Map(root) => DiskVersion { root, size: base.size },
+            BaseContent::Point { point_id, .. } if self.cuts.get(&point_id).is_some() => return Ok(()),
+            BaseContent::Point { point_id, disk_id } => self.settled_version(&point_id, &disk_id)?,
+        };
+        self.reader.read_ahead(&version, offset, end - offset)
+    }
+
     /// The map of a disk of a point that waits for no copy any more.
     ///
     /// # Errors

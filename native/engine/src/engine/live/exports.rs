@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::{DiskReference, Engine};
 use super::DiskSeat;
+use crate::cut::{ExtentContent, View};
 use crate::error::{Code, Error, Result};
-use crate::limits::CHUNK_CACHE_BYTES;
 use crate::nbd::{Export, Facts};
 use crate::units::{Uid, u64_from, usize_from};
 use live_disk::LiveExport;
@@ -30,11 +30,9 @@ const DEPTH: &str = "qemu:allocation-depth";
 /// What a bitmap's context is called before the name of the point that it begins at.
 const BITMAP_PREFIX: &str = "qemu:dirty-bitmap:";
 
-/// What a hint to read ahead reads at once.
+/// What a client's hint reads of a log at once, and at most.
 const CACHE_PIECE_BYTES: u64 = 1 << 20;
-
-/// Of a hint no more is read: further on it would push out what it has just read.
-const CACHE_BYTES_MAX: u64 = CHUNK_CACHE_BYTES / 4;
+const CACHE_BYTES_MAX: u64 = 16 << 20;
 
 /// What an export is called, and what people are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,15 +129,20 @@ impl ExportLabel {
     }
 }
 
-/// Reads a range and forgets it: whoever reads it next finds it in memory.
-fn read_ahead(offset: u64, length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<()> {
+/// Reads what layers say of a range, and forgets it: whoever reads it next finds the log's blocks in memory.
+fn touch(view: &View, offset: u64, length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<()> {
     let mut scrap = vec![0; usize_from(length.min(CACHE_PIECE_BYTES))];
-    let end = offset + length.min(CACHE_BYTES_MAX);
-    let mut at = offset;
-    while at < end {
-        let piece = (end - at).min(u64_from(scrap.len()));
-        read(at, &mut scrap[..usize_from(piece)])?;
-        at += piece;
+    let resolved = view.resolve(offset..offset + length.min(CACHE_BYTES_MAX));
+    for (range, content) in resolved.extents {
+        if !matches!(content, ExtentContent::Data { .. }) {
+            continue;
+        }
+        let mut at = range.start;
+        while at < range.end {
+            let piece = (range.end - at).min(u64_from(scrap.len()));
+            read(at, &mut scrap[..usize_from(piece)])?;
+            at += piece;
+        }
     }
     Ok(())
 }

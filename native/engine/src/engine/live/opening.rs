@@ -26,7 +26,6 @@ use crate::engine::space::Space;
 use crate::error::{Code, Error, Result};
 use crate::format::superblock::{SLOT_NAMES, Superblock, SuperblockDisk};
 use crate::io::{FileKind, Io, OpenMode};
-use crate::limits::CHUNK_CACHE_BYTES;
 use crate::units::{Lsn, Uid};
 use crate::write_log::{LogIdentity, Membership, RecordKind, Replay, WriteLog};
 
@@ -120,7 +119,7 @@ impl Engine {
     fn new_live(&self) -> Live {
         let closed: Arc<ClosedLogs> = Arc::default();
         let cuts = Arc::new(Cuts::new(Arc::clone(&self.points), Arc::clone(&closed)));
-        let cache = Arc::new(ChunkCache::new(CHUNK_CACHE_BYTES));
+        let cache = Arc::new(ChunkCache::new(self.options.chunk_cache_bytes));
         let bases = Bases {
             reader: VersionReader::new(Arc::clone(&self.maps), cache),
             leases: Arc::clone(&self.leases),

@@ -6,7 +6,7 @@ use super::super::super::Engine;
 use super::super::limiting::Cost;
 use super::super::{DiskSeat, no_disk};
 use super::stretches::{Stretches, status_of};
-use super::{ALLOCATION, DEPTH, ExportLabel, read_ahead};
+use super::{ALLOCATION, CACHE_BYTES_MAX, DEPTH, ExportLabel, touch};
 use crate::error::Result;
 use crate::limits::LIMIT_LOOK_NS;
 use crate::nbd::{Export, Facts, StatusExtent};
@@ -80,7 +80,15 @@ impl Export for LiveExport {
     }
 
     fn cache(&self, offset: u64, length: u64) -> Result<()> {
-        read_ahead(offset, length, |at, scrap| self.read(at, scrap))
+        self.begin(length.min(CACHE_BYTES_MAX));
+        self.read_ahead(offset, length)?;
+        let view = self.engine.disk_view(&self.disk_id)?;
+        touch(&view, offset, length, |at, scrap| self.engine.read_disk(&self.disk_id, at, scrap))
+    }
+
+    fn read_ahead(&self, offset: u64, length: u64) -> Result<()> {
+        let view = self.engine.disk_view(&self.disk_id)?;
+        self.engine.live().read_view_ahead(&view, offset..offset + length)
     }
 
     fn sector_lock(&self) -> &RwLock<()> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::super::super::{DiskReference, Engine, Pinned};
 use super::super::cuts::TakenCut;
 use super::stretches::{Stretch, Stretches, status_of};
-use super::{ALLOCATION, BITMAP_PREFIX, DEPTH, ExportBitmap, ExportLabel, read_ahead};
+use super::{ALLOCATION, BITMAP_PREFIX, DEPTH, ExportBitmap, ExportLabel, touch};
 use crate::block_map::DiskVersion;
 use crate::collect::Purpose;
 use crate::control::Control;
@@ -194,7 +194,24 @@ impl Export for PointExport {
     }
 
     fn cache(&self, offset: u64, length: u64) -> Result<()> {
-        read_ahead(offset, length, |at, scrap| self.read(at, scrap))
+        self.read_ahead(offset, length)?;
+        match self.source.place() {
+            Place::Version { .. } => Ok(()),
+            Place::Cut(cut) => {
+                let view = &cut.disk(&self.source.disk.disk_id)?.view;
+                touch(view, offset, length, |at, scrap| cut.log.group.read_view(view, at, scrap))
+            }
+        }
+    }
+
+    fn read_ahead(&self, offset: u64, length: u64) -> Result<()> {
+        match self.source.place() {
+            Place::Version { version, .. } => self.engine.live().bases.reader.read_ahead(&version, offset, length),
+            Place::Cut(cut) => {
+                let view = &cut.disk(&self.source.disk.disk_id)?.view;
+                self.engine.live().read_view_ahead(view, offset..offset + length)
+            }
+        }
     }
 
     fn sector_lock(&self) -> &RwLock<()> {
