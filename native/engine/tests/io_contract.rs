@@ -331,6 +331,11 @@ mod laws {
         file.advise_sequential(false);
         file.forget(0, 0);
         file.forget(0, 1 << 40);
+        let size = file.identity().unwrap().size;
+        file.expect_write(0, 0);
+        file.expect_write(0, 8 << 10);
+        file.expect_write(1 << 20, 4096);
+        assert_eq!(file.identity().unwrap().size, size, "its length is the writers' affair");
         file.start_writeback(0, 8192).unwrap();
         file.start_writeback(8192, 0).unwrap();
         file.start_writeback(1 << 40, u64::MAX).unwrap();

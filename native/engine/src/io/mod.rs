@@ -166,6 +166,10 @@ pub trait IoFile: Send + Sync {
     /// hold what has reached the disk already. A hint.
     fn forget(&self, offset: u64, length: u64);
 
+    /// Tells the operating system that the range is about to be written, all of it: it may take the space for it at once,
+    /// which costs less than block by block. A hint: the content stays as it is, and a full disk is told by the writing.
+    fn expect_write(&self, _offset: u64, _length: u64) {}
+
     /// Tells the operating system that the file is read from front to back (`true`) or at random (`false`). A hint.
     fn advise_sequential(&self, sequential: bool);
 }

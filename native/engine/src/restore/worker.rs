@@ -20,6 +20,9 @@ use crate::units::{u64_from, usize_from};
 /// bases; enough for reads of neighbours to be worth their call.
 const LOT_BYTES: u64 = 1 << 20;
 
+/// Space for a run of at least this length is asked for before it is written: for less the call costs what it saves.
+const EXPECT_BYTES_MIN: usize = 128 << 10;
+
 struct Job<'a> {
     maps: &'a MapReader,
     version: DiskVersion,
@@ -134,6 +137,9 @@ impl Job<'_> {
         }
         let mut bytes_written = 0;
         for run in DataRuns::new(data) {
+            if run.len() >= EXPECT_BYTES_MIN {
+                self.target.file().expect_write(offset + u64_from(run.start), u64_from(run.len()));
+            }
             self.target.file().write_at(&data[run.clone()], offset + u64_from(run.start))?;
             bytes_written += u64_from(run.len());
         }

@@ -117,6 +117,10 @@ impl IoFile for FaultFile {
         self.admit(Verb::Identity, Detail::None)?.identity()
     }
 
+    fn expect_write(&self, offset: u64, length: u64) {
+        self.inner.expect_write(offset, length);
+    }
+
     fn forget(&self, offset: u64, length: u64) {
         self.inner.forget(offset, length);
     }

@@ -159,6 +159,12 @@ impl IoFile for OpenFile {
         identity::of_file(&self.file).map_err(self.failed("look at"))
     }
 
+    fn expect_write(&self, offset: u64, length: u64) {
+        if length > 0 {
+            let _ = rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, offset, length);
+        }
+    }
+
     fn forget(&self, offset: u64, length: u64) {
         // A length of 0 would mean "to the end". A hint: what takes no advice keeps its pages.
         if let Some(length) = NonZeroU64::new(length) {
