@@ -121,7 +121,8 @@ export class Slots {
     const isNewestFirst = holds(first) || !holds(second);
     // A slot that is valid and older stays: the next batch overwrites it. With none that has the seal, the one that
     // isn't valid, or else the older one, is written first, so that a crash in between costs no valid newest seal.
-    if (!holds(first) && !holds(second)) {
+    const isAsFound = holds(first) || holds(second);
+    if (!isAsFound) {
       const isFirstOlder = !('seal' in first) || ('seal' in second && first.seal.sequence <= second.seal.sequence);
       await replaceDurably(files, slotNames[isFirstOlder ? 0 : 1], bytes);
       await replaceDurably(files, slotNames[isFirstOlder ? 1 : 0], bytes);
@@ -130,7 +131,14 @@ export class Slots {
       if (!('seal' in second)) await replaceDurably(files, slotNames[1], bytes);
     }
     const handles = [await files.open(slotNames[0]), await files.open(slotNames[1])] as const;
-    return new Slots(handles, checksum, storeId, isNewestFirst ? 0 : 1);
+    const newest = isNewestFirst ? 0 : 1;
+    if (isAsFound) {
+      // It may be in the page cache only, where a process was killed before its sync, or that failed; and the next batch
+      // overwrites the other one, which is durable. Written again before that, it may be torn: the other one is whole.
+      await handles[newest].write(bytes);
+      await handles[newest].sync();
+    }
+    return new Slots(handles, checksum, storeId, newest);
   }
 
   /** Writes a seal over the older slot; durable when it resolves. */

@@ -1,7 +1,9 @@
 /**
  * Requests to live disks: numbered, so that one callback from the addon settles any number of promises.
  *
- * The addon keeps what is done until it is taken; it calls once when there is something. While requests are under way the
+ * The addon keeps what is done until it is taken; it calls once when there is something. It is taken once in a turn of the event
+ * loop: whoever awaits a write and writes again has it done while the addon's callbacks are still being called, and Node.js calls
+ * up to 1,000 of those before it looks at anything else, timers, files and captures included. While requests are under way the
  * process stays alive, as it does for other input and output.
  */
 
@@ -55,6 +57,7 @@ export class DiskRequests<E> {
   readonly #waiting = new Map<number, Waiting>();
   readonly #alive: NodeJS.Timeout;
   #next = 0;
+  #isSettling = false;
 
   /** `open` makes the queue, which calls back when something is done. */
   constructor(engine: E, open: (callback: () => void) => RequestQueue<E>) {
@@ -62,7 +65,7 @@ export class DiskRequests<E> {
     this.#alive = setInterval(() => undefined, FOREVER_MS);
     this.#alive.unref();
     this.#queue = open(() => {
-      this.#settle();
+      this.#settleSoon();
     });
   }
 
@@ -156,6 +159,15 @@ export class DiskRequests<E> {
     this.#waiting.delete(number);
     if (this.#waiting.size === 0) this.#alive.unref();
     waiting.reject(new StillpointError('CANCELLED', 'the request was cancelled before it began'));
+  }
+
+  #settleSoon(): void {
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    setImmediate(() => {
+      this.#isSettling = false;
+      this.#settle();
+    });
   }
 
   #settle(): void {

@@ -17,6 +17,10 @@ import { keptModes, SimulatedStorage, type Kept } from './simulated-storage.js';
 
 class ProcessEnd extends Error {}
 
+function isProcessEnd(error: unknown): boolean {
+  return error instanceof ProcessEnd || (error instanceof Error && isProcessEnd(error.cause));
+}
+
 /** Ends the process at one step, and keeps it ended. */
 class Crasher {
   at: number;
@@ -80,9 +84,7 @@ async function run(storage: SimulatedStorage): Promise<number> {
     }
     await catalog.close();
   } catch (error) {
-    const isEnd = (each: unknown): boolean =>
-      each instanceof ProcessEnd || (each instanceof Error && isEnd(each.cause));
-    if (!isEnd(error)) throw error;
+    if (!isProcessEnd(error)) throw error;
   }
   return acknowledged;
 }
@@ -103,6 +105,55 @@ async function crashAt(
   crasher.at = Number.POSITIVE_INFINITY;
   storage.restart(kept);
   return { storage, acknowledged, crasher };
+}
+
+describe.each(keptModes)('a kill at any step, then a power cut at any step of what follows, %s kept,', (kept) => {
+  it('costs no acknowledged change either: nothing is built upon what only the page cache has', async () => {
+    const count = await stepsOfHistory();
+    for (let killedAt = 1; killedAt <= count; killedAt += 1) {
+      const crasher = new Crasher(killedAt);
+      const killed = new SimulatedStorage(crasher.step);
+      await run(killed);
+      killed.kill();
+      for (let at = 1; ; at += 1) {
+        const second = new Crasher(at);
+        const storage = killed.copy(second.step);
+        const { before, isAcknowledged, isEnded } = await goOn(storage);
+        second.at = Number.POSITIVE_INFINITY;
+        storage.restart(kept);
+
+        const { catalog, isRebuilt } = await openOrMake(storage);
+
+        const context = `killed at step ${killedAt}, power cut at step ${at} after it`;
+        expect(isRebuilt, context).toBe(false);
+        const records = asText(catalog.view.records());
+        const after = [...(before ?? []), ...asText(wholeMachine(3))].sort();
+        if (isAcknowledged) expect([...records].sort(), context).toEqual(after);
+        else if (before !== null) expect([[...before].sort(), after], context).toContainEqual([...records].sort());
+        expect(await catalog.check(), context).toEqual([]);
+        if (!isEnded) break;
+      }
+    }
+  });
+});
+
+/** Opens what a kill has left, and changes it. `before` are the records that were found. */
+async function goOn(
+  storage: SimulatedStorage,
+): Promise<{ before: string[] | null; isAcknowledged: boolean; isEnded: boolean }> {
+  let before: string[] | null = null;
+  let isAcknowledged = false;
+  try {
+    const { catalog } = await openOrMake(storage);
+    before = asText(catalog.view.records());
+    await catalog.transact(() => ({ changes: put(...wholeMachine(3)), result: null }));
+    isAcknowledged = true;
+    await catalog.close();
+  } catch (error) {
+    if (!isProcessEnd(error)) throw error;
+    return { before, isAcknowledged, isEnded: true };
+  }
+  return { before, isAcknowledged, isEnded: false };
 }
 
 describe.each(keptModes)('a crash at any step of the catalog, %s kept of what was not synced,', (kept) => {

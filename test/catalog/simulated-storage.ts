@@ -82,6 +82,13 @@ export class SimulatedStorage implements CatalogStorage {
     this.#unsyncedBatch = null;
   }
 
+  /** The medium after the process was killed and nothing else: what was not synced is there, and is not durable yet. */
+  kill(): void {
+    // The database makes what it finds in its log durable when it is opened.
+    if (this.#unsyncedBatch !== null) this.#apply(this.#unsyncedBatch);
+    this.#unsyncedBatch = null;
+  }
+
   /** A file's bytes, for a test to look at or to change. */
   bytesOf(name: string): Uint8Array {
     const inode = this.#names.get(name);
