@@ -18,7 +18,7 @@ export interface Figure {
   readonly isMost: boolean;
 }
 
-interface Bar {
+export interface Bar {
   readonly must?: number;
   readonly aim?: number;
 }

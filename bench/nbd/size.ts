@@ -5,11 +5,11 @@ const MiB = 2 ** 20;
 export interface NbdSize {
   /** Of a disk. */
   readonly diskBytes: number;
-  /** Written and read once, in 1 MiB. */
+  /** Written and read in 1 MiB. */
   readonly largeBytes: number;
   /** Read and written at random. */
   readonly smallBytes: number;
-  /** Copied beside requests: far below what a log may hold, and more than is copied in the time that they take. */
+  /** Copied beside requests, and read from the log: far below what a log may hold, and more than is copied in the time that they take. */
   readonly logBytes: number;
   /** Of random reads that find little in memory. */
   readonly copiedBytes: number;
