@@ -25,6 +25,7 @@ const impureMembers = [
   ['Math', 'random'],
   ['performance', 'now'],
   ['process', 'hrtime'],
+  ['process', 'getBuiltinModule'], // of node:crypto too
   ['crypto', 'randomUUID'],
   ['crypto', 'getRandomValues'],
 ];

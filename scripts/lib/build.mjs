@@ -28,7 +28,8 @@ const declarationsFile = 'binding.d.cts';
 
 /** How things are made; what they are made from stands with each. */
 const recipe = ['scripts/lib/build.mjs', 'scripts/lib/addon-loader.mjs', 'package-lock.json'];
-const compiling = [...recipe, 'scripts/lib/bundle.mjs', 'src', 'tsconfig.json', 'tsconfig.build.json'];
+const bundling = ['bundle', 'bundled-level', 'licences'].map((name) => `scripts/lib/${name}.mjs`);
+const compiling = [...recipe, ...bundling, 'src', 'tsconfig.json', 'tsconfig.build.json'];
 const addonSources = ['Cargo.toml', 'Cargo.lock', 'engine/Cargo.toml', 'engine/src', 'binding'];
 const platform = `${process.platform} ${process.arch}`;
 

@@ -6,7 +6,6 @@
  */
 
 import { spawn } from 'node:child_process';
-import process from 'node:process';
 
 import { StillpointError, type ErrorCode } from '../store/errors.js';
 
