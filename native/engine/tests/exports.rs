@@ -6,7 +6,8 @@ mod live_store;
 use std::sync::Arc;
 
 use live_store::{
-    CHUNK_BYTES, Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, point, random_bytes, uid,
+    CHUNK_BYTES, Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, point, random_bytes,
+    uid,
 };
 use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskLimits, DiskReference, Engine, ExportBitmap, ExportLabel};
