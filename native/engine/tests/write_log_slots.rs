@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use log_world::{DIRECTORY, IDENTITY, create, disk, log_one, open, parameters, parts, slot};
 use simulation::sized;
-use stillpoint_engine::error::Result;
+use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::format::superblock::{SLOT_NAMES, SuperblockDisk};
 use stillpoint_engine::io::fault::{Call, Failure, Fault, FaultIo, FaultPlan, Lasting, Struck, Verb};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
@@ -215,4 +215,29 @@ fn a_log_that_was_not_finished_is_whole_or_has_an_empty_second_slot() {
         }
     }
     panic!("it never comes to an end");
+}
+
+#[test]
+fn who_waits_for_the_slots_while_their_writing_fails_does_not_write_them() {
+    let memory = MemoryIo::new();
+    drop(create(Arc::new(memory.clone())).unwrap());
+    let counted = FaultIo::over_memory(&memory.crash(CrashChoice::ProcessKilled), FaultPlan::none());
+    let (log, _) = open(Arc::new(counted.clone()), 1).unwrap();
+    let syncs = counted.counts().syncs;
+    drop(log);
+    // The first slot is durable, the second is in nobody knows which state.
+    let fault = Fault::FailSync { sync: syncs + 1, failure: Failure::Device, lasting: Lasting::Once };
+    let fault = FaultIo::over_memory(&memory, FaultPlan::one(fault));
+    let (log, _) = open(Arc::new(fault.clone()), 1).unwrap();
+    let other = Arc::downgrade(&log);
+    log.ask_for_room(Box::new(move |_| {
+        let failed = other.upgrade().unwrap().change_superblock(|superblock| superblock.disks[0].name = "b".to_owned());
+        assert!(failed.is_err());
+        Ok(())
+    }));
+    let before = fault.calls().len();
+    assert_eq!(log.prepare().unwrap_err().code(), Code::LogFenced);
+    let calls = fault.calls();
+    let written = calls[before..].iter().filter(|call| is_slot(&call.path) && call.verb == Verb::WriteAt);
+    assert_eq!(written.count(), 2, "by the one that failed");
 }
