@@ -321,6 +321,29 @@ fn a_hint_takes_its_part_of_the_cache_also_where_the_log_has_some_of_each_chunk(
 }
 
 #[test]
+fn a_hint_has_a_limit_however_large_the_cache_is() {
+    let (mut store, engine) = store();
+    drop(engine);
+    store.chunk_cache_bytes = 1 << 30;
+    let engine = store.open();
+    let (size, most) = (40 << 20, 16 << 20);
+    attached(&engine, uid(50), machine(), size);
+    let client = engine.export_disk(&uid(50), label("large")).unwrap();
+    let places = [0, most - 4096, most, size - 4096];
+    places.iter().for_each(|offset| client.write(*offset, &random_bytes(*offset, 4096), false).unwrap());
+    cut(&engine, machine(), point(1)).unwrap();
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    let reference = DiskReference { point_id: point(1), disk_id: uid(50) };
+    let export = engine.export_point(reference, label("point"), Vec::new()).unwrap();
+    for export in [&client, &export] {
+        // Rates count no more than that, and nobody who closes a store waits for more.
+        export.cache(0, size).unwrap();
+        assert_eq!(places.map(|offset| export.is_at_hand(offset, 4096)), [true, true, false, false]);
+    }
+}
+
+#[test]
 fn an_exports_requests_keep_to_the_disks_rates() {
     let (store, engine) = store();
     let client = live(&engine);

@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 4 << 20;
 /// What is read ahead in one piece: whoever wants some of it waits for all of it.
 const AHEAD_PIECE_BYTES: u64 = 256 << 10;
 
-/// Of the cache, what is read ahead takes at most this part: further on it would push out what was just read.
+/// Of what the cache keeps whatever comes, half of it, this part is read ahead at most: more would push out what was just read.
 const AHEAD_SHARE: u64 = 4;
 
 /// Buffers and contexts that are kept for the next reader.
