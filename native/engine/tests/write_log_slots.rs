@@ -182,7 +182,7 @@ fn long_lines_of_processes_and_power_cuts_lose_nothing() {
 #[test]
 fn a_log_that_was_not_finished_is_whole_or_has_an_empty_second_slot() {
     let is_unborn = |memory: &MemoryIo| {
-        memory.read_file(&slot(SLOT_NAMES[1])).is_none_or(|bytes| bytes.iter().take(64).all(|byte| *byte == 0))
+        memory.read_file(slot(SLOT_NAMES[1])).is_none_or(|bytes| bytes.iter().take(64).all(|byte| *byte == 0))
     };
     for killed_at in 0..100 {
         let memory = MemoryIo::new();
@@ -206,7 +206,7 @@ fn a_log_that_was_not_finished_is_whole_or_has_an_empty_second_slot() {
                     );
                 }
             }
-            if opened.is_ok() || memory.read_file(&slot(SLOT_NAMES[0])).is_none() {
+            if opened.is_ok() || memory.read_file(slot(SLOT_NAMES[0])).is_none() {
                 break;
             }
         }
