@@ -6,7 +6,8 @@ mod live_store;
 use std::sync::Arc;
 
 use live_store::{
-    Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, point, random_bytes, uid,
+    CHUNK_BYTES, Store, attached, code, copy, cut, delete, disk, machine, new_disk, no_control, point, random_bytes,
+    uid,
 };
 use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskLimits, DiskReference, Engine, ExportBitmap, ExportLabel};
@@ -291,6 +292,55 @@ fn what_was_read_ahead_is_at_hand() {
     assert!(export.is_at_hand(4096, 8192), "part of a chunk stays");
     assert!(client.is_at_hand(4096, 8192), "and is there for all who stand on it");
     assert!(!client.is_at_hand(SIZE / 2, 8192));
+    export.cache(SIZE / 2 + 4096, 512).unwrap();
+    assert!(export.is_at_hand(SIZE / 2, CHUNK_BYTES.into()), "less than a chunk");
+    client.read_ahead(SIZE - 512, 512).unwrap();
+    assert!(client.is_at_hand(SIZE - 512, 512), "the end of the disk");
+}
+
+#[test]
+fn a_hint_takes_its_part_of_the_cache_also_where_the_log_has_some_of_each_chunk() {
+    let (mut store, engine) = store();
+    drop(engine);
+    store.chunk_cache_bytes = SIZE / 2;
+    let engine = store.open();
+    let client = live(&engine);
+    client.write(0, &random_bytes(1, SIZE), false).unwrap();
+    cut(&engine, machine(), point(1)).unwrap();
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    let chunk_bytes = u64::from(CHUNK_BYTES);
+    let chunks = || (0..SIZE).step_by(chunk_bytes as usize);
+    chunks().for_each(|offset| client.write(offset + 4096, &[2; 512], false).unwrap());
+    for hint in [Export::cache, Export::read_ahead] {
+        hint(client.as_ref(), 0, SIZE).unwrap();
+        let at_hand: Vec<u64> = chunks().filter(|offset| client.is_at_hand(*offset, chunk_bytes)).collect();
+        // A quarter of the generation that stays whatever comes.
+        assert_eq!(at_hand, chunks().take(4).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_hint_has_a_limit_however_large_the_cache_is() {
+    let (mut store, engine) = store();
+    drop(engine);
+    store.chunk_cache_bytes = 1 << 30;
+    let engine = store.open();
+    let (size, most) = (40 << 20, 16 << 20);
+    attached(&engine, uid(50), machine(), size);
+    let client = engine.export_disk(&uid(50), label("large")).unwrap();
+    let places = [0, most - 4096, most, size - 4096];
+    places.iter().for_each(|offset| client.write(*offset, &random_bytes(*offset, 4096), false).unwrap());
+    cut(&engine, machine(), point(1)).unwrap();
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    let reference = DiskReference { point_id: point(1), disk_id: uid(50) };
+    let export = engine.export_point(reference, label("point"), Vec::new()).unwrap();
+    for export in [&client, &export] {
+        // Rates count no more than that, and nobody who closes a store waits for more.
+        export.cache(0, size).unwrap();
+        assert_eq!(places.map(|offset| export.is_at_hand(offset, 4096)), [true, true, false, false]);
+    }
 }
 
 #[test]

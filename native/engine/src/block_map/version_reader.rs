@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 4 << 20;
 /// What is read ahead in one piece: whoever wants some of it waits for all of it.
 const AHEAD_PIECE_BYTES: u64 = 256 << 10;
 
-/// Of the cache, what is read ahead takes at most this part: further on it would push out what was just read.
+/// Of what the cache keeps whatever comes, half of it, this part is read ahead at most: more would push out what was just read.
 const AHEAD_SHARE: u64 = 4;
 
 /// Buffers and contexts that are kept for the next reader.
@@ -81,15 +81,22 @@ impl VersionReader {
         Ok(())
     }
 
+    /// How much of what is read ahead at once is kept; 0 where that is less than a chunk.
+    #[must_use]
+    pub fn ahead_bytes_max(&self) -> u64 {
+        let chunk_bytes = u64::from(self.maps.store().parameters().chunk_bytes);
+        let bytes = self.cache.room_for(chunk_bytes) / AHEAD_SHARE;
+        if bytes < chunk_bytes { 0 } else { bytes }
+    }
+
     /// Puts the chunks of a range into the cache, for who will read it soon: as many of the first ones as there is room for.
     ///
     /// # Errors
     /// As [`VersionReader::read`].
     pub fn read_ahead(&self, version: &DiskVersion, offset: u64, length: u64) -> Result<()> {
         let chunk_bytes = u64::from(self.maps.store().parameters().chunk_bytes);
-        let length = length.min(self.cache.room_for(chunk_bytes) / AHEAD_SHARE);
-        let end = (offset + length).min(version.size);
-        if length < chunk_bytes || offset >= end {
+        let end = (offset + length.min(self.ahead_bytes_max())).min(version.size);
+        if offset >= end {
             return Ok(());
         }
         let chunks: Vec<u64> = (offset / chunk_bytes..end.div_ceil(chunk_bytes)).collect();

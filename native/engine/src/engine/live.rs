@@ -227,9 +227,10 @@ impl Live {
         }
     }
 
-    /// Puts what a range of a view reads of maps into memory.
+    /// Puts what a range of a view reads of maps into memory: of a range that is too long for that its first part.
     fn read_view_ahead(&self, view: &View, range: Range<u64>) -> Result<()> {
-        let resolved = view.resolve(range);
+        let end = range.end.min(range.start + self.bases.reader.ahead_bytes_max());
+        let resolved = view.resolve(range.start..end);
         let Some(base) = &resolved.base else { return Ok(()) };
         resolved.below.iter().try_for_each(|below| self.bases.read_ahead(base, below))
     }

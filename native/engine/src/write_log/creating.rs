@@ -73,7 +73,6 @@ fn make(
         cursors: Vec::new(),
     };
     let slots = SuperblockSlots::create(io, &directory, superblock)?;
-    io.sync_directory(&directory)?;
     let sequencer = Sequencer {
         next: incarnation.lowest,
         predecessor: 0,

@@ -47,6 +47,7 @@ impl WriteLog {
         self.finish_full()?;
         let bytes = segment_bytes()?;
         let mut slots = self.slots();
+        self.fence.check()?; // who had them before may have failed: then none of them is to be touched
         let incarnation = slots.current.incarnations.last().map(|listed| listed.incarnation);
         let Some(incarnation) = incarnation else { return Ok(()) }; // decoding refuses such a superblock
         let number = self.next_number(&slots.current);

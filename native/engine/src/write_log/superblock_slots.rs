@@ -9,6 +9,9 @@
 //! - the one that is newer, where they differ: the older one was durable before that;
 //! - the one that was written last, where they are equal.
 //!
+//! Of a log that was never finished neither says so: its first slot may be in the page cache only while its second is empty.
+//! So after an opening the other one is synced before the first is written.
+//!
 //! Both are made long enough before either is written, so a full disk is found out about while nothing has happened.
 
 use std::cmp::Ordering;
@@ -31,16 +34,19 @@ pub(super) struct SuperblockSlots {
     files: [Arc<dyn IoFile>; 2],
     /// Which of them is written first next time: the other is durable.
     next_first: usize,
+    /// Nothing was written yet since they were opened.
+    is_as_found: bool,
 }
 
 impl SuperblockSlots {
-    /// Makes both slots in a directory that has none, the first before the second. Their names are durable after the
-    /// directory's sync.
+    /// Makes both slots in a directory that has none, durable when this returns: first their names, so that the second is
+    /// empty until nothing can take the first away, then the first, then the second.
     pub(super) fn create(io: &dyn Io, directory: &Path, superblock: Superblock) -> Result<Self> {
         let make = |name| io.open(&directory.join(name), OpenMode::CreateNew);
         let files = [make(SLOT_NAMES[0])?, make(SLOT_NAMES[1])?];
-        let mut slots = Self { current: superblock.clone(), files, next_first: 0 };
+        let mut slots = Self { current: superblock.clone(), files, next_first: 0, is_as_found: false };
         slots.make_room(&superblock)?;
+        io.sync_directory(directory)?;
         slots.write(superblock)?;
         Ok(slots)
     }
@@ -67,7 +73,7 @@ impl SuperblockSlots {
             Ordering::Equal => (0, sequences[0].map_or(0, |sequence| 1 - written_first(sequence))),
         };
         match found.swap_remove(newer) {
-            Some(current) => Ok(Self { current, files, next_first }),
+            Some(current) => Ok(Self { current, files, next_first, is_as_found: true }),
             None => Err(damaged(directory, &defect)),
         }
     }
@@ -88,6 +94,10 @@ impl SuperblockSlots {
         superblock.sequence = self.current.sequence + 1;
         if written_first(superblock.sequence) != self.next_first {
             superblock.sequence += 1;
+        }
+        if self.is_as_found {
+            self.files[1 - self.next_first].sync()?;
+            self.is_as_found = false;
         }
         let bytes = superblock.encode();
         for slot in [self.next_first, 1 - self.next_first] {

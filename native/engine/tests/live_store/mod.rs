@@ -15,7 +15,7 @@ use stillpoint_engine::error::{Code, Result};
 use stillpoint_engine::io::Io;
 use stillpoint_engine::io::fault::{FaultIo, FaultPlan};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
-use stillpoint_engine::limits::LOG_BYTES_MAX;
+use stillpoint_engine::limits::{CHUNK_CACHE_BYTES, LOG_BYTES_MAX};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
 use stillpoint_engine::write_log::LogParameters;
@@ -35,6 +35,7 @@ pub(crate) struct Store {
     window: WindowLimits,
     pub(crate) reserve_bytes_max: u64,
     pub(crate) log_bytes_max: u64,
+    pub(crate) chunk_cache_bytes: u64,
 }
 
 impl Store {
@@ -59,6 +60,7 @@ impl Store {
             window: WindowLimits::DEFAULT,
             reserve_bytes_max: 0,
             log_bytes_max: LOG_BYTES_MAX,
+            chunk_cache_bytes: CHUNK_CACHE_BYTES,
         }
     }
 
@@ -103,6 +105,7 @@ impl Store {
             window: self.window,
             copy_bytes_per_second: self.copy_bytes_per_second,
             log_bytes_max: self.log_bytes_max,
+            chunk_cache_bytes: self.chunk_cache_bytes,
             ..OpenOptions::default()
         };
         Engine::open(self.parts(), Path::new(STORE), options)

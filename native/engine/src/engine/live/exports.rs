@@ -30,8 +30,10 @@ const DEPTH: &str = "qemu:allocation-depth";
 /// What a bitmap's context is called before the name of the point that it begins at.
 const BITMAP_PREFIX: &str = "qemu:dirty-bitmap:";
 
-/// What a client's hint reads of a log at once, and at most.
+/// Of a log this much is read at once for a client's hint.
 const CACHE_PIECE_BYTES: u64 = 1 << 20;
+
+/// A hint counts for no more than this, whatever room there is: it is one request, which nobody can cancel.
 const CACHE_BYTES_MAX: u64 = 16 << 20;
 
 /// What an export is called, and what people are told of it.
@@ -132,7 +134,7 @@ impl ExportLabel {
 /// Reads what layers say of a range, and forgets it: whoever reads it next finds the log's blocks in memory.
 fn touch(view: &View, offset: u64, length: u64, read: impl Fn(u64, &mut [u8]) -> Result<()>) -> Result<()> {
     let mut scrap = vec![0; usize_from(length.min(CACHE_PIECE_BYTES))];
-    let resolved = view.resolve(offset..offset + length.min(CACHE_BYTES_MAX));
+    let resolved = view.resolve(offset..offset + length);
     for (range, content) in resolved.extents {
         if !matches!(content, ExtentContent::Data { .. }) {
             continue;

@@ -80,7 +80,8 @@ impl Export for LiveExport {
     }
 
     fn cache(&self, offset: u64, length: u64) -> Result<()> {
-        self.begin(length.min(CACHE_BYTES_MAX));
+        let length = length.min(CACHE_BYTES_MAX);
+        self.begin(length);
         self.read_ahead(offset, length)?;
         let view = self.engine.disk_view(&self.disk_id)?;
         touch(&view, offset, length, |at, scrap| self.engine.read_disk(&self.disk_id, at, scrap))

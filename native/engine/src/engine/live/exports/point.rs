@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::super::super::{DiskReference, Engine, Pinned};
 use super::super::cuts::TakenCut;
 use super::stretches::{Stretch, Stretches, status_of};
-use super::{ALLOCATION, BITMAP_PREFIX, DEPTH, ExportBitmap, ExportLabel, touch};
+use super::{ALLOCATION, BITMAP_PREFIX, CACHE_BYTES_MAX, DEPTH, ExportBitmap, ExportLabel, touch};
 use crate::block_map::DiskVersion;
 use crate::collect::Purpose;
 use crate::control::Control;
@@ -194,6 +194,7 @@ impl Export for PointExport {
     }
 
     fn cache(&self, offset: u64, length: u64) -> Result<()> {
+        let length = length.min(CACHE_BYTES_MAX);
         self.read_ahead(offset, length)?;
         match self.source.place() {
             Place::Version { .. } => Ok(()),
