@@ -27,9 +27,9 @@ afterEach(async () => {
   await place.remove();
 });
 
-/** A GET over a Unix socket; waits while nobody listens there yet. */
+/** A GET over a Unix socket; waits while nobody listens there yet: the file is there a moment before somebody does. */
 async function getOver(socketPath: string, target: string): Promise<{ status: number; body: string }> {
-  for (;;) {
+  for (let refusals = 0; ;) {
     try {
       return await new Promise((resolve, reject) => {
         request({ socketPath, path: target }, (answer) => {
@@ -41,7 +41,9 @@ async function getOver(socketPath: string, target: string): Promise<{ status: nu
           .end();
       });
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+      const code = error instanceof Error && 'code' in error ? error.code : null;
+      if (code === 'ECONNREFUSED') refusals += 1;
+      if ((code !== 'ENOENT' && code !== 'ECONNREFUSED') || refusals > 50) throw error;
       await pause(20);
     }
   }
