@@ -120,7 +120,9 @@ fn open_slot(io: &dyn Io, directory: &Path, name: &str, mode: OpenMode) -> Resul
     let path = directory.join(name);
     match io.open(&path, mode) {
         Err(error) if error.is_not_found() && mode == OpenMode::ReadWrite && io.identify(directory)?.is_some() => {
-            io.open(&path, OpenMode::CreateNew).map(Some)
+            let file = io.open(&path, OpenMode::CreateNew)?;
+            io.sync_directory(directory)?; // before the other one is written
+            Ok(Some(file))
         }
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
