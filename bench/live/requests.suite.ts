@@ -1,13 +1,19 @@
 /**
  * How many small writes a second, and what of them is the JavaScript thread's?
  *
- * Unit: writes of 4 KiB at random places of one disk of 1 GiB, into the page cache, as `disk.write` and as batches of 32.
+ * Unit: writes of 4 KiB at random places of one disk of 1 GiB, into the page cache, as `disk.write` and as batches of 32; each run
+ * on a new store, and of less than is folded beside the writers: what happens then is the `sustained` suite's.
  * Expected: one at a time is a copy, two hand-overs between threads and 4 KiB to the page cache: 20 to 25 us. Many at a time the
  * JavaScript thread is the limit: promise, closure and call of the addon take 8 to 12 us; in a batch 2 to 4.
  */
 
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+
+import type { Disk } from 'stillpoint';
+
 import { mostOf, leastOf, type Figure } from '../figure.js';
-import { blocks, KiB, liveStore, MiB, placesOn, requests, settled } from './load.js';
+import { blocks, KiB, liveStore, MiB, placesOn, requests } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
 const rate = mostOf('4 KiB writes');
@@ -22,9 +28,7 @@ export const smallWrites: LiveSuite = {
 
 async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
   const sizeBytes = 1024 * MiB;
-  const { store, disks } = await liveStore(directory, 1, sizeBytes);
-  const [disk] = disks;
-  if (disk === undefined) throw new Error('a disk was made');
+  let disk: Disk;
   const block = blocks(4 * KiB);
   const place = placesOn(sizeBytes, 4 * KiB, 1);
   const single = (index: number): Promise<unknown> => disk.write(place(), block(index));
@@ -45,18 +49,25 @@ async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
     ways.map(({ what }) => [what, { rates: [], costs: [], p99: [] }]),
   );
   for (let run = 0; run < size.runs; run += 1) {
-    for (const { what, depth, each, many } of ways) {
-      await settled(store);
+    for (const [way, { what, depth, each, many }] of ways.entries()) {
+      const own = path.join(directory, `${run}-${way}`);
+      await mkdir(own);
+      const { store, disks } = await liveStore(own, 1, sizeBytes);
+      const [made] = disks;
+      if (made === undefined) throw new Error('a disk was made');
+      disk = made;
       const count = Math.ceil(size.requests / many / (depth === 1 ? 2 : 1));
+      await requests(depth, (done) => done >= count / 20, each); // threads, buffers and compiled code are there
       const { perSecond, threadMicroseconds, latencies } = await requests(depth, (done) => done >= count, each);
       const sorted = [...latencies].sort((left, right) => left - right);
       taken.get(what)?.rates.push(perSecond * many);
       taken.get(what)?.costs.push(threadMicroseconds / many);
       taken.get(what)?.p99.push(sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN);
       say(`writes: ${what}: ${Math.round(perSecond * many)} a second`);
+      await store.close();
+      await rm(own, { recursive: true });
     }
   }
-  await store.close();
   return ways.flatMap(({ what, must }) => {
     const { rates = [], costs = [], p99 = [] } = taken.get(what) ?? {};
     return [

@@ -3,9 +3,9 @@
 import type { Figure } from '../figure.js';
 
 export interface LiveSize {
-  /** 4 KiB writes or reads of one run. */
+  /** 4 KiB writes or reads of one run: less than a log has before it is folded. */
   readonly requests: number;
-  /** Bytes of 1 MiB writes of one run. */
+  /** Bytes of 1 MiB writes of one run, likewise. */
   readonly largeBytes: number;
   /** Windows with cuts, and as many without. */
   readonly windows: number;
@@ -24,8 +24,8 @@ export interface LiveSize {
 const MiB = 2 ** 20;
 
 export const measuredSize: LiveSize = {
-  requests: 100_000,
-  largeBytes: 768 * MiB,
+  requests: 48_000,
+  largeBytes: 192 * MiB,
   windows: 8,
   windowMs: 2_000,
   captures: 60,
