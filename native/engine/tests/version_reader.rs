@@ -43,28 +43,37 @@ fn draw_range(random: &mut Seeded, bytes: &[u8]) -> (u64, Vec<u8>) {
     (offset, expected)
 }
 
+/// Four threads read random ranges of random versions through one cache; those that `reads_ahead` names only read ahead.
+fn read_by_threads(seed: u64, cache_bytes: u64, reads_ahead: impl Fn(u64) -> bool + Sync) {
+    let memory = region();
+    let versions = versions(&memory, seed);
+    let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(cache_bytes)));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (reader, versions, reads_ahead) = (&reader, &versions, &reads_ahead);
+            scope.spawn(move || {
+                let mut random = Seeded::new(seed * 100 + thread);
+                for _ in 0..60 {
+                    let (version, bytes) = &versions[random.below(versions.len() as u64) as usize];
+                    let (offset, expected) = draw_range(&mut random, bytes);
+                    if reads_ahead(thread) {
+                        reader.read_ahead(version, offset, expected.len() as u64).unwrap();
+                        continue;
+                    }
+                    let mut buffer = vec![0xaa; expected.len()];
+                    reader.read(version, offset, &mut buffer).unwrap();
+                    assert!(buffer == expected, "seed {seed}: {} bytes at {offset}", expected.len());
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn any_range_is_the_disks_on_any_number_of_threads() {
     for seed in 0..sized(30, 1_000) {
-        let memory = region();
-        let versions = versions(&memory, seed);
         let cache_bytes = [0, 3 * CHUNK as u64, 20 * CHUNK as u64, 64 << 20][seed as usize % 4];
-        let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(cache_bytes)));
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (reader, versions) = (&reader, &versions);
-                scope.spawn(move || {
-                    let mut random = Seeded::new(seed * 100 + thread);
-                    for _ in 0..60 {
-                        let (version, bytes) = &versions[random.below(versions.len() as u64) as usize];
-                        let (offset, expected) = draw_range(&mut random, bytes);
-                        let mut buffer = vec![0xaa; expected.len()];
-                        reader.read(version, offset, &mut buffer).unwrap();
-                        assert!(buffer == expected, "seed {seed}: {} bytes at {offset}", expected.len());
-                    }
-                });
-            }
-        });
+        read_by_threads(seed, cache_bytes, |_| false);
     }
 }
 
@@ -139,29 +148,8 @@ fn what_is_read_ahead_is_not_read_again_and_takes_a_part_of_the_cache_only() {
 #[test]
 fn readers_beside_others_that_read_ahead_get_the_disks_bytes() {
     for seed in 0..sized(10, 300) {
-        let memory = region();
-        let versions = versions(&memory, seed);
         let cache_bytes = [16 * CHUNK as u64, 64 << 20][seed as usize % 2];
-        let reader = VersionReader::new(open(&memory), Arc::new(ChunkCache::new(cache_bytes)));
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let (reader, versions) = (&reader, &versions);
-                scope.spawn(move || {
-                    let mut random = Seeded::new(seed * 100 + thread);
-                    for _ in 0..60 {
-                        let (version, bytes) = &versions[random.below(versions.len() as u64) as usize];
-                        let (offset, expected) = draw_range(&mut random, bytes);
-                        if thread % 2 == 0 {
-                            reader.read_ahead(version, offset, expected.len() as u64).unwrap();
-                            continue;
-                        }
-                        let mut buffer = vec![0xaa; expected.len()];
-                        reader.read(version, offset, &mut buffer).unwrap();
-                        assert!(buffer == expected, "seed {seed}: {} bytes at {offset}", expected.len());
-                    }
-                });
-            }
-        });
+        read_by_threads(seed, cache_bytes, |thread| thread % 2 == 0);
     }
 }
 
