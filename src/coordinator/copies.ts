@@ -59,6 +59,8 @@ export class Copies {
   readonly #running = new Map<MachineId, Job>();
   readonly #waiters = new Map<PointId, Set<Waiter>>();
   readonly #progress = new Map<PointId, Operation>();
+  /** How many copies have ended, however. */
+  #endedCount = 0;
   #isClosed = false;
 
   constructor(parts: CopiesParts) {
@@ -148,14 +150,16 @@ export class Copies {
    */
   async whenCopied<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
+      const endedBefore = this.#endedCount;
       try {
         return await work();
       } catch (error) {
         if (!isStillpointError(error, 'STORE_BUSY')) throw error;
         this.retry();
         const running = [...this.#running.values()];
-        if (running.length === 0) throw error;
-        await Promise.race(running.map(({ ended }) => ended));
+        if (running.length > 0) await Promise.race(running.map(({ ended }) => ended));
+        // The copy for which it was refused may have ended while the refusal was on its way.
+        else if (this.#endedCount === endedBefore) throw error;
       }
     }
   }
@@ -200,6 +204,7 @@ export class Copies {
       .then((isDone) => {
         this.#progress.delete(pointId);
         this.#running.delete(machineId);
+        this.#endedCount += 1;
         // Others may have waited for this one: a disk of theirs stands on its point.
         if (isDone || abort.signal.aborted) this.retry();
       });

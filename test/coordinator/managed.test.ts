@@ -493,6 +493,31 @@ describe('disks of machines', () => {
     await expect(store.disk('log')).rejects.toMatchObject({ code: 'DISK_NOT_FOUND' });
   });
 
+  it('are detached also when the last copy ends while the engine still refuses because of it', async () => {
+    const { world, store } = await World.makeManaged();
+    const gate = held();
+    world.onEngineStep = (step) => (step === 'copy-before' ? gate.promise : undefined);
+    const point = await store.capture('db');
+    let refusals = 0;
+    world.onEngineStep = async (step) => {
+      if (step !== 'detach-before' || refusals > 0) return;
+      refusals += 1;
+      gate.release();
+      await point.copied();
+      await new Promise(setImmediate); // nothing runs any more
+      throw new StillpointError('STORE_BUSY', 'points of the machine wait for their copies');
+    };
+
+    await (await store.disk('db-data')).detach();
+
+    expect(refusals).toBe(1);
+    expect((await store.disk('db-data')).info.machine).toBeNull();
+    world.onEngineStep = (step) => {
+      if (step === 'detach-before') throw new StillpointError('STORE_BUSY', 'for whatever else');
+    };
+    await expect((await store.disk('db-os')).detach()).rejects.toMatchObject({ code: 'STORE_BUSY' });
+  });
+
   it('stay, detached, when their machine is deleted', async () => {
     const { world, store } = await World.makeManaged();
     await store.capture('db', { name: 'rp1' });

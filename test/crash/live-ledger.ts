@@ -162,6 +162,12 @@ export class Ledger {
         machine.points.delete(pointName);
         continue;
       }
+      if (state === 'deleting') {
+        expect(point.isCertain, `${reference} is deleted because somebody wanted it`).toBe(false);
+        await untilGone(store, name, pointName);
+        machine.points.delete(pointName);
+        continue;
+      }
       const bytes = await pointState(store, reference);
       this.#checkState(name, reference, bytes, point.least, point.most ?? machine.ends.at(-1) ?? nothing);
       const hash = hashOf(bytes);
@@ -313,6 +319,16 @@ function hashOf(state: State): string {
   const hash = createHash('sha256');
   for (const bytes of state) hash.update(bytes);
   return hash.digest('hex');
+}
+
+/** Opening a store finishes the deletions that it finds. */
+async function untilGone(store: Store, machine: string, name: string): Promise<void> {
+  for (;;) {
+    const point = (await store.restorePoints(machine)).find((each) => each.name === name);
+    if (point === undefined) return;
+    expect(point.state, `${point.reference} while it is deleted`).toBe('deleting');
+    await pause(2);
+  }
 }
 
 /** Opening a store resumes its copies; nobody has a handle of theirs. */
