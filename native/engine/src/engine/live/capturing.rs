@@ -293,7 +293,11 @@ impl Engine {
         if let Some(sealed) = cut.layer.sealed() {
             sealed.release_point();
         }
-        self.live().cuts.remove(&cut.body.point_id);
+        // Where the log was opened anew meanwhile, it is the cut that was found in it.
+        let removed = self.live().cuts.remove(&cut.body.point_id);
+        if let Some(sealed) = removed.as_ref().and_then(|removed| removed.layer.sealed()) {
+            sealed.release_point();
+        }
     }
 }
 

@@ -185,8 +185,8 @@ impl Cuts {
         by_point.insert(cut.body.point_id, Arc::new(cut));
     }
 
-    pub(super) fn remove(&self, point_id: &Uid) {
-        self.by_point.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
+    pub(super) fn remove(&self, point_id: &Uid) -> Option<Arc<TakenCut>> {
+        self.by_point.write().unwrap_or_else(PoisonError::into_inner).remove(point_id)
     }
 
     /// Keeps the maps of a point that something stood on by its id, for as long as a cut is pending that may name it.

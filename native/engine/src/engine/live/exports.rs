@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::{DiskReference, Engine};
 use super::DiskSeat;
+use super::cuts::Cuts;
 use crate::cut::{ExtentContent, View};
 use crate::error::{Code, Error, Result};
 use crate::nbd::{Export, Facts};
@@ -75,6 +76,12 @@ impl ExportedPoints {
     pub(super) fn settle(&self) {
         let sources: Vec<Arc<PointSource>> = self.sources().iter().filter_map(Weak::upgrade).collect();
         sources.iter().for_each(|source| source.settle());
+    }
+
+    /// A log was opened anew: exports of its cuts read them there.
+    pub(super) fn readdress(&self, cuts: &Cuts) {
+        let sources: Vec<Arc<PointSource>> = self.sources().iter().filter_map(Weak::upgrade).collect();
+        sources.iter().for_each(|source| source.readdress(cuts));
     }
 
     /// Whether anybody has a point open.

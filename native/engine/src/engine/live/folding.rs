@@ -328,5 +328,8 @@ pub(super) fn stood_on(point_id: &Uid) -> Error {
 }
 
 fn gone(cut: &TakenCut) -> Error {
+    if let Some(fenced) = cut.log.log().is_fenced() {
+        return fenced; // the log was opened anew, and the cut is there
+    }
     Error::new(Code::Internal, format!("the layer of restore point {} is gone", cut.body.point_id))
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::super::super::{DiskReference, Engine, Pinned};
-use super::super::cuts::TakenCut;
+use super::super::cuts::{Cuts, TakenCut};
 use super::stretches::{Stretch, Stretches, status_of};
 use super::{ALLOCATION, BITMAP_PREFIX, CACHE_BYTES_MAX, DEPTH, ExportBitmap, ExportLabel, touch};
 use crate::block_map::DiskVersion;
@@ -65,6 +65,20 @@ impl PointSource {
         if let Some(version) = folded.versions.get(&self.disk.disk_id).copied() {
             let settled = Place::Version { version, pin: folded };
             *self.place.write().unwrap_or_else(PoisonError::into_inner) = settled;
+        }
+    }
+
+    /// Reads the cut as it is registered now, and forgets what was looked up for bitmaps, which may hold the log as it was.
+    pub(super) fn readdress(&self, cuts: &Cuts) {
+        let mut changes = self.changes();
+        changes.by_name.retain(|_, known| !known.may_hold_log);
+        changes.epoch += 1;
+        drop(changes);
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        if let Place::Cut(cut) = &mut *place
+            && let Some(registered) = cuts.get(&self.disk.point_id)
+        {
+            *cut = registered;
         }
     }
 
