@@ -216,8 +216,8 @@ impl Engine {
             self.fold_cut(&cut, control)
         };
         if cut.folded().is_none() && self.live().exported.has(point_id) {
-            // Or clients that have it open hold the log until they leave, as they do where this is not possible: behind a point that
-            // is not copied yet, or without space.
+            // Clients that have it open hold the log else. Where this is not possible now, behind a point that is not copied yet or
+            // without space, the upkeep does it.
             let _ = fold();
         }
         while !self.is_let_go(&cut)? {
