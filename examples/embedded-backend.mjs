@@ -38,7 +38,7 @@ class BlockDevice {
     } catch (error) {
       if (error.code === 'NO_SPACE') return 'no space'; // stop the guest, and go on when an event says `normal`
       if (error.kind === 'fix-call') return 'bad request';
-      return 'broken'; // LOG_FENCED, LOG_DAMAGED, STORE_CLOSED: the device is gone until the store is opened again
+      return 'broken'; // LOG_FENCED, LOG_DAMAGED, STORE_CLOSED: the device takes no writes until reopenLogs, or the next opening
     }
   }
 }

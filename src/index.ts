@@ -23,7 +23,7 @@ export type {
   ReadStreamOptions,
   WriteStreamOptions,
 } from './store/disk-handle.js';
-export type { EventOptions, PressureLevel, StoreEvent } from './store/events.js';
+export type { EventOptions, FailedLog, PressureLevel, StoreEvent } from './store/events.js';
 export type { NbdAddress, NbdListen, NbdOptions, NbdServer, NbdTls } from './store/nbd.js';
 export type {
   CapturedPoint,

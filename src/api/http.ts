@@ -14,8 +14,15 @@ export type HttpListen = { readonly host: string; readonly port: number } | { re
 export interface HttpOptions {
   readonly listen: HttpListen;
   readonly metrics: Pick<Metrics, 'contentType' | 'text'>;
-  /** False from when the server was asked to end. */
-  readonly isHealthy: () => boolean;
+  readonly health: () => Promise<Health>;
+}
+
+/** How a server is. */
+export interface Health {
+  /** `degraded`: machines wait for their write logs, all others are served. `stopping`: the server was asked to end. */
+  readonly status: 'ok' | 'degraded' | 'stopping';
+  /** Names of the machines and detached disks whose write logs failed; ids where there is no name. Left out where there are none. */
+  readonly failed?: readonly string[];
 }
 
 /** A listener. */
@@ -33,11 +40,12 @@ function urlOf(address: string | AddressInfo | null): string {
 }
 
 /** Starts to listen. Errors: `ARGUMENT_INVALID` where the address is taken or is none of this machine. */
-export async function startHttp({ listen, metrics, isHealthy }: HttpOptions): Promise<HttpServer> {
+export async function startHttp({ listen, metrics, health }: HttpOptions): Promise<HttpServer> {
   const app = fastify({ logger: false, forceCloseConnections: true, requestTimeout: 30_000, bodyLimit: 65_536 });
-  app.get('/healthz', (_request, reply) => {
-    const status = isHealthy() ? 'ok' : 'stopping';
-    return reply.code(status === 'ok' ? 200 : 503).send({ status });
+  // One machine's failed log is no reason to end the server, which is what others do to one that is not healthy.
+  app.get('/healthz', async (_request, reply) => {
+    const answer = await health();
+    return reply.code(answer.status === 'stopping' ? 503 : 200).send(answer);
   });
   app.get('/metrics', async (_request, reply) => {
     return reply.header('content-type', metrics.contentType).send(await metrics.text());

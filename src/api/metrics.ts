@@ -42,6 +42,7 @@ const storeGauges: readonly (readonly [name: string, help: string, value: (statu
   ['write_log_debt_bytes', 'Bytes of the logs that are still to be copied.', ({ live }) => live.debtBytes],
   ['write_log_available_bytes', 'Bytes that writers of live disks may still write.', ({ live }) => live.availableBytes],
   ['layers', 'Layers of all write logs.', ({ live }) => live.layers],
+  ['write_logs_failed', 'Write logs that take no writes or are not open.', ({ failedLogs }) => failedLogs.length],
   ['copies_running', 'Points whose background copy is under way.', ({ work }) => countOf(work, 'cut')],
   ['captures_running', 'Captures that run.', ({ work }) => countOf(work, 'creating')],
   ['deletions_running', 'Deletions that run.', ({ work }) => countOf(work, 'deleting')],
@@ -74,6 +75,12 @@ export function createMetrics({ version, store, control, nbd }: MetricSources): 
     name: 'stillpoint_stored_bytes',
     help: 'Bytes that the store takes.',
     labelNames: ['kind'],
+    registers,
+  });
+  const failed = new Gauge({
+    name: 'stillpoint_write_log_failed',
+    help: 'Always 1: the write log of this machine, or of this detached disk, takes no writes or is not open.',
+    labelNames: ['machine', 'disk', 'code'],
     registers,
   });
   const calls = new Counter({
@@ -125,6 +132,10 @@ export function createMetrics({ version, store, control, nbd }: MetricSources): 
   async function sample(): Promise<void> {
     const status = await store.status();
     for (const { gauge, value } of gauges) gauge.set(value(status));
+    failed.reset();
+    for (const { machine, disk, code } of status.failedLogs) {
+      failed.set({ machine: machine ?? '', disk: disk ?? '', code }, 1);
+    }
     stored.set({ kind: 'packs' }, status.packBytes);
     stored.set({ kind: 'index' }, status.indexBytes);
     stored.set({ kind: 'manifests' }, status.manifestBytes);

@@ -14,6 +14,7 @@ import type * as collections from './commands/gc.js';
 import type * as holds from './commands/hold.js';
 import type * as lists from './commands/list.js';
 import type * as machines from './commands/machines.js';
+import type * as reopenings from './commands/reopen.js';
 import type * as restores from './commands/restore.js';
 import type * as liveRestores from './commands/restore-live.js';
 import type * as shows from './commands/show.js';
@@ -60,6 +61,7 @@ export interface Commands {
   readonly stats: Signature<typeof statistics.stats>;
   readonly verify: Signature<typeof verifications.verify>;
   readonly gc: Signature<typeof collections.gc>;
+  readonly reopen: Signature<typeof reopenings.reopen>;
   readonly complete: Signature<typeof completions.complete>;
 }
 
@@ -110,6 +112,7 @@ const table: Table = {
   stats: async (context, request) => (await import('./commands/stats.js')).stats(context, request),
   verify: async (context, request) => (await import('./commands/verify.js')).verify(context, request),
   gc: async (context, request) => (await import('./commands/gc.js')).gc(context, request),
+  reopen: async (context) => (await import('./commands/reopen.js')).reopen(context),
   complete: async (context, request) => (await import('./commands/complete.js')).complete(context, request),
 };
 

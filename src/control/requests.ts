@@ -89,6 +89,7 @@ const schemas: Schemas = {
   stats: v.strictObject({ machine: orNull(text) }),
   verify: v.strictObject({ readData: v.boolean() }),
   gc: v.strictObject({ dryRun: v.boolean(), bytesPerSecond: v.optional(count) }),
+  reopen: nothing,
   complete: v.strictObject({
     kind: v.picklist(['machine', 'point', 'machine-or-point', 'role', 'disk']),
     words: texts,

@@ -21,7 +21,7 @@ import { LineBudget, ProtocolError } from './lines.js';
 import { mountNamespace } from './mounts.js';
 import { checkedRequest, isCommand } from './requests.js';
 import { Session, type Call, type SessionHost } from './session.js';
-import { placeSocket, type PlacedSocket } from './socket-place.js';
+import { placeSocket, socketPathOf, type PlacedSocket } from './socket-place.js';
 
 /** A call that was answered. */
 export interface AnsweredCall {
@@ -57,6 +57,9 @@ export interface ControlStatistics {
 
 /** Bytes of unfinished requests, of all clients together. */
 const unfinishedBytesMax = 64 * 1024 ** 2;
+
+/** The stores of this process whose sockets are listened on. */
+const listenedFor = new WeakSet<Store>();
 
 function turnAway(socket: Socket, message: object): void {
   socket.on('error', () => undefined);
@@ -95,11 +98,25 @@ export class ControlServer {
     this.#server.on('error', () => undefined);
   }
 
-  /** Listens on the store's socket. Only for who has the store open for writing. Errors: `IO_FAILED`, those of the system. */
+  /**
+   * Listens on the store's socket. Only for who has the store open for writing. Errors: `TARGET_EXISTS` where this process
+   * listens for the store already, and would take the socket away from itself; `IO_FAILED`, those of the system.
+   */
   static async listen(options: ControlOptions): Promise<ControlServer> {
-    const made = new ControlServer(options, await mountNamespace());
-    made.#place = await placeSocket(made.#server, options.storePath);
-    return made;
+    const { store, storePath } = options;
+    if (listenedFor.has(store)) {
+      const message = `this process listens on ${socketPathOf(storePath)} already`;
+      throw new StillpointError('TARGET_EXISTS', message, { path: socketPathOf(storePath) });
+    }
+    listenedFor.add(store);
+    try {
+      const made = new ControlServer(options, await mountNamespace());
+      made.#place = await placeSocket(made.#server, storePath);
+      return made;
+    } catch (error) {
+      listenedFor.delete(store);
+      throw error;
+    }
   }
 
   /** Where it listens. */
@@ -115,6 +132,7 @@ export class ControlServer {
   async close(graceMs: number, hurry?: AbortSignal): Promise<void> {
     this.#isClosing = true;
     await this.#place?.remove();
+    listenedFor.delete(this.#options.store);
     this.#server.close();
     for (const session of this.#sessions.keys()) session.endWhenIdle();
     const isOver = new AbortController();

@@ -41,11 +41,11 @@ import {
 } from './machines.js';
 import { ManagedDisks } from './managed-disks.js';
 import { settleReopened, type Unfinished } from './recover.js';
-import { unavailableFindings } from './settle-live.js';
+import { fencedFindings, unavailableFindings } from './settle-live.js';
 import { atMoment, pointSource, readableDisk, type Source, type SourceName } from './sources.js';
 import { Relief } from './relief.js';
 import { Turns } from './turns.js';
-import { unavailableLogs } from './unavailable.js';
+import { failedLogs } from './unavailable.js';
 
 /** What a coordinator stands on. */
 export interface CoordinatorParts {
@@ -234,32 +234,35 @@ export class Coordinator {
     }
   }
 
-  /** Tries again to open the write logs that could not be opened, and goes on with what waited for them. */
+  /** Opens the write logs that could not be opened, or take no more writes, and goes on with what waited for them. */
   async reopenLogs(): Promise<readonly Finding[]> {
     const { engine, catalog } = this.#parts;
     this.#checkWritable();
-    const closed = (): string[] => unavailableLogs(engine).map(({ logId }) => logId);
-    const before = closed();
+    const failed = (): string[] => failedLogs(engine).map(({ logId }) => logId);
+    const before = failed();
     if (before.length === 0) return [];
     const machines = before.map(toMachineId);
-    const { findings, unfinished } = await this.#inTurns(machines, async () => {
+    const reopen = async (): ReturnType<typeof settleReopened> => {
+      const known = engine.unclean().length;
       await engine.reopenLogs();
-      const after = new Set(closed());
+      const after = new Set(failed());
       const opened = new Set(before.filter((logId) => !after.has(logId)));
       return settleReopened(
         engine,
         catalog,
         (logId) => opened.has(logId),
         (id) => this.#deleting.has(id),
+        known,
       );
-    });
+    };
+    const { findings, unfinished } = await this.#inTurns(machines, () => this.copies.whileStopped(machines, reopen));
     this.resume(unfinished);
     // What could not be deleted or dropped for fear that one of the logs needs it.
     const deleting = [...this.view.records()].flatMap((each) => {
       return each.type === 'point' && each.state === 'deleting' && !this.#deleting.has(each.id) ? [each.id] : [];
     });
     this.resume({ deletions: deleting, drops: [...this.#undropped], releases: [] });
-    return [...findings, ...unavailableFindings(engine)];
+    return [...findings, ...unavailableFindings(engine), ...fencedFindings(engine)];
   }
 
   /** Runs work in the turns of several machines, taken in one order by all who take several. */

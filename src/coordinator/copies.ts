@@ -61,6 +61,8 @@ export class Copies {
   readonly #progress = new Map<PointId, Operation>();
   /** How many copies have ended, however. */
   #endedCount = 0;
+  /** Machines of which none may begin. */
+  readonly #stopped = new Set<MachineId>();
   #isClosed = false;
 
   constructor(parts: CopiesParts) {
@@ -164,6 +166,25 @@ export class Copies {
     }
   }
 
+  /** Runs work while no copy of these machines runs; those that do are stopped, and go on after it. */
+  async whileStopped<T>(machineIds: readonly MachineId[], work: () => Promise<T>): Promise<T> {
+    for (const machineId of machineIds) this.#stopped.add(machineId);
+    try {
+      const stopping = machineIds.flatMap((machineId) => {
+        const job = this.#running.get(machineId);
+        if (job === undefined) return [];
+        this.#setQueue(machineId, [job.pointId, ...(this.#waiting.get(machineId) ?? [])]);
+        job.abort.abort();
+        return [job.ended];
+      });
+      await Promise.all(stopping);
+      return await work();
+    } finally {
+      for (const machineId of machineIds) this.#stopped.delete(machineId);
+      this.retry();
+    }
+  }
+
   /** Stops everything; what is left goes on when the store is opened again. */
   async close(): Promise<void> {
     this.#isClosed = true;
@@ -183,7 +204,8 @@ export class Copies {
   #next(machineId: MachineId): void {
     const queue = this.#waiting.get(machineId) ?? [];
     const [pointId, ...others] = queue;
-    if (pointId === undefined || this.#isClosed || this.#running.has(machineId)) return;
+    if (pointId === undefined || this.#isClosed || this.#stopped.has(machineId)) return;
+    if (this.#running.has(machineId)) return;
     const { engine, catalog } = this.#parts;
     const unavailable = unavailableError(engine, catalog.view, machineId);
     if (unavailable !== null) {

@@ -79,21 +79,22 @@ export async function recover(engine: Engine, storage: CatalogStorage, storeId: 
 }
 
 /**
- * Settles what waited for logs that could not be opened and are open now.
+ * Settles what waited for logs that could not be opened, or took no more writes, and are open now.
  *
- * The caller has the turns of their machines, so nobody captures them meanwhile; `isBusy` says which points somebody deletes.
+ * The caller has the turns of their machines, so nobody captures them meanwhile, and their copies are stopped; `isBusy` says which
+ * points somebody deletes, and `known` how much of what opening dropped is known already.
  */
 export async function settleReopened(
   engine: Engine,
   catalog: Catalog,
   scope: Scope,
   isBusy: (id: PointId) => boolean,
+  known: number,
 ): Promise<{ findings: readonly Finding[]; unfinished: Unfinished }> {
   const region = await survey(engine);
   const live = await settleLive(engine, catalog, scope);
   const { findings, unfinished } = await settle(engine, catalog, region, 'sound', scope, isBusy);
-  const unclean = uncleanFindings(engine).filter(({ file }) => scope(file.slice('live/'.length)));
-  return { findings: [...unclean, ...live, ...findings], unfinished };
+  return { findings: [...uncleanFindings(engine, known), ...live, ...findings], unfinished };
 }
 
 /**

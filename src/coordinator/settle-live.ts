@@ -114,9 +114,10 @@ export async function unlessLogFailed(work: () => Promise<void>): Promise<Findin
   }
 }
 
-/** What the logs dropped when they were opened. */
-export function uncleanFindings(engine: Engine): Finding[] {
-  return engine.unclean().map(({ logId, durableLsn, droppedRecords, droppedBytes, lastTimeMs }) => {
+/** What the logs dropped when they were opened; without as many as are `known`, which came first. */
+export function uncleanFindings(engine: Engine, known = 0): Finding[] {
+  const unclean = engine.unclean().slice(known);
+  return unclean.map(({ logId, durableLsn, droppedRecords, droppedBytes, lastTimeMs }) => {
     const when = lastTimeMs === null ? '' : `, of ${new Date(lastTimeMs).toISOString()}`;
     const message = `the write log was not closed; it ends with record ${durableLsn}${when}, and ${droppedRecords} records (${droppedBytes} bytes) behind it that were never flushed are gone`;
     return fileFinding('UNCLEAN_STOP', `live/${logId}`, message);
@@ -129,4 +130,9 @@ export function unavailableFindings(engine: Engine): Finding[] {
     const what = `the write log could not be opened: ${message}; its disks wait, everything else goes on`;
     return fileFinding('LOG_UNAVAILABLE', `live/${logId}`, what);
   });
+}
+
+/** The logs that take no more writes. */
+export function fencedFindings(engine: Engine): Finding[] {
+  return engine.fencedLogs().map(({ logId, message }) => fileFinding('LOG_FENCED', `live/${logId}`, message));
 }

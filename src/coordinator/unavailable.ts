@@ -1,5 +1,6 @@
 /**
- * What waits for a write log that could not be opened: its machine, its disks, and what the log may hold of points.
+ * What waits for a write log that could not be opened: its machine, its disks, and what the log may hold of points. A log that
+ * takes no more writes can be read, and waits for the same.
  *
  * Damage is no such case: trying again does not help, so what a damaged log had is lost, and reported as that.
  */
@@ -12,6 +13,25 @@ import type { DiskId, MachineId } from '../store/units.js';
 /** The logs that may be opened after all. */
 export function unavailableLogs(engine: Engine): readonly UnavailableLog[] {
   return engine.unavailableLogs().filter(({ code }) => code !== 'LOG_DAMAGED');
+}
+
+/** The logs that wait for `reopenLogs`: those that may be opened after all, and those that take no more writes. */
+export function failedLogs(engine: Engine): readonly UnavailableLog[] {
+  return [...unavailableLogs(engine), ...engine.fencedLogs()];
+}
+
+/** The log of a machine that waits for `reopenLogs`; null when all is well, or it is lost. */
+export function failedLogOfMachine(engine: Engine, machineId: MachineId): UnavailableLog | null {
+  return failedLogs(engine).find(({ logId }) => logId === machineId) ?? null;
+}
+
+/** The same of a managed disk. */
+export function failedLogOfDisk(
+  engine: Engine,
+  disk: { readonly id: DiskId; readonly machineId: MachineId | null },
+): UnavailableLog | null {
+  const fenced = (): UnavailableLog | undefined => engine.fencedLogs().find(({ diskIds }) => diskIds.includes(disk.id));
+  return diskWaitsFor(engine, disk) ?? fenced() ?? null;
 }
 
 /** The log that a machine waits for; null when its log is open, or lost. */

@@ -223,6 +223,10 @@ class BoundEngine implements Engine {
     return this.#native.unavailableLogs();
   }
 
+  fencedLogs(): readonly UnavailableLog[] {
+    return this.#native.fencedLogs();
+  }
+
   async reopenLogs(): Promise<void> {
     unwrap(await this.#native.reopenLogs());
   }

@@ -350,7 +350,12 @@ export interface LiveEngine {
   unclean(): readonly UncleanLog[];
   /** The logs that could not be opened. What is in them answers `LOG_UNAVAILABLE`, or `LOG_DAMAGED`. */
   unavailableLogs(): readonly UnavailableLog[];
-  /** Tries again to open them; those that still cannot stay. */
+  /** The logs that take no more writes because writing failed, with `LOG_FENCED`. They can be read. */
+  fencedLogs(): readonly UnavailableLog[];
+  /**
+   * Tries again to open those that could not be opened, and opens those anew that are fenced: NBD clients of their disks have to
+   * connect again. Those with which that fails stay as they are.
+   */
   reopenLogs(): Promise<void>;
   /** The cuts that wait for their copy or its release, in the order of their LSNs in each log. */
   pendingCuts(): readonly PendingCut[];

@@ -5,7 +5,7 @@
  * socket, NBD, HTTP, ready; then control socket (calls that run have some time to end), NBD, HTTP, store.
  */
 
-import type { HttpListen, HttpServer } from '../api/http.js';
+import type { Health, HttpListen, HttpServer } from '../api/http.js';
 import type { Metrics } from '../api/metrics.js';
 import { briefCommands } from '../control/commands.js';
 import type { CommandContext } from '../control/context.js';
@@ -72,6 +72,8 @@ function logAnswer(log: Log, { command, code, message, durationMs }: AnsweredCal
 function logEvent(log: Log, { kind, ...fields }: StoreEvent): void {
   if (kind === 'copied') log.info('point copied', fields);
   else if (kind === 'copyFailed') log.error('copy failed', fields);
+  else if (kind === 'logFailed') log.error('a write log failed', fields);
+  else if (kind === 'logOpened') log.info('a write log is open again', fields);
   else if (kind === 'unclean') log.warn('a write log was not closed', fields);
   else log['level' in fields && fields.level === 'normal' ? 'info' : 'warn']('pressure of writers', fields);
 }
@@ -114,8 +116,16 @@ export async function serve(context: CommandContext, options: ServeOptions, surr
     started.control = await ControlServer.listen({ store, storePath, library, clock, takes: 'all', onAnswered });
     if (nbdOptions.listen.length > 0) started.nbd = await store.serveNbd(nbdOptions);
     if (httpListen !== null) await listenForHttp(started, httpListen, store, surroundings.version, ending);
-    const onFenced = (): void => fenced.abort();
-    for (const watched of [watchEvents(store, log, started, ending, onFenced), notifier.keepAlive(store, ending)]) {
+    const failed = new Set<string>();
+    const onEvent = async (event: StoreEvent): Promise<void> => {
+      if (event.kind === 'copyFailed' && event.code === 'STORE_FENCED') fenced.abort();
+      if (event.kind === 'logFailed') failed.add(event.logId);
+      else if (event.kind === 'logOpened') failed.delete(event.logId);
+      else return;
+      const waiting = failed.size === 0 ? '' : `; write logs that failed: ${failed.size}`;
+      await notifier.tell(`STATUS=serving ${storePath}${waiting}`);
+    };
+    for (const watched of [watchEvents(store, log, started, ending, onEvent), notifier.keepAlive(store, ending)]) {
       watching.push(watched.catch((error: unknown) => log.error('watching failed', { reason: reasonOf(error) })));
     }
     const ready = readyOf(started, storePath);
@@ -153,7 +163,15 @@ async function listenForHttp(
     nbd: () => started.nbd?.statistics() ?? null,
   });
   started.metrics = metrics;
-  started.http = await startHttp({ listen, metrics, isHealthy: () => !ending.aborted });
+  started.http = await startHttp({ listen, metrics, health: () => healthOf(store, ending) });
+}
+
+/** A store that does not answer is being closed. */
+async function healthOf(store: Store, ending: AbortSignal): Promise<Health> {
+  const status = ending.aborted ? null : await store.status().catch(() => null);
+  if (status === null || ending.aborted) return { status: 'stopping' };
+  const failed = status.failedLogs.map(({ machine, disk, logId }) => machine ?? disk ?? logId);
+  return failed.length === 0 ? { status: 'ok' } : { status: 'degraded', failed };
 }
 
 function readyOf({ control, nbd, http }: Started, path: string): Ready {
@@ -171,11 +189,11 @@ async function watchEvents(
   log: Log,
   started: Started,
   signal: AbortSignal,
-  onFenced: () => void,
+  onEvent: (event: StoreEvent) => Promise<void>,
 ): Promise<void> {
   for await (const event of store.events({ signal })) {
     logEvent(log, event);
-    if (event.kind === 'copyFailed' && event.code === 'STORE_FENCED') onFenced();
+    await onEvent(event);
     started.metrics?.happened(event.kind);
   }
 }

@@ -5,9 +5,12 @@ import type { Readable, Writable } from 'node:stream';
 import type { DiskLimits, DiskOperation } from '../native/engine.js';
 import type { DiskId } from './units.js';
 
-/** Why a machine or disk answers `LOG_UNAVAILABLE`: its write log could not be opened. `store.reopenLogs` tries again. */
+/**
+ * Why a machine or disk takes no writes (`LOG_FENCED`: writing its log failed), or answers nothing but `LOG_UNAVAILABLE` (it could
+ * not be opened). `store.reopenLogs` puts either right, once the reason is gone.
+ */
 export interface Unavailable {
-  /** What opening the log failed with, such as `NO_SPACE` or `IO_FAILED`. */
+  /** `LOG_FENCED`, or what opening the log failed with, such as `NO_SPACE` or `IO_FAILED`. */
   readonly code: string;
   readonly message: string;
 }
@@ -30,7 +33,7 @@ export interface DiskInfo {
   readonly createdMs: number;
   /** What it may have a second. */
   readonly limits: DiskLimits;
-  /** Only while its write log could not be opened; what is said of the disk then is what the catalog knows. */
+  /** Only while its write log takes no writes, or could not be opened: then what is said of the disk is what the catalog knows. */
   readonly unavailable?: Unavailable;
 }
 

@@ -7,7 +7,7 @@ import type { CatalogView } from '../catalog/view.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { checkGoing } from '../coordinator/gate.js';
 import { callBytesMax, diskBytesMax } from '../coordinator/limits.js';
-import { diskWaitsFor } from '../coordinator/unavailable.js';
+import { failedLogOfDisk } from '../coordinator/unavailable.js';
 import type { DiskOperation, Engine } from '../native/engine.js';
 import {
   diskLimits as checkedLimits,
@@ -51,7 +51,7 @@ const noLimits = { operationsPerSecond: null, bytesPerSecond: null };
 export function presentDisk(view: CatalogView, engine: Engine, disk: ManagedDiskRecord): DiskInfo {
   const { id, name, kind, role, machineId, sizeBytes, sectorBytes, generation, createdMs, limits } = disk;
   const machine = machineId === null ? null : (view.machine(machineId)?.name ?? null);
-  const waiting = presentUnavailable(diskWaitsFor(engine, disk));
+  const waiting = presentUnavailable(failedLogOfDisk(engine, disk));
   const rates = limits ?? noLimits;
   return { id, name, kind, role, machine, sizeBytes, sectorBytes, generation, createdMs, limits: rates, ...waiting };
 }

@@ -122,7 +122,8 @@ export const errorTable = {
   LOG_FENCED: {
     kind: 'reopen',
     origin: 'engine',
-    action: 'Close and open the store again; nothing that was flushed is lost, and other machines go on.',
+    action:
+      'Put right what failed, then call reopenLogs (stillpoint reopen) or open the store again; nothing that was flushed is lost, and other machines go on.',
   },
   LOG_UNAVAILABLE: {
     kind: 'retry',

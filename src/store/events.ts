@@ -1,5 +1,6 @@
 /**
- * What an open store tells without being asked: copies that ended, how far writers are ahead, logs that were not closed.
+ * What an open store tells without being asked: copies that ended, how far writers are ahead, logs that were not closed, logs
+ * that take no more writes.
  *
  * A listener is an iterable. What happens while it is not asked waits for it, up to a bound; the oldest goes first.
  */
@@ -10,6 +11,18 @@ import { wait } from './wait.js';
 
 /** How far writers are ahead of the copies: `high` when more is owed than is free, `full` when nothing is free. */
 export type PressureLevel = 'normal' | 'high' | 'full';
+
+/** A write log that takes no writes, or could not be opened. */
+export interface FailedLog {
+  readonly logId: string;
+  /** Name of the machine; null for a detached disk's log, and for one that the catalog does not know. */
+  readonly machine: string | null;
+  /** Name of the detached disk. */
+  readonly disk: string | null;
+  /** `LOG_FENCED`: it takes no more writes and can be read; else what opening it failed with. */
+  readonly code: string;
+  readonly message: string;
+}
 
 /** Something that happened. */
 export type StoreEvent =
@@ -36,6 +49,14 @@ export type StoreEvent =
       readonly message: string;
     }
   | ({
+      /** A write log failed; its machine alone waits. The first look tells of those that had failed already. */
+      readonly kind: 'logFailed';
+    } & FailedLog)
+  | ({
+      /** It was opened, or is gone. */
+      readonly kind: 'logOpened';
+    } & Pick<FailedLog, 'logId' | 'machine' | 'disk'>)
+  | ({
       readonly kind: 'pressure';
       readonly level: PressureLevel;
       /** When nothing will be free, if it goes on as between the last two looks; null when it does not come nearer. */
@@ -46,7 +67,7 @@ export type StoreEvent =
 export interface EventOptions {
   /** Ends the iteration. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds between looks at the pressure, 10 to 3,600,000. Default 1000. */
+  /** Milliseconds between looks at pressure and write logs, 10 to 3,600,000. Default 1000. */
   readonly intervalMs?: number | undefined;
 }
 
@@ -85,18 +106,24 @@ export function levelOf({ debtBytes, availableBytes }: LivePressure): PressureLe
   return availableBytes < debtBytes ? 'high' : 'normal';
 }
 
+/** What a listener's looks are at. */
+export interface StoreLook {
+  readonly pressure: () => LivePressure;
+  readonly failedLogs: () => readonly FailedLog[];
+}
+
 /** The events of one open store. */
 export class Events {
   readonly #listeners = new Set<Listener>();
   readonly #earlier: readonly StoreEvent[];
   readonly #clock: Clock;
-  readonly #pressure: () => LivePressure;
+  readonly #look: StoreLook;
 
   /** `earlier`: what every listener is told first. */
-  constructor(earlier: readonly StoreEvent[], clock: Clock, pressure: () => LivePressure) {
+  constructor(earlier: readonly StoreEvent[], clock: Clock, look: StoreLook) {
     this.#earlier = earlier;
     this.#clock = clock;
-    this.#pressure = pressure;
+    this.#look = look;
   }
 
   tell(event: StoreEvent): void {
@@ -116,7 +143,7 @@ export class Events {
     signal?.addEventListener('abort', end, { once: true });
     if (signal?.aborted === true) end();
     for (const event of this.#earlier) listener.tell(event);
-    void this.#look(listener, intervalMs, looking.signal);
+    void this.#watch(listener, intervalMs, looking.signal);
     try {
       for (let event = await listener.next(); event !== null; event = await listener.next()) yield event;
     } finally {
@@ -126,12 +153,14 @@ export class Events {
     }
   }
 
-  /** Tells one listener of every change of the level, the first look included unless it is normal. */
-  async #look(listener: Listener, intervalMs: number, signal: AbortSignal): Promise<void> {
+  /** Tells one listener of every change of the level, the first look included unless it is normal, and of logs that fail. */
+  async #watch(listener: Listener, intervalMs: number, signal: AbortSignal): Promise<void> {
     let level: PressureLevel = 'normal';
     let before: { readonly timeMs: number; readonly availableBytes: number } | null = null;
+    let failed: readonly FailedLog[] = [];
     while (!signal.aborted) {
-      const pressure = this.#pressure();
+      failed = tellOfLogs(listener, failed, this.#look.failedLogs());
+      const pressure = this.#look.pressure();
       const now = levelOf(pressure);
       const timeMs = this.#clock.nowMs();
       if (now !== level) {
@@ -147,4 +176,16 @@ export class Events {
       await wait(intervalMs, signal);
     }
   }
+}
+
+/** Tells of logs that are not in both looks, or fail for another reason now; gives the second look. */
+function tellOfLogs(listener: Listener, before: readonly FailedLog[], now: readonly FailedLog[]): readonly FailedLog[] {
+  for (const { logId, machine, disk } of before) {
+    if (now.every((log) => log.logId !== logId)) listener.tell({ kind: 'logOpened', logId, machine, disk });
+  }
+  for (const log of now) {
+    const isKnown = before.some(({ logId, message }) => logId === log.logId && message === log.message);
+    if (!isKnown) listener.tell({ kind: 'logFailed', ...log });
+  }
+  return now;
 }

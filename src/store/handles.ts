@@ -22,7 +22,7 @@ import type {
   VirtualMachineChange,
 } from './requests.js';
 import type { Disk, DiskInfo, Unavailable } from './disk-handle.js';
-import type { EventOptions, StoreEvent } from './events.js';
+import type { EventOptions, FailedLog, StoreEvent } from './events.js';
 import type { NbdOptions, NbdServer } from './nbd.js';
 import type { StoreStatistics } from './statistics.js';
 import type { RestoredDisk } from './target-directory.js';
@@ -39,7 +39,7 @@ export interface VirtualMachine {
   readonly configuration: Json;
   readonly disks: readonly VirtualMachineDisk[];
   readonly createdMs: number;
-  /** Only while its write log could not be opened: its disks, captures and copies wait. */
+  /** Only while its write log takes no writes, or could not be opened: its disks, captures and copies wait. */
   readonly unavailable?: Unavailable;
 }
 
@@ -242,6 +242,8 @@ export interface StoreStatus extends Usage {
   readonly live: LivePressure;
   /** Captures and deletions that run, or that an earlier failure left for the next open. */
   readonly work: readonly StoreWork[];
+  /** The write logs that take no writes, or could not be opened: their machines wait for `reopenLogs`. */
+  readonly failedLogs: readonly FailedLog[];
 }
 
 /** Work in progress. */
@@ -313,12 +315,14 @@ export interface Store extends AsyncDisposable {
   /** All managed disks, by name. */
   disks(): Promise<DiskInfo[]>;
   /**
-   * Tries again to open the write logs that could not be opened with the store: of a disk that was full, a device that is
-   * back, permissions that were put right.
+   * Tries again to open the write logs that could not be opened with the store (of a disk that was full, a device that is
+   * back, permissions that were put right), and opens those anew that take no more writes (`LOG_FENCED`).
    *
-   * Holds: what could be opened works as if it had been opened with the store: interrupted work of its machine is settled,
-   * copies go on. Resolves with what that found, and a `LOG_UNAVAILABLE` for each log that still cannot be opened. Cost:
-   * nothing where none waits. Errors: `STORE_READ_ONLY`, `STORE_CLOSED`.
+   * Holds: what could be opened works as if it had been opened with the store: what was flushed is there, interrupted work of
+   * its machine is settled, copies go on. Of a log that took no more writes, what was not flushed may be gone, as after a power
+   * cut; then an `UNCLEAN_STOP` says how much, and NBD clients that had its disks open are disconnected with an error.
+   * Other machines notice nothing. Resolves with what that found, and a `LOG_UNAVAILABLE` or `LOG_FENCED` for each log with which it
+   * failed, which stays as it was. Cost: nothing where none waits. Errors: `STORE_READ_ONLY`, `STORE_CLOSED`.
    */
   reopenLogs(): Promise<Finding[]>;
 

@@ -3,13 +3,14 @@
 import type { MachineRecord, PointRecord } from '../catalog/record.js';
 import type { CatalogView } from '../catalog/view.js';
 import type { Copies } from '../coordinator/copies.js';
-import { machineWaitsFor } from '../coordinator/unavailable.js';
+import { failedLogOfMachine, failedLogs } from '../coordinator/unavailable.js';
 import type { Engine, Finding as EngineFinding, UnavailableLog } from '../native/engine.js';
 import type { Unavailable } from './disk-handle.js';
+import type { FailedLog } from './events.js';
 import type { Finding, RestorePoint, StoreWork, VirtualMachine } from './handles.js';
-import { idPattern, toPointId } from './units.js';
+import { idPattern, toDiskId, toMachineId, toPointId } from './units.js';
 
-/** Why a machine or disk answers nothing for now; nothing of one that does. */
+/** Why a machine or disk takes no writes for now, or answers nothing; nothing of one that does. */
 export function presentUnavailable(log: UnavailableLog | null): { readonly unavailable?: Unavailable } {
   return log === null ? {} : { unavailable: { code: log.code, message: log.message } };
 }
@@ -26,7 +27,7 @@ export function presentMachine(view: CatalogView, engine: Engine, machine: Machi
     ...(disk.kind === 'managed' ? { sizeBytes: disk.sizeBytes } : {}),
     sectorBytes: disk.sectorBytes,
   }));
-  const waiting = presentUnavailable(machineWaitsFor(engine, id));
+  const waiting = presentUnavailable(failedLogOfMachine(engine, id));
   return { id, name, kind, subscription, resourceGroup, configuration, disks, createdMs, ...waiting };
 }
 
@@ -81,4 +82,13 @@ export function presentWork(view: CatalogView, copies: Copies): StoreWork[] {
       return [state === 'cut' ? { ...work, completionPercent: copies.percentOf(point) } : work];
     }),
   );
+}
+
+/** The write logs that wait for `reopenLogs`. */
+export function presentFailedLogs(view: CatalogView, engine: Engine): FailedLog[] {
+  return failedLogs(engine).map(({ logId, code, message }) => {
+    const machine = view.machine(toMachineId(logId))?.name ?? null;
+    const disk = machine === null ? (view.disk(toDiskId(logId))?.name ?? null) : null;
+    return { logId, machine, disk, code, message };
+  });
 }

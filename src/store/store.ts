@@ -59,7 +59,7 @@ import {
   verifyPlan,
   type PlannedMachine,
 } from './plans.js';
-import { presentFinding, presentMachine, presentPoint, presentWork } from './present.js';
+import { presentFailedLogs, presentFinding, presentMachine, presentPoint, presentWork } from './present.js';
 import type { Random } from './random.js';
 import type {
   CaptureOptions,
@@ -118,7 +118,10 @@ export class OpenStore implements Store {
   constructor(parts: StoreParts) {
     this.#parts = parts;
     const { engine, clock } = parts;
-    this.#events = new Events(this.#uncleanLogs(), clock, () => engine.livePressure());
+    this.#events = new Events(this.#uncleanLogs(), clock, {
+      pressure: () => engine.livePressure(),
+      failedLogs: () => presentFailedLogs(this.#view, engine),
+    });
     this.#coordinator = new Coordinator({ ...parts, onCopyEnd: (end) => this.#tellCopy(end) });
     this.#nbd = new NbdServers(engine);
     this.info = parts.engine.info;
@@ -206,7 +209,9 @@ export class OpenStore implements Store {
 
   reopenLogs(): Promise<Finding[]> {
     return this.#calls.run(async () => {
+      const known = this.#parts.engine.unclean().length;
       const findings = await this.#coordinator.reopenLogs();
+      for (const event of this.#uncleanLogs().slice(known)) this.#events.tell(event);
       return findings.map((finding) => presentFinding(this.#view, finding));
     });
   }
@@ -372,6 +377,7 @@ export class OpenStore implements Store {
         disks,
         live: engine.livePressure(),
         work,
+        failedLogs: presentFailedLogs(this.#view, engine),
         ...usage,
       };
     });

@@ -97,6 +97,8 @@ export interface MemoryEngineFactory extends EngineFactory {
   loseDisk(storePath: string, diskId: string): void;
   /** Lets a log, named by its machine's or detached disk's id, fail to open from the next opening on; null: no longer. */
   failLog(storePath: string, logId: string, code: ErrorCode | null): void;
+  /** Fences a log, as a sync that fails does. */
+  fenceLog(storePath: string, logId: string): void;
   /** Forgets who has the stores open, as the end of a process does; a power cut also takes what logs had not synced. */
   crash(how?: 'processKilled' | 'powerCut'): void;
 }
@@ -186,6 +188,9 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
       const { failing } = storeAt(storePath).logs;
       if (code === null) failing.delete(logId);
       else failing.set(logId, code);
+    },
+    fenceLog: (storePath, logId) => {
+      storeAt(storePath).logs.fenced.set(logId, 'cannot sync a segment');
     },
     crash: (how = 'processKilled') => {
       world.life += 1;

@@ -120,6 +120,15 @@ export abstract class MemoryLive implements LiveEngine {
     }));
   }
 
+  fencedLogs(): readonly UnavailableLog[] {
+    return [...this.#logs.fenced].flatMap(([logId, reason]) => {
+      const log = this.#logs.logs.get(logId);
+      if (log === undefined) return [];
+      const message = `the write log takes no more writes, since ${reason}`;
+      return [{ logId, diskIds: [...log.current.disks.keys()], code: 'LOG_FENCED', message }];
+    });
+  }
+
   reopenLogs(): Promise<void> {
     return this.liveWrite(async () => {
       await this.liveStep('logs-reopen');
@@ -284,6 +293,7 @@ export abstract class MemoryLive implements LiveEngine {
     return this.liveWrite(async () => {
       await this.liveStep('disk-flush');
       const { log } = this.#logs.ofDisk(diskId);
+      this.#logs.checkWritable(log);
       log.durable = log.current;
     });
   }
@@ -315,6 +325,7 @@ export abstract class MemoryLive implements LiveEngine {
     return this.liveWrite(async () => {
       await this.liveStep('cut-before');
       const log = this.#logs.ofMachine(request.machineId);
+      this.#logs.checkWritable(log);
       if (log.current.cuts.size >= layersMax) {
         const message = `${log.current.cuts.size} points of the machine wait for their copies`;
         throw new StillpointError('LAYERS_FULL', message, { machineId: request.machineId, layers: layersMax });
@@ -493,6 +504,7 @@ export abstract class MemoryLive implements LiveEngine {
       await this.liveStep('disk-write');
       const { log, state } = this.#logs.ofDisk(diskId);
       checkRange(state, offset, length);
+      this.#logs.checkWritable(log);
       const bytes = state.bytes.slice();
       change(bytes);
       const lsn = log.append(this.nowMs(), { disks: withEntry(log.current.disks, diskId, { ...state, bytes }) });

@@ -105,6 +105,8 @@ export class MemoryLogs {
   >();
   /** Ids of logs that cannot be opened from the next stop on. */
   readonly failing: Map<string, ErrorCode> = new Map<string, ErrorCode>();
+  /** Logs that take no more writes, and since what. */
+  readonly fenced: Map<string, string> = new Map<string, string>();
   unclean: UncleanLog[] = [];
   /** What is told instead of the figures of these logs. */
   pressure: LivePressure | null = null;
@@ -113,21 +115,36 @@ export class MemoryLogs {
   stop(isPowerCut: boolean): void {
     for (const [logId, { log }] of this.closed) this.logs.set(logId, log);
     this.closed.clear();
+    this.fenced.clear();
     this.unclean = [...this.logs].flatMap(([logId, log]) => log.stop(logId, isPowerCut) ?? []);
     this.#closeFailing();
   }
 
-  /** Tries again to open those that could not be opened. */
+  /** Tries again to open those that could not be opened, and opens those anew that are fenced. */
   reopen(): void {
     for (const [logId, { log }] of this.closed) this.logs.set(logId, log);
     this.closed.clear();
+    for (const logId of this.fenced.keys()) {
+      if (this.failing.has(logId)) continue;
+      const log = this.logs.get(logId);
+      if (log !== undefined) log.durable = log.current;
+      this.fenced.delete(logId);
+    }
     this.#closeFailing();
+  }
+
+  /** Proves that a log takes writes. Errors: `LOG_FENCED`. */
+  checkWritable(log: MemoryLog): void {
+    for (const [logId, reason] of this.fenced) {
+      if (this.logs.get(logId) !== log) continue;
+      throw new StillpointError('LOG_FENCED', `the write log takes no more writes, since ${reason}`, { logId });
+    }
   }
 
   #closeFailing(): void {
     for (const [logId, code] of this.failing) {
       const log = this.logs.get(logId);
-      if (log === undefined) continue;
+      if (log === undefined || this.fenced.has(logId)) continue;
       this.closed.set(logId, { log, code });
       this.logs.delete(logId);
     }

@@ -429,6 +429,7 @@ export class FakeStore implements Store {
       work: this.#state.points.flatMap(({ state, machine, reference: point, completionPercent = 0 }) =>
         state === 'cut' ? [{ machine, point, state, completionPercent }] : [],
       ),
+      failedLogs: [],
     };
   }
 

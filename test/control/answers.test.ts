@@ -53,6 +53,7 @@ const lines = [
   'list',
   'list ext',
   'list none',
+  'reopen',
   'show ext/one',
   'show ext',
   'diff ext/one ext/daily/two',

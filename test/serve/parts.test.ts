@@ -20,6 +20,7 @@ import { activatedSockets } from '../../src/serve/activation.js';
 import { openLog, recordText } from '../../src/serve/log.js';
 import { watchdogMs } from '../../src/serve/notify.js';
 import { serve, type Ready, type ServeOptions } from '../../src/serve/serve.js';
+import { World } from '../store/world.js';
 
 describe('activatedSockets', () => {
   it('gives the descriptors by what their names say', () => {
@@ -88,6 +89,82 @@ describe('the log', () => {
     expect(recordText('{"level":"info","time":"2026-11-23T04:28:14.000Z","pid":1,"path":"/a","msg":"ready"}')).toBe(
       '04:28:14 info  ready path=/a\n',
     );
+  });
+});
+
+describe('a server one of whose write logs fails', () => {
+  it('goes on, says so everywhere, and has the log opened by a command', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'stillpoint-fenced-'));
+    const { world, store } = await World.makeManaged();
+    const { id } = await store.virtualMachine('db');
+    const ending = new AbortController();
+    const written: string[] = [];
+    const context = {
+      library: { ...library, openStore: async () => store },
+      storePath: folder,
+      held: null,
+      readOnly: false,
+      threads: 1,
+      clock: commandClock,
+      signal: ending.signal,
+      onProgress: () => undefined,
+      onReadOnlyLook: () => undefined,
+      onFindings: () => undefined,
+    };
+    let url = '';
+    const health = async (): Promise<unknown> => {
+      const answer = await fetch(`${url}/healthz`);
+      return [answer.status, await answer.json()];
+    };
+    const failed = async (): Promise<string[]> =>
+      (await (await fetch(`${url}/metrics`)).text())
+        .split('\n')
+        .filter((line) => line.startsWith('stillpoint_write_log'));
+    const messages = (): unknown[] => written.map((line) => (JSON.parse(line) as { msg: unknown }).msg);
+    const options: ServeOptions = {
+      nbd: { listen: [] },
+      http: { host: '127.0.0.1', port: 0 },
+      logFormat: 'json',
+      logLevel: 'info',
+      stopTimeoutMs: 0,
+    };
+    const check = async (): Promise<void> => {
+      expect(await health()).toEqual([200, { status: 'ok' }]);
+      expect(await failed()).toContain('stillpoint_write_logs_failed 0');
+      world.engine.fenceLog('/stores/one', id);
+      expect(await health()).toEqual([200, { status: 'degraded', failed: ['db'] }]);
+      expect(await failed()).toEqual(
+        expect.arrayContaining([
+          'stillpoint_write_logs_failed 1',
+          'stillpoint_write_log_failed{machine="db",disk="",code="LOG_FENCED"} 1',
+        ]),
+      );
+      await expect.poll(messages, { timeout: 5000 }).toContain('a write log failed');
+      const client = await serverOf(folder, ending.signal);
+      const running = { signal: ending.signal, onProgress: (): void => undefined };
+      expect(await client?.call(running, 'reopen', {})).toEqual({ findings: [], failedLogs: [] });
+      client?.close();
+      expect(await health()).toEqual([200, { status: 'ok' }]);
+      await expect.poll(messages, { timeout: 5000 }).toContain('a write log is open again');
+    };
+    let outcome: unknown = null;
+    await serve(context, options, {
+      version: '0',
+      environment: {},
+      writeLog: (line) => written.push(line),
+      onReady: async ({ http }) => {
+        url = http ?? '';
+        void check()
+          .catch((error: unknown) => {
+            outcome = error;
+          })
+          .finally(() => ending.abort());
+      },
+    });
+    rmSync(folder, { recursive: true });
+    expect(outcome).toBeNull();
+    const record = written.find((line) => line.includes('a write log failed'));
+    expect(JSON.parse(record ?? '{}')).toMatchObject({ level: 'error', machine: 'db', code: 'LOG_FENCED', logId: id });
   });
 });
 

@@ -1,4 +1,4 @@
-//! Write logs that could not be opened: conversion only.
+//! Write logs that could not be opened, or that take no more writes: conversion only.
 
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
@@ -8,7 +8,7 @@ use stillpoint_engine::units::Uid;
 
 use crate::engine_handle::NativeEngine;
 
-/// A log that could not be opened.
+/// A log that could not be opened, or takes no more writes.
 #[napi(object)]
 pub struct UnavailableLogRecord {
     pub log_id: String,
@@ -27,7 +27,15 @@ impl NativeEngine {
         logs.iter().map(UnavailableLogRecord::of).collect()
     }
 
-    /// Tries again to open them.
+    /// The logs that take no more writes because writing failed, and can be read; empty once closed.
+    #[napi]
+    #[must_use]
+    pub fn fenced_logs(&self) -> Vec<UnavailableLogRecord> {
+        let logs = self.opened().map(|engine| engine.fenced_logs()).unwrap_or_default();
+        logs.iter().map(UnavailableLogRecord::of).collect()
+    }
+
+    /// Tries again to open the ones, and opens the others anew.
     ///
     /// # Errors
     /// No thread could be started.

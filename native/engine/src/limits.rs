@@ -221,3 +221,6 @@ const _: () = {
     // 64^6 chunks of the smallest size reach the largest disk.
     assert!((1u64 << (6 * NODE_LEVEL_MAX as u32)) * CHUNK_BYTES_ALLOWED[0] as u64 >= DISK_BYTES_MAX);
 };
+
+/// After it failed, giving maps to points that were deleted while clients read them is left alone for so long.
+pub const DELETED_FOLD_REST_NS: i128 = 10_000_000_000;

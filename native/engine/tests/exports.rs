@@ -12,6 +12,7 @@ use live_store::{
 use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskLimits, DiskReference, Engine, ExportBitmap, ExportLabel};
 use stillpoint_engine::error::Code;
+use stillpoint_engine::io::Io;
 use stillpoint_engine::nbd::{Export, StatusExtent};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
@@ -403,6 +404,108 @@ fn a_point_that_is_deleted_before_its_copy_while_a_client_has_it_open_holds_no_l
         engine.pressure().unwrap().log_bytes
     };
     assert_eq!(log_bytes_after(true), log_bytes_after(false));
+}
+
+#[test]
+fn a_point_that_is_deleted_behind_an_older_one_holds_no_log_though_clients_have_it_open() {
+    let log_bytes_after = |is_open: bool| {
+        let (_store, engine) = store();
+        let client = live(&engine);
+        let bytes = [1, 2, 3].map(|seed| random_bytes(seed, SIZE));
+        let mut open = None;
+        for (number, bytes) in (1..).zip(&bytes) {
+            client.write(0, bytes, true).unwrap();
+            cut(&engine, machine(), point(number)).unwrap();
+            if number == 2 && is_open {
+                open = Some(engine.export_point(of(point(2)), label("point"), vec![since(point(1), "one")]).unwrap());
+            }
+        }
+        delete(&engine, point(2)).unwrap();
+        if let Some(export) = &open {
+            assert_eq!(all(export.as_ref()), bytes[1]);
+            check_changes(export.as_ref(), "one", (&bytes[0], &bytes[1]), 1);
+        }
+        while engine.upkeep(&no_control()).unwrap() {}
+        let behind = engine.pressure().unwrap().log_bytes;
+        if let Some(export) = &open {
+            assert_eq!(all(export.as_ref()), bytes[1], "from chunks, while the older point waits");
+        }
+        for number in [1, 3] {
+            copy(&engine, point(number)).unwrap();
+            engine.release_cut(&point(number)).unwrap();
+            while engine.upkeep(&no_control()).unwrap() {}
+        }
+        engine.collect(false, &no_control()).unwrap();
+        if let Some(export) = &open {
+            assert_eq!(all(export.as_ref()), bytes[1]);
+            check_changes(export.as_ref(), "one", (&bytes[0], &bytes[1]), 2);
+        }
+        (behind, engine.pressure().unwrap().log_bytes)
+    };
+    assert_eq!(log_bytes_after(true), log_bytes_after(false));
+}
+
+#[test]
+fn a_bitmaps_point_that_is_deleted_before_its_copy_holds_no_log_and_changes_since_it_are_told_on() {
+    for is_behind in [false, true] {
+        let log_bytes_after = |asks: bool| {
+            let (_store, engine) = store();
+            let client = live(&engine);
+            let bytes = [1, 2, 3].map(|seed| random_bytes(seed, SIZE));
+            let since_number = if is_behind { 2 } else { 1 };
+            for (number, bytes) in (1..).zip(&bytes) {
+                client.write(0, bytes, true).unwrap();
+                cut(&engine, machine(), point(number)).unwrap();
+            }
+            let bitmaps = vec![since(point(since_number), "since")];
+            let export = engine.export_point(of(point(3)), label("point"), bitmaps).unwrap();
+            let (before, after) = (&bytes[since_number as usize - 1], &bytes[2]);
+            if asks {
+                check_changes(export.as_ref(), "since", (before, after), 1);
+            }
+            delete(&engine, point(since_number)).unwrap();
+            while engine.upkeep(&no_control()).unwrap() {}
+            if asks {
+                check_changes(export.as_ref(), "since", (before, after), 2);
+            } else {
+                assert_eq!(code(export.has_context("qemu:dirty-bitmap:since")), Code::PointNotFound);
+            }
+            for number in [1, 2, 3].into_iter().filter(|number| *number != since_number) {
+                copy(&engine, point(number)).unwrap();
+                engine.release_cut(&point(number)).unwrap();
+                while engine.upkeep(&no_control()).unwrap() {}
+            }
+            if asks {
+                check_changes(export.as_ref(), "since", (before, after), 3);
+            }
+            engine.pressure().unwrap().log_bytes
+        };
+        assert_eq!(log_bytes_after(true), log_bytes_after(false), "behind an older point: {is_behind}");
+    }
+}
+
+#[test]
+fn a_deleted_point_that_finds_no_space_for_its_maps_is_read_from_the_log_and_given_them_later() {
+    let (store, engine) = store();
+    let client = live(&engine);
+    let bytes = random_bytes(2, SIZE);
+    client.write(0, &random_bytes(1, SIZE), true).unwrap();
+    cut(&engine, machine(), point(1)).unwrap();
+    client.write(0, &bytes, true).unwrap();
+    cut(&engine, machine(), point(2)).unwrap();
+    let export = engine.export_point(of(point(2)), label("point"), Vec::new()).unwrap();
+    delete(&engine, point(2)).unwrap();
+    store.memory.set_capacity(Some(1 << 40));
+    store.memory.set_capacity(Some((1 << 40) - store.memory.available_bytes(live_store::STORE.as_ref()).unwrap()));
+    assert_eq!(code(engine.upkeep(&no_control())), Code::NoSpace);
+    assert_eq!(all(export.as_ref()), bytes);
+    store.memory.set_capacity(None);
+    store.clock.wait_ns(11_000_000_000);
+    assert!(engine.upkeep(&no_control()).unwrap());
+    copy(&engine, point(1)).unwrap();
+    engine.release_cut(&point(1)).unwrap();
+    engine.settle_logs(&no_control()).unwrap();
+    assert_eq!(all(export.as_ref()), bytes);
 }
 
 #[test]

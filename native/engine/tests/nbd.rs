@@ -620,3 +620,15 @@ fn who_reads_at_random_or_has_much_under_way_is_not_read_ahead_of() {
     let ahead = disk.ahead.lock().unwrap().clone();
     assert!(ahead.iter().all(|range| range.start >= 32 << 12) && ahead.len() <= 1, "{ahead:?}");
 }
+
+#[test]
+fn a_client_whose_export_has_ended_is_told_before_it_is_disconnected() {
+    let (mut client, served, disk) = structured();
+    assert_eq!(client.call(command::READ, 0, 0, 512, &[]).errno, 0);
+    disk.is_over.store(true, Ordering::Relaxed);
+    let answer = client.call(command::READ, 0, 0, 512, &[]);
+    assert_eq!(answer.errno, Errno::Shutdown as u32);
+    assert!(answer.text.starts_with("LOG_FENCED: "), "{}", answer.text);
+    assert!(client.is_over());
+    served.ended().unwrap();
+}

@@ -1,4 +1,4 @@
-/** `init`, `status`, `verify`, `gc`. */
+/** `init`, `status`, `verify`, `gc`, `reopen`. */
 
 import { Option, type Command } from 'commander';
 import { parseChunkSize, parseRate, parseWhole } from '../arguments.js';
@@ -91,6 +91,17 @@ export function storeCommands(program: Command, invoke: Invoke): void {
       invoke(command, {
         run: (context) => call(context, 'gc', { dryRun: options.dryRun === true, bytesPerSecond: options.rate }),
         render: async (result, style) => (await import('../render/reports.js')).collectReport(result, style),
+      }),
+    );
+
+  program
+    .command('reopen')
+    .description('Open the write logs that failed, while all others go on; exit code 1 if one cannot be opened.')
+    .action((_options: object, command: Command) =>
+      invoke(command, {
+        run: (context) => call(context, 'reopen', {}),
+        render: async (result, style) => (await import('../render/reports.js')).reopenReport(result, style),
+        exitCode: (result) => (result.failedLogs.length === 0 ? 0 : 1),
       }),
     );
 }

@@ -2,8 +2,9 @@
 
 import type { DiffSummary } from '../../control/commands/diff.js';
 import type { InitResult } from '../../control/commands/init.js';
+import type { ReopenResult } from '../../control/commands/reopen.js';
 import type { RestoreResult } from '../../control/commands/restore.js';
-import type { CollectReport, Extent, Finding, StoreInfo, VerifyReport } from '../../index.js';
+import type { CollectReport, Extent, FailedLog, Finding, StoreInfo, VerifyReport } from '../../index.js';
 import { momentText } from './disks.js';
 import { fields, table } from './layout.js';
 import { bold, green, red, type Style } from './style.js';
@@ -94,6 +95,23 @@ export function collectReport(result: CollectReport, style: Style): string {
       ['packs rewritten', `${formatCount(result.packsRewritten)} (${formatBytes(result.bytesRewritten)})`],
     ]),
   ].join('\n');
+}
+
+/** Write logs that failed, a line for each. */
+export function failedLogLines(logs: readonly FailedLog[], style: Style): string[] {
+  return logs.map(({ logId, machine, disk, code, message }) => {
+    return `  ${red(style, code)} ${machine ?? disk ?? `live/${logId}`}: ${message}`;
+  });
+}
+
+/** What opening write logs came to. */
+export function reopenReport({ findings, failedLogs }: ReopenResult, style: Style): string {
+  const said =
+    failedLogs.length === 0
+      ? `${green(style, 'open')}: all write logs take writes`
+      : `${red(style, 'failed')}: ${formatCountOf(failedLogs.length, 'write log', 'write logs')}`;
+  const found = findings.flatMap((finding) => findingLines(finding, style));
+  return [said, ...failedLogLines(failedLogs, style), ...(found.length > 0 ? ['  found:', ...found] : [])].join('\n');
 }
 
 /** What was deleted, a line for each. */

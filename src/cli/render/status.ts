@@ -2,7 +2,7 @@
 
 import type { StatusResult } from '../../control/commands/status.js';
 import { fields, table } from './layout.js';
-import { compressionText, findingLines } from './reports.js';
+import { compressionText, failedLogLines, findingLines } from './reports.js';
 import { bold, yellow, type Style } from './style.js';
 import { formatBytes, formatChosenBytes, formatCount, formatTime } from './units.js';
 
@@ -49,6 +49,9 @@ export async function statusReport(status: StatusResult, style: Style): Promise<
       completionPercent === undefined ? state : `copy, ${completionPercent}%`,
     ]);
     lines.push('', await table(style, [{ title: 'MACHINE' }, { title: 'POINT' }, { title: 'WORK' }], rows, '  '));
+  }
+  if (status.failedLogs.length > 0) {
+    lines.push('', '  write logs that failed (see reopen):', ...failedLogLines(status.failedLogs, style));
   }
   if (status.findings.length > 0) {
     lines.push('', '  found on opening:', ...status.findings.flatMap((finding) => findingLines(finding, style)));

@@ -49,8 +49,10 @@ export declare class NativeDisks {
 export declare class NativeEngine {
   /** The logs that could not be opened; empty once closed. */
   unavailableLogs(): Array<UnavailableLogRecord>
+  /** The logs that take no more writes because writing failed, and can be read; empty once closed. */
+  fencedLogs(): Array<UnavailableLogRecord>
   /**
-   * Tries again to open them.
+   * Tries again to open the ones, and opens the others anew.
    *
    * # Errors
    * No thread could be started.
@@ -948,7 +950,7 @@ export interface StatisticsRecord {
   missingCount: number
 }
 
-/** A log that could not be opened. */
+/** A log that could not be opened, or takes no more writes. */
 export interface UnavailableLogRecord {
   logId: string
   diskIds: Array<string>

@@ -139,6 +139,17 @@ impl Group {
         self.parts.log.flush(self.parts.log.watermark())
     }
 
+    /// Forgets all disks and layers, because the log was opened anew: views that were taken show what they showed.
+    pub fn forget(&self) {
+        let forgotten = self.stack();
+        self.change_stack(|stack| {
+            *stack = Stack::new(Layer::new(self.parts.log.watermark(), self.parts.chunk_bytes), BTreeMap::new())
+        });
+        for layer in forgotten.newest_first() {
+            self.parts.gate.repay(layer.settle());
+        }
+    }
+
     fn stack_guard(&self) -> RwLockReadGuard<'_, Arc<Stack>> {
         self.stack.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,6 +24,7 @@ mod limiting;
 mod log;
 mod moments;
 mod opening;
+mod reopening;
 mod requests;
 mod turns;
 mod upkeep;
@@ -70,6 +71,8 @@ struct DiskSeat {
     log: RwLock<Option<Arc<LiveLog>>>, // none: deleted, or nobody knows
     /// A move failed so that only the next opening can tell which log has the disk.
     is_unknown: AtomicBool,
+    /// Its log was opened anew, and the disk has another seat there. Who holds this one may miss what was lost.
+    has_ended: AtomicBool,
     limiter: Limiter,
     /// Exports through which it may be written. Held while that must not change; taken before every lock of a log.
     exports: Mutex<u64>,
@@ -79,17 +82,25 @@ struct DiskSeat {
 
 impl DiskSeat {
     fn new(log: Arc<LiveLog>) -> Arc<Self> {
-        let (is_unknown, limiter) = (AtomicBool::new(false), Limiter::default());
-        let (exports, sectors) = (Mutex::new(0), RwLock::new(()));
-        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown, limiter, exports, sectors })
+        let (is_unknown, has_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (limiter, exports, sectors) = (Limiter::default(), Mutex::new(0), RwLock::new(()));
+        Arc::new(Self { log: RwLock::new(Some(log)), is_unknown, has_ended, limiter, exports, sectors })
     }
 
     fn exports(&self) -> MutexGuard<'_, u64> {
         self.exports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
     /// Why the disk has no log.
     fn missing(&self, disk_id: &Uid) -> Error {
+        if self.has_ended() {
+            let message = format!("the write log of disk {disk_id} was opened anew; what was not flushed may be gone");
+            return Error::new(Code::LogFenced, message).with("disk", disk_id.to_string());
+        }
         if !self.is_unknown.load(Ordering::Acquire) {
             return no_disk(disk_id);
         }

@@ -85,6 +85,11 @@ pub trait Export: Send + Sync {
     /// Whether reading this range can be expected not to wait for a disk, so that no other thread need be woken for it.
     fn is_at_hand(&self, offset: u64, length: u64) -> bool;
 
+    /// Whether this export is over for good: every request fails, and who connects anew finds what is there now.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     /// Contexts to list, in full (`base:allocation`).
     fn contexts(&self) -> Vec<String>;
 

@@ -79,7 +79,7 @@ pub mod reply {
     pub const ERR_TLS_REQD: u32 = ERROR + 5;
     /// No such export.
     pub const ERR_UNKNOWN: u32 = ERROR + 6;
-    /// The server is going down.
+    /// The server is going down, or the export has ended.
     pub const ERR_SHUTDOWN: u32 = ERROR + 7;
     /// Too long.
     pub const ERR_TOO_BIG: u32 = ERROR + 9;
@@ -199,6 +199,6 @@ pub enum Errno {
     Overflow = 75,
     /// Cannot be done fast.
     NotSupported = 95,
-    /// The server is going down.
+    /// The server is going down, or the export has ended.
     Shutdown = 108,
 }

@@ -64,6 +64,8 @@ struct Session<'a> {
     sending: Mutex<()>,
     /// The client left without a word: what takes long ends early.
     is_gone: AtomicBool,
+    /// The export has ended, and an answer said so: not before that, or a client that connects anew would never know.
+    has_said_over: AtomicBool,
     state: Mutex<State>,
     task_came: Condvar,
     bytes_went: Condvar,
@@ -81,6 +83,7 @@ pub(super) fn serve(channel: &dyn Channel, inbox: &mut Inbox, terms: &Terms) -> 
         buffers: Buffers::default(),
         sending: Mutex::new(()),
         is_gone: AtomicBool::new(false),
+        has_said_over: AtomicBool::new(false),
         state: Mutex::new(State::default()),
         task_came: Condvar::new(),
         bytes_went: Condvar::new(),
@@ -165,6 +168,9 @@ impl Session<'_> {
                 self.buffers.give(payload);
             } else {
                 self.hand_over(Task { request, payload }, &mut replies, scope)?;
+            }
+            if self.has_said_over.load(Ordering::Relaxed) {
+                break;
             }
             if let Some((offset, length)) = read {
                 let mut state = self.state();
@@ -321,7 +327,10 @@ impl Session<'_> {
         match failure {
             Failure::Disk(error) => {
                 let text = format!("{}: {}", error.code().name(), error.message());
-                self.encoder.error(replies, request, errno_of(error.code()), &text);
+                let is_over = self.terms.export.has_ended();
+                let errno = if is_over { Errno::Shutdown } else { errno_of(error.code()) };
+                self.encoder.error(replies, request, errno, &text);
+                self.has_said_over.fetch_or(is_over, Ordering::Relaxed);
             }
             Failure::NotFast => {
                 self.encoder.error(replies, request, Errno::NotSupported, "zeros that take space are not fast");

@@ -219,11 +219,11 @@ impl WriteLog {
         self.fence.check().err()
     }
 
-    /// Ends all writing because the log is to be removed: from here on nobody makes a file in its directory.
-    pub fn end(&self) {
+    /// Ends all writing because of what is to become of the log: from here on nobody makes a file in its directory.
+    pub fn end(&self, why: &str) {
         let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         let _slots = self.slots();
-        self.fence_with(&Error::new(Code::LogFenced, "its disk moved or was deleted"));
+        self.fence_with(&Error::new(Code::LogFenced, why));
     }
 
     /// The superblock as it stands in both slots.

@@ -91,7 +91,7 @@ pub(crate) struct Sequenced {
 }
 
 /// What must hold of a log, whatever happens to it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) sequenced: Vec<Sequenced>,
     /// Acknowledged: the watermark stood here.
@@ -104,12 +104,19 @@ pub(crate) struct Model {
     pub(crate) bases: Vec<Lsn>,
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        let nothing = Lsn::ZERO;
+        Self { sequenced: Vec::new(), acknowledged: nothing, flushed: nothing, highest: nothing, bases: vec![nothing] }
+    }
+}
+
 impl Model {
     /// Checks a replay after a crash, and makes it what the model knows. `is_power_cut`: only what was flushed must be there.
     pub(crate) fn check(&mut self, log: &WriteLog, replay: &Replay, is_power_cut: bool, context: &str) {
         assert!(replay.damage.is_none(), "{context}: {:?}", replay.damage);
         let base = replay.superblock.disks[0].base_lsn;
-        assert!(self.bases.contains(&base) || (self.bases.is_empty() && base == Lsn::ZERO), "{context}: base {base}");
+        assert!(self.bases.contains(&base), "{context}: base {base}");
         // The record at the base may still be there.
         let (at_base, records) = match replay.records.split_first() {
             Some((first, rest)) if first.lsn == base => (Some(first), rest),

@@ -22,6 +22,7 @@ pub(crate) struct MemoryDisk {
     /// Bytes whose space was given back.
     pub(crate) cleared: AtomicU64,
     pub(crate) fails: AtomicBool,
+    pub(crate) is_over: AtomicBool,
     pub(crate) is_slow: AtomicBool,
     /// What was read ahead.
     pub(crate) ahead: Mutex<Vec<std::ops::Range<u64>>>,
@@ -46,6 +47,7 @@ impl MemoryDisk {
             flushes: AtomicU64::new(0),
             cleared: AtomicU64::new(0),
             fails: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             is_slow: AtomicBool::new(false),
             ahead: Mutex::default(),
             went_ahead: Condvar::new(),
@@ -58,6 +60,9 @@ impl MemoryDisk {
         assert!(offset + length <= self.facts.size, "inside");
         if self.fails.load(Ordering::Relaxed) {
             return Err(Error::new(Code::ChunkDamaged, "x".repeat(3000)));
+        }
+        if self.is_over.load(Ordering::Relaxed) {
+            return Err(Error::new(Code::LogFenced, "it was opened anew"));
         }
         Ok(offset as usize..(offset + length) as usize)
     }
@@ -113,6 +118,10 @@ impl Export for MemoryDisk {
 
     fn is_at_hand(&self, _offset: u64, _length: u64) -> bool {
         !self.is_slow.load(Ordering::Relaxed)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     fn contexts(&self) -> Vec<String> {

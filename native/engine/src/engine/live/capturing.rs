@@ -216,8 +216,8 @@ impl Engine {
             self.fold_cut(&cut, control)
         };
         if cut.folded().is_none() && self.live().exported.has(point_id) {
-            // Or clients that have it open hold the log until they leave, as they do where this is not possible: behind a point that
-            // is not copied yet, or without space.
+            // Clients that have it open hold the log else. Where this is not possible now, behind a point that is not copied yet or
+            // without space, the upkeep does it.
             let _ = fold();
         }
         while !self.is_let_go(&cut)? {
@@ -293,7 +293,11 @@ impl Engine {
         if let Some(sealed) = cut.layer.sealed() {
             sealed.release_point();
         }
-        self.live().cuts.remove(&cut.body.point_id);
+        // Where the log was opened anew meanwhile, it is the cut that was found in it.
+        let removed = self.live().cuts.remove(&cut.body.point_id);
+        if let Some(sealed) = removed.as_ref().and_then(|removed| removed.layer.sealed()) {
+            sealed.release_point();
+        }
     }
 }
 

@@ -185,13 +185,14 @@ impl Cuts {
         by_point.insert(cut.body.point_id, Arc::new(cut));
     }
 
-    pub(super) fn remove(&self, point_id: &Uid) {
-        self.by_point.write().unwrap_or_else(PoisonError::into_inner).remove(point_id);
+    pub(super) fn remove(&self, point_id: &Uid) -> Option<Arc<TakenCut>> {
+        self.by_point.write().unwrap_or_else(PoisonError::into_inner).remove(point_id)
     }
 
-    /// Keeps the maps of a point that something stood on by its id, for as long as a cut is pending that may name it.
-    pub(super) fn keep_resolved(&self, point_id: Uid, folded: &Arc<FoldedCut>) {
-        let needed_by = self.all().iter().map(Arc::downgrade).collect();
+    /// Keeps the maps of a point that something stood on by its id, for as long as there is a cut that may name it: one that is
+    /// pending, or is held though its point was deleted.
+    pub(super) fn keep_resolved(&self, point_id: Uid, folded: &Arc<FoldedCut>, held: &[Arc<TakenCut>]) {
+        let needed_by = self.all().iter().chain(held).map(Arc::downgrade).collect();
         let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
         resolved.retain(|_, resolved| resolved.needed_by.iter().any(|cut| cut.strong_count() > 0));
         resolved.insert(point_id, Resolved { folded: Arc::clone(folded), needed_by });

@@ -463,7 +463,7 @@ impl Engine {
 
     /// Removes a log that is in no list any more.
     fn remove_log(&self, log: &LiveLog) -> Result<()> {
-        log.log().end();
+        log.log().end("its disk moved or was deleted");
         self.remove_leftover(&log.log_id)
     }
 

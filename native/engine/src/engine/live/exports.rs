@@ -1,7 +1,8 @@
 //! Disks as what NBD clients are given: a live disk, or a disk of a point, also while its copy runs.
 //!
-//! What it guarantees: a point that is exported can be read to the end, whatever becomes of it meanwhile. An export holds its
-//! log's records only until the point's copy has made its maps, also when nobody asks anything. A live disk that somebody may
+//! What it guarantees: a point that is exported can be read to the end, whatever becomes of it meanwhile, and so can changes since
+//! a point that were asked for. An export holds its log's records only until the point's copy has made maps, also when nobody asks
+//! anything; of a point that is deleted before its copy, until the upkeep has (I-67). A live disk that somebody may
 //! write through an export is neither reset nor deleted.
 //! What it costs: an export of a point is a look-up; nothing is copied or decoded before it is read.
 
@@ -14,8 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::{DiskReference, Engine};
 use super::DiskSeat;
+use super::cuts::{Cuts, TakenCut};
+use crate::control::Control;
 use crate::cut::{ExtentContent, View};
 use crate::error::{Code, Error, Result};
+use crate::limits::DELETED_FOLD_REST_NS;
 use crate::nbd::{Export, Facts};
 use crate::units::{Uid, u64_from, usize_from};
 use live_disk::LiveExport;
@@ -58,11 +62,15 @@ pub struct ExportBitmap {
 
 /// Sources of exported points.
 #[derive(Default)]
-pub(super) struct ExportedPoints(Mutex<Vec<Weak<PointSource>>>);
+pub(super) struct ExportedPoints {
+    sources: Mutex<Vec<Weak<PointSource>>>,
+    /// Before this time no deleted point is given maps: that failed.
+    resting_until_ns: Mutex<i128>,
+}
 
 impl ExportedPoints {
     fn sources(&self) -> MutexGuard<'_, Vec<Weak<PointSource>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, source: &Arc<PointSource>) {
@@ -77,9 +85,21 @@ impl ExportedPoints {
         sources.iter().for_each(|source| source.settle());
     }
 
-    /// Whether anybody has a point open.
+    /// A log was opened anew: exports of its cuts read them there.
+    pub(super) fn readdress(&self, cuts: &Cuts) {
+        let sources: Vec<Arc<PointSource>> = self.sources().iter().filter_map(Weak::upgrade).collect();
+        sources.iter().for_each(|source| source.readdress(cuts));
+    }
+
+    /// The cuts whose layers anybody holds through an export.
+    pub(super) fn held(&self) -> Vec<Arc<TakenCut>> {
+        let sources: Vec<Arc<PointSource>> = self.sources().iter().filter_map(Weak::upgrade).collect();
+        sources.iter().flat_map(|source| source.held()).collect()
+    }
+
+    /// Whether anybody holds the layers of a point.
     pub(super) fn has(&self, point_id: &Uid) -> bool {
-        self.sources().iter().filter_map(Weak::upgrade).any(|source| source.is_of(point_id))
+        self.held().iter().any(|cut| cut.body.point_id == *point_id)
     }
 }
 
@@ -103,6 +123,34 @@ impl Engine {
         bitmaps: Vec<ExportBitmap>,
     ) -> Result<Arc<dyn Export>> {
         Ok(Arc::new(PointExport::open(Arc::clone(self), disk, label, bitmaps)?))
+    }
+
+    /// Gives maps to points that were deleted before their copies while clients read them, or changes since them: behind a point
+    /// that is not copied yet nobody else does that, and the clients would hold the log for as long as they stay. Returns whether
+    /// there was one.
+    ///
+    /// # Errors
+    /// As [`Engine::copy`]: to be tried again after a while.
+    pub(super) fn fold_deleted(&self, control: &Control) -> Result<bool> {
+        let live = self.live();
+        let resting = || live.exported.resting_until_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.parts.clock.now_ns() < *resting() {
+            return Ok(false);
+        }
+        let mut did_something = false;
+        for cut in live.exported.held() {
+            let is_registered = live.cut(&cut.body.point_id).is_some_and(|registered| Arc::ptr_eq(&registered, &cut));
+            if is_registered || cut.folded().is_some() {
+                continue; // its copy sees to it, or one of its clients has just done so
+            }
+            let folded = self.fold_moment(&cut, control);
+            if folded.is_err() {
+                *resting() = self.parts.clock.now_ns() + DELETED_FOLD_REST_NS;
+            }
+            folded?;
+            did_something = true;
+        }
+        Ok(did_something)
     }
 
     /// Does work during which nobody may write these disks through an export, and none may be opened.

@@ -76,17 +76,16 @@ impl Engine {
         for disk_id in sealed.members.keys() {
             views.extend(log.group.view_at(layer, disk_id));
         }
-        self.fold_views(log, layer, views, Writer::paying_debt(&self.store), control)
+        self.fold_views(log, views, Writer::paying_debt(&self.store), control)
     }
 
-    /// Makes maps of what a cut shows of its disks, durably. `layer` is the one above what is folded already.
+    /// Makes maps of what a cut shows of its disks, durably.
     ///
     /// # Errors
     /// As [`Engine::fold_layer`].
     pub(super) fn fold_views(
         &self,
         log: &LiveLog,
-        layer: &Layer,
         views: Vec<View>,
         mut writer: Writer<'_>,
         control: &Control,
@@ -108,7 +107,7 @@ impl Engine {
         let (mut changed, mut versions) = (BTreeMap::new(), BTreeMap::new());
         for (view, base) in views.into_iter().zip(bases) {
             let (disk_id, size) = (view.disk_id, view.size());
-            if layer.disk(&disk_id).is_none() {
+            if view.layers().iter().all(|layer| layer.disk(&disk_id).is_none()) {
                 versions.insert(disk_id, base);
                 continue;
             }
@@ -178,7 +177,7 @@ impl Engine {
     pub(super) fn resolve_cut(&self, cut: &TakenCut, folded: &Arc<FoldedCut>) -> Result<()> {
         let point_id = cut.body.point_id;
         if self.is_point_pinned(&point_id) {
-            self.live().cuts.keep_resolved(point_id, folded);
+            self.live().cuts.keep_resolved(point_id, folded, &self.live().exported.held());
             self.resolve_point(point_id, &folded.versions)?;
         }
         Ok(())
@@ -283,10 +282,12 @@ impl Engine {
             || live.closed.may_name(point_id, self.points.get(point_id).ok().as_deref())
     }
 
-    /// The same, or a moment that is in use stands on it: that one finds its maps in memory once there are such.
+    /// The same, or a moment that is in use stands on it, or a cut that an export holds: those find its maps in memory once there are
+    /// such.
     pub(super) fn is_point_pinned(&self, point_id: &Uid) -> bool {
         self.is_named_in_a_log(point_id)
             || self.live().cuts.moments().iter().any(|moment| moment.points_named().contains(point_id))
+            || self.live().exported.held().iter().any(|cut| cut.points_named().contains(point_id))
     }
 }
 
@@ -328,5 +329,8 @@ pub(super) fn stood_on(point_id: &Uid) -> Error {
 }
 
 fn gone(cut: &TakenCut) -> Error {
+    if let Some(fenced) = cut.log.log().is_fenced() {
+        return fenced; // the log was opened anew, and the cut is there
+    }
     Error::new(Code::Internal, format!("the layer of restore point {} is gone", cut.body.point_id))
 }

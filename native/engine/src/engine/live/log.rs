@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use super::window::Window;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::disk::Group;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, Superblock};
 use crate::units::{Lsn, Uid};
@@ -33,6 +33,8 @@ pub(super) struct LiveLog {
     resolved: Mutex<BTreeMap<Uid, Lsn>>,
     /// Pins what the superblock names.
     pinned: Mutex<Option<Lease>>,
+    /// Why it could not be opened anew, once that was tried.
+    not_reopened: Mutex<Option<String>>,
 }
 
 impl LiveLog {
@@ -56,6 +58,7 @@ impl LiveLog {
             base: AtomicU64::new(base.0),
             resolved: Mutex::new(resolved),
             pinned: Mutex::new(Some(pin)),
+            not_reopened: Mutex::default(),
         }
     }
 
@@ -119,6 +122,19 @@ impl LiveLog {
         };
         self.window().note_void_leave(left);
         self.group.take_back(&Membership { generation: disk.generation, role: disk.role.clone(), ..left.clone() });
+    }
+
+    /// Remembers why it could not be opened anew.
+    pub(super) fn note_not_reopened(&self, why: String) {
+        *self.not_reopened.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why it takes no writes that opening it anew would help against; `None` while all is well, and where it is damaged.
+    pub(super) fn failure(&self) -> Option<String> {
+        let fenced = self.log().is_fenced().filter(|error| error.code() == Code::LogFenced)?;
+        let not_reopened = self.not_reopened.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = not_reopened.as_ref().map(|why| format!("; it could not be opened anew: {why}"));
+        Some(format!("{}{}", fenced.message(), again.unwrap_or_default()))
     }
 
     /// Becomes the only one who folds.

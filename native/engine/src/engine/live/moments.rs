@@ -102,7 +102,8 @@ impl Engine {
         self.fold_moment(&cut, &Control::default()).map(drop)
     }
 
-    /// Gives a moment stored maps, so that something may stand on it that survives it.
+    /// Gives a moment stored maps, so that something may stand on it that survives it; or a cut without a point, so that its layers
+    /// can go.
     ///
     /// # Errors
     /// `CANCELLED`, `NO_SPACE`, `STORE_BUSY`, what reading and writing give.
@@ -115,8 +116,7 @@ impl Engine {
         }
         let views = || cut.disks.values().map(|disk| disk.view.clone()).collect();
         // Nothing of it was charged, and it frees no log: the reserve is not for it.
-        let folded =
-            self.relieved(|| self.fold_views(&cut.log, &cut.layer, views(), Writer::new(&self.store), control))?;
+        let folded = self.relieved(|| self.fold_views(&cut.log, views(), Writer::new(&self.store), control))?;
         let folded = Arc::new(folded);
         cut.set_folded(&folded);
         self.live().exported.settle();

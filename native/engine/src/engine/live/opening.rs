@@ -47,8 +47,8 @@ pub struct UncleanLog {
 }
 
 /// A log on the way to be served.
-struct Opened {
-    log_id: Uid,
+pub(super) struct Opened {
+    pub(super) log_id: Uid,
     log: Arc<WriteLog>,
     replay: Replay,
 }
@@ -74,20 +74,7 @@ impl Engine {
         engine.open_logs(directories.filter_map(|entry| Uid::parse(&entry.name)).collect())
     }
 
-    /// Tries again to open the logs that could not be opened; those that still cannot stay as they are, and say why now.
-    ///
-    /// # Errors
-    /// `STORE_READ_ONLY`, what bringing superblocks up to date gives.
-    pub fn reopen_logs(&self) -> Result<()> {
-        self.check_writable()?;
-        let _alone = self.live().moving();
-        match self.live().closed.ids() {
-            closed if closed.is_empty() => Ok(()),
-            closed => self.open_logs(closed),
-        }
-    }
-
-    fn open_logs(&self, log_ids: Vec<Uid>) -> Result<()> {
+    pub(super) fn open_logs(&self, log_ids: Vec<Uid>) -> Result<()> {
         let live = self.live();
         live.bases.is_opening.store(true, Ordering::Release);
         let mut opened = Vec::new();
@@ -150,7 +137,7 @@ impl Engine {
     }
 
     /// Opens one log; `None` when what is there is left over.
-    fn open_log(&self, log_id: Uid) -> Result<Option<Opened>> {
+    pub(super) fn open_log(&self, log_id: Uid) -> Result<Option<Opened>> {
         let io = self.parts.io.as_ref();
         let directory = self.live().directory.join(log_id.to_string());
         let is_unborn = is_unborn(io, &directory)?;
@@ -169,7 +156,7 @@ impl Engine {
         LogIdentity { store_id: self.config.store_id, log_id, machine_id: Uid::default() }
     }
 
-    fn serve(&self, opened: Vec<Opened>) {
+    pub(super) fn serve(&self, opened: Vec<Opened>) {
         let live = self.live();
         let (opened, highest) = self.with_own_disks(opened);
         for Opened { log_id, log, replay } in opened {
@@ -277,7 +264,7 @@ impl Engine {
 
     /// What stands by its id on a point that has a manifest by now, and no cut any more, stands on that. On a full disk that is
     /// done when there is space.
-    fn resolve_all_published(&self) -> Result<()> {
+    pub(super) fn resolve_all_published(&self) -> Result<()> {
         let live = self.live();
         for log in live.all_logs() {
             for point_id in points_named(&log, Lsn(u64::MAX)) {

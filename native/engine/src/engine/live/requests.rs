@@ -1,8 +1,10 @@
 //! Bytes of live disks.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use super::super::Engine;
+use super::DiskSeat;
 use super::log::LiveLog;
 use crate::cut::View;
 use crate::disk::Submission;
@@ -51,16 +53,36 @@ impl Engine {
         self.on_disk(disk_id, |log| log.group.read(disk_id, offset, buffer))
     }
 
+    /// As [`Engine::read_disk`], through a seat that may have ended.
+    pub(super) fn read_seat(&self, seat: &DiskSeat, disk_id: &Uid, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.on_seat(seat, disk_id, |log| log.group.read(disk_id, offset, buffer))
+    }
+
     /// Writes to a live disk; returns the LSN once it and all before it are in the log, with `fua` once they are durable.
     ///
     /// # Errors
     /// `DISK_NOT_FOUND`, `ARGUMENT_INVALID`, `NO_SPACE`, `LOG_FENCED`, `LOG_DAMAGED`, `STORE_READ_ONLY`.
     pub fn write_disk(&self, disk_id: &Uid, offset: u64, bytes: &[u8], fua: bool) -> Result<Lsn> {
         self.check_writable()?;
-        self.on_disk(disk_id, |log| {
-            self.pace(log)?;
-            self.with_relief(|| log.group.write(disk_id, offset, bytes, fua))
-        })
+        self.on_disk(disk_id, |log| self.write_log(log, disk_id, offset, bytes, fua))
+    }
+
+    /// As [`Engine::write_disk`], through a seat that may have ended.
+    pub(super) fn write_seat(
+        &self,
+        seat: &DiskSeat,
+        disk_id: &Uid,
+        offset: u64,
+        bytes: &[u8],
+        fua: bool,
+    ) -> Result<Lsn> {
+        self.check_writable()?;
+        self.on_seat(seat, disk_id, |log| self.write_log(log, disk_id, offset, bytes, fua))
+    }
+
+    fn write_log(&self, log: &Arc<LiveLog>, disk_id: &Uid, offset: u64, bytes: &[u8], fua: bool) -> Result<Lsn> {
+        self.pace(log)?;
+        self.with_relief(|| log.group.write(disk_id, offset, bytes, fua))
     }
 
     /// Makes a range of a live disk zero, as a hole where `trims`.
@@ -69,10 +91,26 @@ impl Engine {
     /// As [`Engine::write_disk`].
     pub fn zero_disk(&self, disk_id: &Uid, offset: u64, length: u64, trims: bool, fua: bool) -> Result<Lsn> {
         self.check_writable()?;
-        self.on_disk(disk_id, |log| {
-            self.pace(log)?;
-            self.with_relief(|| log.group.write_zeroes(disk_id, offset, length, trims, fua))
-        })
+        self.on_disk(disk_id, |log| self.zero_log(log, disk_id, offset..offset.saturating_add(length), trims, fua))
+    }
+
+    /// As [`Engine::zero_disk`], through a seat that may have ended.
+    pub(super) fn zero_seat(
+        &self,
+        seat: &DiskSeat,
+        disk_id: &Uid,
+        range: Range<u64>,
+        trims: bool,
+        fua: bool,
+    ) -> Result<Lsn> {
+        self.check_writable()?;
+        self.on_seat(seat, disk_id, |log| self.zero_log(log, disk_id, range, trims, fua))
+    }
+
+    fn zero_log(&self, log: &Arc<LiveLog>, disk_id: &Uid, range: Range<u64>, trims: bool, fua: bool) -> Result<Lsn> {
+        self.pace(log)?;
+        let Range { start, end } = range;
+        self.with_relief(|| log.group.write_zeroes(disk_id, start, end - start, trims, fua))
     }
 
     /// Makes a live disk larger.
@@ -90,6 +128,11 @@ impl Engine {
     /// `DISK_NOT_FOUND`, `LOG_FENCED`, a failed sync.
     pub fn flush_disk(&self, disk_id: &Uid) -> Result<()> {
         self.on_disk(disk_id, |log| log.group.flush())
+    }
+
+    /// As [`Engine::flush_disk`], through a seat that may have ended.
+    pub(super) fn flush_seat(&self, seat: &DiskSeat, disk_id: &Uid) -> Result<()> {
+        self.on_seat(seat, disk_id, |log| log.group.flush())
     }
 
     /// Submits requests in their order and waits for all of them: one wait for the log instead of one each.
@@ -138,21 +181,42 @@ impl Engine {
     }
 
     /// What is read of a live disk now.
-    pub(super) fn disk_view(&self, disk_id: &Uid) -> Result<View> {
-        self.on_disk(disk_id, |log| log.group.view(disk_id))
+    pub(super) fn seat_view(&self, seat: &DiskSeat, disk_id: &Uid) -> Result<View> {
+        self.on_seat(seat, disk_id, |log| log.group.view(disk_id))
     }
 
     /// Whether a range of a live disk can be expected to be read without waiting for a device.
-    pub(super) fn is_disk_at_hand(&self, disk_id: &Uid, offset: u64, length: u64) -> bool {
+    pub(super) fn is_seat_at_hand(&self, seat: &DiskSeat, disk_id: &Uid, offset: u64, length: u64) -> bool {
         let end = offset.saturating_add(length);
-        self.disk_view(disk_id).is_ok_and(|view| self.live().is_view_at_hand(&view, offset..end))
+        self.seat_view(seat, disk_id).is_ok_and(|view| self.live().is_view_at_hand(&view, offset..end))
     }
 
     fn on_disk<T>(&self, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {
-        let seat = self.live().seat(disk_id)?;
+        loop {
+            let seat = self.live().seat(disk_id)?;
+            let place = seat.log.read().unwrap_or_else(PoisonError::into_inner);
+            if seat.has_ended() {
+                continue; // it has another one by now
+            }
+            return self.on_place(&seat, place.as_ref(), disk_id, work);
+        }
+    }
+
+    /// As [`Engine::on_disk`], for whoever must learn that the disk's log was opened anew.
+    fn on_seat<T>(&self, seat: &DiskSeat, disk_id: &Uid, work: impl FnOnce(&Arc<LiveLog>) -> Result<T>) -> Result<T> {
         let place = seat.log.read().unwrap_or_else(PoisonError::into_inner);
+        self.on_place(seat, place.as_ref(), disk_id, work)
+    }
+
+    fn on_place<T>(
+        &self,
+        seat: &DiskSeat,
+        place: Option<&Arc<LiveLog>>,
+        disk_id: &Uid,
+        work: impl FnOnce(&Arc<LiveLog>) -> Result<T>,
+    ) -> Result<T> {
         let _request = self.live().load.request(); // from here on copies make room for it
-        work(place.as_ref().ok_or_else(|| seat.missing(disk_id))?)
+        work(place.ok_or_else(|| seat.missing(disk_id))?)
     }
 }
 

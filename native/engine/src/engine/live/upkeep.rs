@@ -156,6 +156,12 @@ impl Engine {
                 Err(error) => failed = Some(error), // one machine's failed log touches no other
             }
         }
+        if !relieves {
+            match self.fold_deleted(control) {
+                Ok(did) => did_something |= did,
+                Err(error) => failed = Some(error),
+            }
+        }
         match failed {
             Some(error) if !did_something => Err(error),
             _ => Ok(did_something),

@@ -57,38 +57,38 @@ impl Export for LiveExport {
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.begin(u64_from(buffer.len()));
-        self.engine.read_disk(&self.disk_id, offset, buffer)
+        self.engine.read_seat(&self.seat, &self.disk_id, offset, buffer)
     }
 
     fn write(&self, offset: u64, bytes: &[u8], durable: bool) -> Result<()> {
         self.begin(u64_from(bytes.len()));
-        self.engine.write_disk(&self.disk_id, offset, bytes, durable).map(drop)
+        self.engine.write_seat(&self.seat, &self.disk_id, offset, bytes, durable).map(drop)
     }
 
     fn write_zeroes(&self, offset: u64, length: u64, durable: bool) -> Result<()> {
         self.begin(0);
-        self.engine.zero_disk(&self.disk_id, offset, length, false, durable).map(drop)
+        self.engine.zero_seat(&self.seat, &self.disk_id, offset..offset + length, false, durable).map(drop)
     }
 
     fn trim(&self, offset: u64, length: u64, durable: bool) -> Result<()> {
         self.begin(0);
-        self.engine.zero_disk(&self.disk_id, offset, length, true, durable).map(drop)
+        self.engine.zero_seat(&self.seat, &self.disk_id, offset..offset + length, true, durable).map(drop)
     }
 
     fn flush(&self) -> Result<()> {
-        self.engine.flush_disk(&self.disk_id)
+        self.engine.flush_seat(&self.seat, &self.disk_id)
     }
 
     fn cache(&self, offset: u64, length: u64) -> Result<()> {
         let length = length.min(CACHE_BYTES_MAX);
         self.begin(length);
         self.read_ahead(offset, length)?;
-        let view = self.engine.disk_view(&self.disk_id)?;
-        touch(&view, offset, length, |at, scrap| self.engine.read_disk(&self.disk_id, at, scrap))
+        let view = self.engine.seat_view(&self.seat, &self.disk_id)?;
+        touch(&view, offset, length, |at, scrap| self.engine.read_seat(&self.seat, &self.disk_id, at, scrap))
     }
 
     fn read_ahead(&self, offset: u64, length: u64) -> Result<()> {
-        let view = self.engine.disk_view(&self.disk_id)?;
+        let view = self.engine.seat_view(&self.seat, &self.disk_id)?;
         self.engine.live().read_view_ahead(&view, offset..offset + length)
     }
 
@@ -97,7 +97,11 @@ impl Export for LiveExport {
     }
 
     fn is_at_hand(&self, offset: u64, length: u64) -> bool {
-        self.engine.is_disk_at_hand(&self.disk_id, offset, length)
+        self.engine.is_seat_at_hand(&self.seat, &self.disk_id, offset, length)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.seat.has_ended()
     }
 
     fn contexts(&self) -> Vec<String> {
@@ -109,7 +113,7 @@ impl Export for LiveExport {
     }
 
     fn status(&self, context: &str, offset: u64, length: u64, extents_max: usize) -> Result<Vec<StatusExtent>> {
-        let view = self.engine.disk_view(&self.disk_id)?;
+        let view = self.engine.seat_view(&self.seat, &self.disk_id)?;
         let stretches = Stretches::of(&self.engine.live().bases);
         let found = stretches.of_view(&view, offset..offset + length)?;
         Ok(status_of(&found, extents_max, |kind| if context == DEPTH { kind.depth() } else { kind.allocation() }))

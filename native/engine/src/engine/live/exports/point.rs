@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::super::super::{DiskReference, Engine, Pinned};
-use super::super::cuts::TakenCut;
+use super::super::cuts::{Cuts, TakenCut};
 use super::stretches::{Stretch, Stretches, status_of};
 use super::{ALLOCATION, BITMAP_PREFIX, CACHE_BYTES_MAX, DEPTH, ExportBitmap, ExportLabel, touch};
-use crate::block_map::DiskVersion;
+use crate::block_map::{DiskVersion, MapReader};
 use crate::collect::Purpose;
 use crate::control::Control;
 use crate::cut::Pin;
@@ -37,13 +37,54 @@ pub(super) struct PointSource {
 #[derive(Default)]
 struct KnownChanges {
     by_name: BTreeMap<String, Arc<Changes>>,
+    /// The disks as the bitmaps' points have them, from when they were chosen: the points may be deleted since.
+    before: BTreeMap<String, Place>,
     /// How many copies have ended: what was looked up before one of them may hold a log.
     epoch: u64,
 }
 
+impl Place {
+    /// The cut whose layers it holds.
+    fn held(&self) -> Option<&Arc<TakenCut>> {
+        match self {
+            Self::Cut(cut) => Some(cut),
+            Self::Version { .. } => None,
+        }
+    }
+
+    /// Lets go of the log's layers where the cut has maps.
+    fn settle(&mut self, disk_id: &Uid) {
+        let Some(folded) = self.held().and_then(|cut| cut.folded()) else { return };
+        if let Some(version) = folded.versions.get(disk_id).copied() {
+            *self = Self::Version { version, pin: folded };
+        }
+    }
+
+    /// Reads the cut as it is registered now.
+    fn readdress(&mut self, cuts: &Cuts) {
+        if let Self::Cut(cut) = self
+            && let Some(registered) = cuts.get(&cut.body.point_id)
+        {
+            *cut = registered;
+        }
+    }
+
+    /// The disk as a map, to be read by `maps` and what it takes besides.
+    fn pinned(&self, engine: &Engine, disk_id: &Uid, maps: &Arc<MapReader>, control: &Control) -> Result<Pinned> {
+        let (version, maps, pin) = match self {
+            Self::Version { version, pin } => (*version, Arc::clone(maps), Arc::clone(pin)),
+            Self::Cut(cut) => engine.cut_version(cut, disk_id, maps, control)?,
+        };
+        Ok(Pinned { version, maps, pin })
+    }
+}
+
 impl PointSource {
-    pub(super) fn is_of(&self, point_id: &Uid) -> bool {
-        self.disk.point_id == *point_id
+    /// The cuts whose layers it holds, of its own point and of those whose changes were asked for.
+    pub(super) fn held(&self) -> Vec<Arc<TakenCut>> {
+        let mut held: Vec<Arc<TakenCut>> = self.changes().before.values().filter_map(Place::held).cloned().collect();
+        held.extend(self.place().held().cloned());
+        held
     }
 
     fn changes(&self) -> MutexGuard<'_, KnownChanges> {
@@ -53,19 +94,21 @@ impl PointSource {
     /// A copy has ended: lets go of the log's layers where the point has its maps, and where they were looked up for bitmaps, which
     /// are looked up anew when they are asked for.
     pub(super) fn settle(&self) {
+        self.change_places(|place| place.settle(&self.disk.disk_id));
+    }
+
+    /// A log was opened anew: its cuts are read there.
+    pub(super) fn readdress(&self, cuts: &Cuts) {
+        self.change_places(|place| place.readdress(cuts));
+    }
+
+    fn change_places(&self, change: impl Fn(&mut Place)) {
         let mut changes = self.changes();
         changes.by_name.retain(|_, known| !known.may_hold_log);
+        changes.before.values_mut().for_each(&change);
         changes.epoch += 1;
         drop(changes);
-        let folded = match &*self.place.read().unwrap_or_else(PoisonError::into_inner) {
-            Place::Cut(cut) => cut.folded(),
-            Place::Version { .. } => None,
-        };
-        let Some(folded) = folded else { return };
-        if let Some(version) = folded.versions.get(&self.disk.disk_id).copied() {
-            let settled = Place::Version { version, pin: folded };
-            *self.place.write().unwrap_or_else(PoisonError::into_inner) = settled;
-        }
+        change(&mut self.place.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn place(&self) -> Place {
@@ -97,30 +140,7 @@ impl PointExport {
         label: ExportLabel,
         bitmaps: Vec<ExportBitmap>,
     ) -> Result<Self> {
-        let published = || {
-            engine.leases.open(Purpose::Read, || {
-                let manifest = engine.points.get(&disk.point_id)?;
-                let version = engine.points.disk(&disk.point_id, &disk.disk_id)?;
-                let sector_bytes = manifest.disks.iter().find(|each| each.disk_id == disk.disk_id);
-                Ok(((version, sector_bytes.map_or(512, |each| each.sector_bytes)), vec![version.root]))
-            })
-        };
-        let cut = engine.live().cut(&disk.point_id);
-        let (place, size, sector_bytes) = match (published(), cut) {
-            (Ok(((version, sector_bytes), lease)), _) => {
-                (Place::Version { version, pin: Arc::new(lease) }, version.size, sector_bytes)
-            }
-            (Err(_), Some(cut)) => {
-                let (size, sector_bytes) = cut.disk(&disk.disk_id).map(|disk| (disk.size, disk.sector_bytes))?;
-                cut.check_logged()?;
-                (Place::Cut(cut), size, sector_bytes)
-            }
-            // It became a point in between, or is none.
-            (Err(_), None) => {
-                let ((version, sector_bytes), lease) = published().map_err(|error| engine.live().explain(error))?;
-                (Place::Version { version, pin: Arc::new(lease) }, version.size, sector_bytes)
-            }
-        };
+        let (place, size, sector_bytes) = find(&engine, &disk)?;
         let source = Arc::new(PointSource { disk, place: RwLock::new(place), changes: Mutex::default() });
         engine.live().exported.add(&source);
         source.settle(); // its maps may have come before anybody knew of the source
@@ -130,23 +150,30 @@ impl PointExport {
 
     /// What changed since a bitmap's point, both sides pinned.
     fn changes_since(&self, name: &str) -> Result<Option<Arc<Changes>>> {
-        let epoch = {
+        let Some(bitmap) = self.bitmaps.iter().find(|bitmap| bitmap.name == name) else { return Ok(None) };
+        let chosen = {
             let known = self.source.changes();
             if let Some(changes) = known.by_name.get(name) {
                 return Ok(Some(Arc::clone(changes)));
             }
-            known.epoch
+            known.before.get(name).cloned()
         };
-        let Some(bitmap) = self.bitmaps.iter().find(|bitmap| bitmap.name == name) else { return Ok(None) };
-        let control = Control::default();
-        let waits = |point_id: &Uid| self.engine.live().cut(point_id).is_some_and(|cut| cut.folded().is_none());
-        let may_hold_log = waits(&bitmap.since.point_id) || waits(&self.source.disk.point_id);
-        let before = self.engine.pinned(&bitmap.since, &control)?;
-        let maps = Arc::clone(&before.maps);
-        let after = match self.source.place() {
-            Place::Version { version, pin } => Pinned { version, maps, pin }, // it may be deleted by now
-            Place::Cut(_) => self.engine.pinned_by(&maps, &self.source.disk, &control)?,
+        let (control, disk_id) = (Control::default(), &self.source.disk.disk_id);
+        let before = match chosen {
+            Some(before) => before,
+            None => {
+                let (found, ..) = find(&self.engine, &bitmap.since)?;
+                self.source.changes().before.insert(name.to_owned(), found.clone());
+                self.source.settle(); // its maps may have come before anybody knew of it
+                found
+            }
         };
+        let epoch = self.source.changes().epoch; // before the places are looked at
+        let before = self.source.changes().before.get(name).cloned().unwrap_or(before);
+        let after = self.source.place();
+        let may_hold_log = before.held().is_some() || after.held().is_some();
+        let before = before.pinned(&self.engine, &bitmap.since.disk_id, &self.engine.maps, &control)?;
+        let after = after.pinned(&self.engine, disk_id, &before.maps, &control)?;
         let changes = Arc::new(Changes { before, after, may_hold_log });
         let mut known = self.source.changes();
         if !may_hold_log || known.epoch == epoch {
@@ -162,6 +189,30 @@ impl PointExport {
             Place::Cut(cut) => stretches.of_view(&cut.disk(&self.source.disk.disk_id)?.view, range),
         }
     }
+}
+
+/// Where a disk of a point is, its size and its sector size.
+fn find(engine: &Engine, disk: &DiskReference) -> Result<(Place, u64, u32)> {
+    let published = || {
+        engine.leases.open(Purpose::Read, || {
+            let manifest = engine.points.get(&disk.point_id)?;
+            let version = engine.points.disk(&disk.point_id, &disk.disk_id)?;
+            let sector_bytes = manifest.disks.iter().find(|each| each.disk_id == disk.disk_id);
+            Ok(((version, sector_bytes.map_or(512, |each| each.sector_bytes)), vec![version.root]))
+        })
+    };
+    let cut = engine.live().cut(&disk.point_id);
+    let ((version, sector_bytes), lease) = match (published(), cut) {
+        (Ok(found), _) => found,
+        (Err(_), Some(cut)) => {
+            let (size, sector_bytes) = cut.disk(&disk.disk_id).map(|disk| (disk.size, disk.sector_bytes))?;
+            cut.check_logged()?;
+            return Ok((Place::Cut(cut), size, sector_bytes));
+        }
+        // It became a point in between, or is none.
+        (Err(_), None) => published().map_err(|error| engine.live().explain(error))?,
+    };
+    Ok((Place::Version { version, pin: Arc::new(lease) }, version.size, sector_bytes))
 }
 
 impl Export for PointExport {
