@@ -24,7 +24,15 @@ export type {
   WriteStreamOptions,
 } from './store/disk-handle.js';
 export type { EventOptions, FailedLog, PressureLevel, StoreEvent } from './store/events.js';
-export type { NbdAddress, NbdListen, NbdOptions, NbdServer, NbdTls } from './store/nbd.js';
+export type {
+  NbdAddress,
+  NbdCertificate,
+  NbdListen,
+  NbdOptions,
+  NbdPreSharedKeys,
+  NbdServer,
+  NbdTls,
+} from './store/nbd.js';
 export type {
   CapturedPoint,
   Diff,

@@ -59,6 +59,7 @@ import { errorFromFailure } from './failure.js';
 import { follow } from './follow.js';
 import { DiskRequests } from './live.js';
 import { answerQuestions } from './nbd.js';
+import type { RelayThread } from './relay-thread.js';
 
 /** The engine in Rust. */
 export const nativeEngine: EngineFactory = {
@@ -375,13 +376,23 @@ class BoundEngine implements Engine {
   async serveNbd({ listen, clientsMax, tls, allowPlain }: NbdRequest, exports: NbdExports): Promise<NbdServing> {
     const server = new addon.NativeNbdServer(this.#native, () => {
       answerQuestions(server, exports);
+      relay?.take(server.takeRelayed());
     });
+    let relay: RelayThread | null = null;
     const stop = async (): Promise<void> => {
-      unwrap(await server.stop());
+      const stopped = await server.stop();
+      await relay?.end();
+      unwrap(stopped);
     };
     try {
-      const refused = tls === null ? null : server.useTls(tls);
-      if (refused !== null) throw errorFromFailure(refused);
+      if (tls !== null && 'preSharedKeys' in tls) {
+        const relays = await import('./relay-thread.js'); // few need it
+        relay = new relays.RelayThread(tls.preSharedKeys);
+        server.useRelay();
+      } else if (tls !== null) {
+        const refused = server.useTls(tls);
+        if (refused !== null) throw errorFromFailure(refused);
+      }
       const addresses: NbdAddress[] = [];
       for (const at of listen) addresses.push(nbdAddress(unwrap(await server.listen(at, clientsMax, allowPlain))));
       return { addresses, statistics: () => server.statistics(), stop };

@@ -479,8 +479,16 @@ export type NbdAddress = { readonly path: string } | { readonly host: string; re
 /** Where a server is to listen; port 0: any that is free. A descriptor is of a socket that listens already, and given away. */
 export type NbdListen = NbdAddress | { readonly fd: number };
 
+/** How an NBD server encrypts. */
+export type NbdTls = NbdCertificate | NbdKeys;
+
+/** Keys that the server and its clients know, by the names of users. */
+export interface NbdKeys {
+  readonly preSharedKeys: ReadonlyMap<string, Uint8Array>;
+}
+
 /** What an NBD server proves itself with, as PEM texts. */
-export interface NbdTls {
+export interface NbdCertificate {
   /** The certificate and those between it and an authority that clients know. */
   readonly certificate: string;
   readonly key: string;

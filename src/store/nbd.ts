@@ -28,8 +28,20 @@ export interface NbdOptions {
   readonly allowPlainTcp?: boolean | undefined;
 }
 
+/** How a server encrypts: with a certificate, or with keys that clients know too. Not with both. */
+export type NbdTls = NbdCertificate | NbdPreSharedKeys;
+
+/** Who may connect, and with which key (TLS-PSK): nobody else can. */
+export interface NbdPreSharedKeys {
+  /**
+   * A text as `psktool` of GnuTLS writes it: a line `USER:KEY` for each user, the key of 16 to 256 bytes in hexadecimal; a user that
+   * begins with `#` is written in hexadecimal too.
+   */
+  readonly preSharedKeys: string;
+}
+
 /** What a server proves itself with, as PEM texts. */
-export interface NbdTls {
+export interface NbdCertificate {
   /** The certificate and those between it and an authority that clients know. */
   readonly certificate: string;
   readonly key: string;

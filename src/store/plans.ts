@@ -26,6 +26,7 @@ import type {
 import type { EventOptions } from './events.js';
 import type { ImportedContent, Planned } from './images.js';
 import type { NbdOptions } from './nbd.js';
+import { preSharedKeysIn } from './pre-shared-keys.js';
 import {
   diskLimits,
   callback,
@@ -478,7 +479,14 @@ function listenPlan(option: string, value: unknown): NbdListen {
 }
 
 function tlsPlan(value: unknown): NbdTls {
-  const given = members('tls', value, ['certificate', 'key', 'clientAuthorities']);
+  const given = members('tls', value, ['certificate', 'key', 'clientAuthorities', 'preSharedKeys']);
+  const { preSharedKeys, ...certificate } = given;
+  if (preSharedKeys !== undefined) {
+    if (Object.keys(certificate).length > 0) {
+      throw invalid('tls', value, 'a certificate or preSharedKeys, not both');
+    }
+    return { preSharedKeys: preSharedKeysIn('tls.preSharedKeys', preSharedKeys) };
+  }
   const authorities = given['clientAuthorities'];
   return {
     certificate: text('tls.certificate', given['certificate']),

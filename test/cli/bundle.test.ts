@@ -50,9 +50,10 @@ function manifestOf(name: string): Manifest {
 }
 
 describe('the files of the command line', () => {
-  it('import the addon, and what servers, the portable reader or coloured tables load: all else is inside', () => {
+  it('import the addon, and what servers with their threads, the portable reader or coloured tables load: all else is inside', () => {
     expect(imported).toEqual([
       '../native/generated/binding.cjs',
+      '../native/relay.cjs',
       '@bokuweb/zstd-wasm',
       '@colors/colors/safe',
       'fastify',

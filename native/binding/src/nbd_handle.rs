@@ -1,8 +1,9 @@
 //! A running NBD server: which exports there are is asked of JavaScript, their bytes never pass it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::ToSocketAddrs;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use napi_derive::napi;
 use stillpoint_engine::engine::{DiskReference, Engine, ExportBitmap, ExportLabel};
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::nbd::{
-    Address, Export, Exports, Facts, Listed, Listener, PlainClients, Server, ServerParts, StatusExtent, TlsContext,
+    Address, Encryption, Export, Exports, Facts, Listed, Listener, PlainClients, Server, ServerParts, StatusExtent,
+    TlsContext, TlsRelay,
 };
 
 use crate::convert::uid;
@@ -99,6 +101,14 @@ pub struct NbdTlsRecord {
     pub client_authorities: Option<String>,
 }
 
+/// A client that is to be encrypted: descriptors of its socket, and of where what it says goes in the clear. Whoever takes them
+/// closes them.
+#[napi(object)]
+pub struct NbdRelayRecord {
+    pub client: i32,
+    pub plain: i32,
+}
+
 /// Clients of a server.
 #[napi(object)]
 pub struct NbdStatisticsRecord {
@@ -111,6 +121,7 @@ struct Asked {
     next: u64,
     told: Vec<QuestionRecord>,
     answers: BTreeMap<u64, Option<AnswerRecord>>, // none: not answered yet
+    relayed: Vec<(OwnedFd, OwnedFd)>,             // clients to be encrypted, and where what they say goes
     /// None when nothing is asked any more: the process may then end.
     notify: Option<Notify>,
 }
@@ -169,8 +180,25 @@ impl Questions {
     }
 
     fn end(&self) {
-        self.asked().notify = None;
+        let mut asked = self.asked();
+        asked.notify = None;
+        asked.relayed.clear();
+        drop(asked);
         self.answered.notify_all();
+    }
+}
+
+impl TlsRelay for Questions {
+    fn take(&self, client: OwnedFd, plain: OwnedFd) -> io::Result<()> {
+        let mut asked = self.asked();
+        if asked.notify.is_none() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        asked.relayed.push((client, plain));
+        if let Some(notify) = &asked.notify {
+            notify.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+        Ok(())
     }
 }
 
@@ -305,7 +333,7 @@ pub struct NativeNbdServer {
     questions: Arc<Questions>,
     shelf: Mutex<Option<Arc<Shelf>>>,
     servers: Arc<Mutex<Vec<Server>>>,
-    tls: Mutex<Option<Arc<TlsContext>>>,
+    tls: Mutex<Option<Encryption>>,
     /// The store is not closed before the server is.
     call: Arc<Mutex<Option<RunningCall>>>,
 }
@@ -332,11 +360,29 @@ impl NativeNbdServer {
     pub fn use_tls(&self, tls: NbdTlsRecord) -> Option<Failure> {
         match TlsContext::new(&tls.certificate, &tls.key, tls.client_authorities.as_deref()) {
             Ok(context) => {
-                *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(context));
+                self.encrypt_with(Encryption::Certificate(Arc::new(context)));
                 None
             }
             Err(error) => Some(Failure::of(&error)),
         }
+    }
+
+    /// Offers TLS from here on, which JavaScript takes care of: see `take_relayed`.
+    #[napi]
+    pub fn use_relay(&self) {
+        let relay: Arc<dyn TlsRelay> = self.questions.clone();
+        self.encrypt_with(Encryption::Relay(relay));
+    }
+
+    /// Clients to be encrypted since the last call.
+    #[napi]
+    pub fn take_relayed(&self) -> Vec<NbdRelayRecord> {
+        let taken = std::mem::take(&mut self.questions.asked().relayed);
+        let record = |(client, plain): (OwnedFd, OwnedFd)| NbdRelayRecord {
+            client: client.into_raw_fd(),
+            plain: plain.into_raw_fd(),
+        };
+        taken.into_iter().map(record).collect()
     }
 
     /// What is asked since the last call.
@@ -416,6 +462,12 @@ impl NativeNbdServer {
             drop(call.lock().unwrap_or_else(PoisonError::into_inner).take());
             Ok(())
         })
+    }
+}
+
+impl NativeNbdServer {
+    fn encrypt_with(&self, encryption: Encryption) {
+        *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(encryption);
     }
 }
 

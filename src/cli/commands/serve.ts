@@ -1,6 +1,6 @@
 /** `serve`. */
 
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { StillpointError } from '../../store/errors.js';
@@ -19,6 +19,7 @@ interface ServeCommandOptions extends GlobalOptions {
   readonly tlsCertificate?: string;
   readonly tlsKey?: string;
   readonly tlsClientAuthorities?: string;
+  readonly tlsPsk?: string;
   readonly allowPlainTcp?: true;
   readonly http?: { readonly host: string; readonly port: number };
   readonly chunkCache?: number;
@@ -39,8 +40,29 @@ async function readPem(named: string, workingDirectory: string): Promise<string>
   }
 }
 
+/** Reads a file that nobody else may read: its owner only, or a group besides where root is the owner. */
+async function readSecret(named: string, workingDirectory: string): Promise<string> {
+  const path = resolve(workingDirectory, named);
+  const refused = (reason: string, cause?: unknown): StillpointError =>
+    new StillpointError('ARGUMENT_INVALID', `cannot use ${path}: ${reason}`, { path }, cause);
+  const failed = (error: unknown): never => {
+    throw refused(error instanceof Error ? error.message : String(error), error);
+  };
+  const file = await open(path, 'r').catch(failed);
+  try {
+    const { mode, uid } = await file.stat();
+    if ((mode & (uid === 0 ? 0o037 : 0o077)) !== 0) {
+      throw refused('others than its owner have access to it, and it holds keys; chmod 600 takes that away');
+    }
+    return await file.readFile('utf8').catch(failed);
+  } finally {
+    await file.close();
+  }
+}
+
 async function tlsOf(options: ServeCommandOptions, workingDirectory: string): Promise<NbdTls | null> {
-  const { tlsCertificate, tlsKey, tlsClientAuthorities } = options;
+  const { tlsCertificate, tlsKey, tlsClientAuthorities, tlsPsk } = options;
+  if (tlsPsk !== undefined) return { preSharedKeys: await readSecret(tlsPsk, workingDirectory) };
   if (tlsCertificate === undefined || tlsKey === undefined) return null;
   return {
     certificate: await readPem(tlsCertificate, workingDirectory),
@@ -112,6 +134,9 @@ export function serveCommand(program: Command, invoke: Invoke): void {
     .addOption(fileOption('--tls-certificate <file>', 'certificate for NBD over TCP, with its chain, as PEM'))
     .addOption(fileOption('--tls-key <file>', 'its private key, as PEM'))
     .addOption(fileOption('--tls-client-authorities <file>', 'NBD clients must show a certificate of one of these'))
+    .addOption(
+      fileOption('--tls-psk <file>', 'users and keys for NBD over TCP instead of a certificate, as psktool writes'),
+    )
     .option('--allow-plain-tcp', 'serve NBD without TLS also where other machines can reach it')
     .addOption(
       new Option('--http <address>', 'serve /metrics and /healthz: HOST:PORT, or PORT of this machine only').argParser(
@@ -151,6 +176,9 @@ export function serveCommand(program: Command, invoke: Invoke): void {
       }
       if (options.tlsClientAuthorities !== undefined && options.tlsKey === undefined) {
         command.error("error: option '--tls-client-authorities <file>' needs a certificate");
+      }
+      if (options.tlsPsk !== undefined && (options.tlsKey ?? options.tlsCertificate) !== undefined) {
+        command.error("error: option '--tls-psk <file>' does not go with a certificate");
       }
       return invoke(command, { write: (context, terminal) => serveStore(context, terminal, options, invoke) });
     });

@@ -308,6 +308,10 @@ export declare class NativeNbdServer {
   constructor(engine: NativeEngine, callback: () => void)
   /** Offers TLS from here on; what is wrong with the certificate, if anything. */
   useTls(tls: NbdTlsRecord): Failure | null
+  /** Offers TLS from here on, which JavaScript takes care of: see `take_relayed`. */
+  useRelay(): void
+  /** Clients to be encrypted since the last call. */
+  takeRelayed(): Array<NbdRelayRecord>
   /** What is asked since the last call. */
   takeQuestions(): Array<QuestionRecord>
   /** Answers a question. */
@@ -832,6 +836,15 @@ export interface NbdAddressRecord {
   host?: string
   port?: number
   fd?: number
+}
+
+/**
+ * A client that is to be encrypted: descriptors of its socket, and of where what it says goes in the clear. Whoever takes them
+ * closes them.
+ */
+export interface NbdRelayRecord {
+  client: number
+  plain: number
 }
 
 /** Clients of a server. */

@@ -19,6 +19,7 @@ pub mod export;
 mod listener;
 pub mod negotiation;
 pub mod protocol;
+mod relay;
 mod reply;
 pub mod request;
 mod sectors;
@@ -36,7 +37,8 @@ pub use channel::Channel;
 pub use export::{Export, Exports, Facts, Listed, StatusExtent};
 pub use listener::{Address, Listener};
 pub use negotiation::Tls;
-pub use server::{PlainClients, Server, ServerParts};
+pub use relay::{READY, TlsRelay};
+pub use server::{Encryption, PlainClients, Server, ServerParts};
 pub use tls::TlsContext;
 
 use channel::Inbox;

@@ -19,6 +19,7 @@ use super::channel::Channel;
 use super::export::Exports;
 use super::listener::{Address, Listener};
 use super::negotiation::Tls;
+use super::relay::{Relayed, TlsRelay};
 use super::socket::{Hurried, Socket};
 use super::tls::TlsContext;
 use super::{Agreed, begin};
@@ -27,12 +28,21 @@ use crate::error::{Code, Error, Result};
 /// After a connection that could not be taken, the next attempt.
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 
+/// How connections are encrypted.
+#[derive(Clone)]
+pub enum Encryption {
+    /// Here, with a certificate.
+    Certificate(Arc<TlsContext>),
+    /// By somebody else, who knows with what.
+    Relay(Arc<dyn TlsRelay>),
+}
+
 /// What a server is given.
 pub struct ServerParts {
     /// What it gives.
     pub exports: Arc<dyn Exports>,
-    /// What it proves itself with, where it offers TLS.
-    pub tls: Option<Arc<TlsContext>>,
+    /// How it encrypts, where it offers TLS.
+    pub tls: Option<Encryption>,
     /// Who need not encrypt.
     pub plain_clients: PlainClients,
     /// Clients at once, at most.
@@ -60,22 +70,22 @@ impl PlainClients {
     ///
     /// | listener | `Local` | `All` | `None` |
     /// | --- | --- | --- | --- |
-    /// | Unix socket, TCP on loopback | offered, if there is a certificate | the same | required |
-    /// | TCP on any other address, or on all of them | required | offered, if there is a certificate | required |
+    /// | Unix socket, TCP on loopback | offered, if it can be | the same | required |
+    /// | TCP on any other address, or on all of them | required | offered, if it can be | required |
     ///
     /// # Errors
-    /// `ARGUMENT_INVALID` where it is required and there is no certificate.
-    pub fn tls_at(self, address: &Address, has_certificate: bool) -> Result<Tls> {
+    /// `ARGUMENT_INVALID` where it is required and cannot be offered.
+    pub fn tls_at(self, address: &Address, can_encrypt: bool) -> Result<Tls> {
         let is_required = match self {
             Self::Local => !address.is_local(),
             Self::All => false,
             Self::None => true,
         };
-        match (is_required, has_certificate) {
+        match (is_required, can_encrypt) {
             (true, true) => Ok(Tls::Required),
             (true, false) => Err(Error::new(
                 Code::ArgumentInvalid,
-                format!("clients of {address} have to use TLS, and there is no certificate; give one, or allow plain clients (allowPlainTcp, --allow-plain-tcp)"),
+                format!("clients of {address} have to use TLS, and there is neither a certificate nor a key; give one, or allow plain clients (allowPlainTcp, --allow-plain-tcp)"),
             )
             .with("argument", "certificate")),
             (false, true) => Ok(Tls::Offered),
@@ -103,8 +113,24 @@ struct Shared {
 #[derive(Default)]
 struct Clients {
     next: u64,
-    sockets: BTreeMap<u64, Arc<Socket>>,
+    connected: BTreeMap<u64, Connected>,
     refused: u64,
+}
+
+/// One client, as far as a stop needs it.
+struct Connected {
+    socket: Arc<Socket>,
+    /// Where its bytes come in the clear, if somebody else encrypts.
+    plain: Option<Arc<Socket>>,
+}
+
+impl Connected {
+    fn close(&self) {
+        self.socket.close();
+        if let Some(plain) = &self.plain {
+            plain.close(); // also where whoever encrypts does not see the other end
+        }
+    }
 }
 
 impl Server {
@@ -142,7 +168,7 @@ impl Server {
     /// Clients that are connected.
     #[must_use]
     pub fn client_count(&self) -> usize {
-        self.shared.clients().sockets.len()
+        self.shared.clients().connected.len()
     }
 
     /// Clients that were hung up on because there were too many.
@@ -161,8 +187,8 @@ impl Server {
             let _ = accepting.join(); // a panic there was reported there
         }
         let mut clients = self.shared.clients();
-        clients.sockets.values().for_each(|socket| socket.close());
-        while !clients.sockets.is_empty() {
+        clients.connected.values().for_each(Connected::close);
+        while !clients.connected.is_empty() {
             clients = self.shared.client_left.wait(clients).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -201,18 +227,18 @@ impl Shared {
         let Ok(socket) = Socket::new(socket, self.parts.send_timeout) else { return };
         let socket = Arc::new(socket);
         let mut clients = self.clients();
-        if clients.sockets.len() >= self.parts.clients_max {
+        if clients.connected.len() >= self.parts.clients_max {
             clients.refused += 1;
             return; // dropped, and so hung up on
         }
         let number = clients.next;
         clients.next += 1;
-        clients.sockets.insert(number, Arc::clone(&socket));
+        clients.connected.insert(number, Connected { socket: Arc::clone(&socket), plain: None });
         drop(clients);
         let shared = Arc::clone(self);
         let serve = move || {
             let leaving = Leaving { shared: &shared, number };
-            let _ = shared.serve(&socket); // what a client did wrong is its own affair
+            let _ = shared.serve(&socket, number); // what a client did wrong is its own affair
             drop(socket);
             drop(leaving);
         };
@@ -221,7 +247,7 @@ impl Shared {
         }
     }
 
-    fn serve(&self, socket: &Arc<Socket>) -> io::Result<()> {
+    fn serve(&self, socket: &Arc<Socket>, number: u64) -> io::Result<()> {
         socket.limit_receiving(Some(self.parts.handshake_timeout))?;
         // Who has to encrypt has little to say before that, and one limit for all of it.
         let hurried = match self.tls {
@@ -240,13 +266,24 @@ impl Shared {
             }
             Agreed::StartTls { no_zeroes } => {
                 let hurried = hurried.map_or_else(|| Hurried::new(socket, self.parts.handshake_timeout), Ok)?;
-                self.serve_encrypted(socket, hurried, no_zeroes)
+                match &self.parts.tls {
+                    None => Ok(()), // never offered without
+                    Some(Encryption::Certificate(context)) => self.serve_encrypted(context, socket, hurried, no_zeroes),
+                    Some(Encryption::Relay(relay)) => {
+                        self.serve_relayed(relay.as_ref(), socket, number, hurried, no_zeroes)
+                    }
+                }
             }
         }
     }
 
-    fn serve_encrypted(&self, socket: &Arc<Socket>, hurried: Hurried<'_>, no_zeroes: bool) -> io::Result<()> {
-        let Some(context) = &self.parts.tls else { return Ok(()) }; // never offered without
+    fn serve_encrypted(
+        &self,
+        context: &TlsContext,
+        socket: &Arc<Socket>,
+        hurried: Hurried<'_>,
+        no_zeroes: bool,
+    ) -> io::Result<()> {
         let channel = context.accept(&hurried, Arc::clone(socket))?;
         drop(hurried);
         let ended = match begin(&channel, self.parts.exports.as_ref(), Tls::Active { no_zeroes }) {
@@ -257,8 +294,44 @@ impl Shared {
         ended
     }
 
+    fn serve_relayed(
+        &self,
+        relay: &dyn TlsRelay,
+        socket: &Socket,
+        number: u64,
+        hurried: Hurried<'_>,
+        no_zeroes: bool,
+    ) -> io::Result<()> {
+        let (relayed, others) = Relayed::new(socket, self.parts.send_timeout)?;
+        self.note_plain(number, relayed.plain())?;
+        relay.take(socket.duplicate()?, others)?;
+        relayed.wait_until_encrypted(hurried)?;
+        let plain = relayed.plain();
+        plain.limit_receiving(Some(self.parts.handshake_timeout))?;
+        match begin(plain.as_ref(), self.parts.exports.as_ref(), Tls::Active { no_zeroes })? {
+            Agreed::Session(session) => {
+                plain.limit_receiving(None)?;
+                session.serve(plain.as_ref())?;
+            }
+            Agreed::Nothing | Agreed::StartTls { .. } => {}
+        }
+        relayed.finish(self.parts.handshake_timeout)
+    }
+
+    /// Has a stop end this too.
+    fn note_plain(&self, number: u64, plain: &Arc<Socket>) -> io::Result<()> {
+        let mut clients = self.clients();
+        if self.is_stopped.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionAborted.into()); // it may have looked for it already
+        }
+        if let Some(connected) = clients.connected.get_mut(&number) {
+            connected.plain = Some(Arc::clone(plain));
+        }
+        Ok(())
+    }
+
     fn leave(&self, number: u64) {
-        self.clients().sockets.remove(&number);
+        self.clients().connected.remove(&number);
         self.client_left.notify_all();
     }
 }

@@ -36,6 +36,19 @@ impl Socket {
         Ok(set_socket_timeout(&self.socket, Timeout::Recv, limit)?)
     }
 
+    /// Another descriptor of it. What is set with either holds for both.
+    ///
+    /// # Errors
+    /// What the system gives.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    /// Says that nothing more will be sent; what the other side sends is still received.
+    pub(super) fn end_sending(&self) {
+        let _ = shutdown(&self.socket, Shutdown::Write); // closed already by the other side
+    }
+
     /// Sends what there is room for, and waits for none.
     ///
     /// # Errors
@@ -99,6 +112,11 @@ impl<'a> Hurried<'a> {
         };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &end)?;
         Ok(Self { socket, timer })
+    }
+
+    /// Goes on with another socket, in what is left of the time.
+    pub(super) fn turn_to(self, socket: &Socket) -> Hurried<'_> {
+        Hurried { socket, timer: self.timer }
     }
 
     fn wait(&self, what: PollFlags) -> io::Result<()> {

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use stillpoint_engine::nbd::protocol::{option, reply};
-use stillpoint_engine::nbd::{Address, Exports, Listener, PlainClients, Server, ServerParts, TlsContext};
+use stillpoint_engine::nbd::{Address, Encryption, Exports, Listener, PlainClients, Server, ServerParts, TlsContext};
 
 use crate::nbd_world::Client;
 use certificates::{EXPIRED, Identity, NOW, authority};
@@ -104,6 +104,7 @@ pub(crate) fn parts(
     tls: Option<Arc<TlsContext>>,
     plain_clients: PlainClients,
 ) -> ServerParts {
+    let tls = tls.map(Encryption::Certificate);
     let (handshake_timeout, send_timeout) = (Duration::from_secs(5), Duration::from_secs(20));
     ServerParts { exports, tls, plain_clients, clients_max: 64, handshake_timeout, send_timeout }
 }

@@ -1,0 +1,5 @@
+declare const relay: {
+  /** The thread's file. */
+  readonly file: string;
+};
+export = relay;
