@@ -13,6 +13,7 @@ use stillpoint_engine::clock::Clock;
 use stillpoint_engine::engine::{DiskLimits, DiskReference, Engine, ExportBitmap, ExportLabel};
 use stillpoint_engine::error::Code;
 use stillpoint_engine::io::Io;
+use stillpoint_engine::limits::LAYERS_SEALED_MAX;
 use stillpoint_engine::nbd::{Export, StatusExtent};
 use stillpoint_engine::random::Seeded;
 use stillpoint_engine::units::Uid;
@@ -140,7 +141,12 @@ fn history(seed: u64) {
             }
             5 => {
                 let point_id = point(points.len() as u64);
-                cut(&engine, machine(), point_id).unwrap();
+                if let Err(error) = cut(&engine, machine(), point_id) {
+                    let waiting = points.iter().filter(|kept| !kept.is_copied).count();
+                    assert_eq!(error.code(), Code::LayersFull, "{error}");
+                    assert!(waiting >= LAYERS_SEALED_MAX, "{waiting} wait");
+                    continue;
+                }
                 let (is_copied, is_deleted, exports) = (false, false, Vec::new());
                 points.push(Kept { point_id, bytes: model.clone(), is_copied, is_deleted, exports });
             }
