@@ -94,6 +94,7 @@ export const engineFoundation: readonly string[] = ['clock', 'control', 'error',
 export const engineRows: readonly ImportRow[] = [
   { unit: 'io', may: [], why: 'the only file access; file, memory and faulty' },
   { unit: 'format', may: [], why: 'bytes to values and back, proven; reads no file' },
+  { unit: 'buffers', may: [], why: 'memory that is used again' },
   { unit: 'throttle', may: [], why: 'rates, pure' },
   { unit: 'chunk_store', may: ['io', 'format'], why: 'packs and the index; knows no disks' },
   { unit: 'block_map', may: ['io', 'format', 'chunk_store'], why: 'trees of chunk ids; nodes live in packs' },
@@ -131,7 +132,7 @@ export const engineRows: readonly ImportRow[] = [
   },
   {
     unit: 'nbd',
-    may: ['io', 'disk', 'block_map', 'chunk_store', 'throttle'],
+    may: ['io', 'buffers', 'disk', 'block_map', 'chunk_store', 'throttle'],
     why: 'a disk or point as a block device',
   },
   {
@@ -166,7 +167,7 @@ export const engineRows: readonly ImportRow[] = [
 ];
 
 /** Modules of the engine that the binding may name: its top, the foundation, what files it is given, and the probe of the benches. */
-export const bindingMay: readonly string[] = ['engine', 'io', 'nbd', 'probe', ...engineFoundation];
+export const bindingMay: readonly string[] = ['engine', 'buffers', 'io', 'nbd', 'probe', ...engineFoundation];
 
 /** A table as the lines of `docs/architecture.md`. */
 export function documented(rows: readonly ImportRow[], withPackages: boolean): string[] {

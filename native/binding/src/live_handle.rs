@@ -1,11 +1,14 @@
 //! Live disks of an open store: conversion only. What moves bytes goes through [`crate::requests`].
 
+use std::sync::Arc;
+
 use napi::bindgen_prelude::{Function, Object, Uint8Array};
 use napi::{Env, Result};
 use napi_derive::napi;
+use stillpoint_engine::buffers::Buffers;
 use stillpoint_engine::engine::{
-    CopyRequest, Cost, CutRequest, DiskLimits, DiskReference, DiskRequest, LiveDisk, Moment, NewDisk, PendingCut,
-    SourceRequest, UncleanLog,
+    CopyRequest, Cost, CutRequest, DiskLimits, DiskReference, DiskRequest, Engine, LiveDisk, Moment, NewDisk,
+    PendingCut, SourceRequest, UncleanLog,
 };
 use stillpoint_engine::error::{Code, Error};
 use stillpoint_engine::limits::READ_BYTES_MAX;
@@ -17,6 +20,10 @@ use crate::failure::Failure;
 use crate::operation::NativeOperation;
 use crate::records::{ManifestDiskRecord, ScannedDiskRecord};
 use crate::requests::{Answer, CompletionRecord, Request, Requests, Work};
+
+/// From here on a write's bytes are copied into memory that was used before: getting new memory from the system, and giving it
+/// back, takes longer than the copy.
+const REUSED_FROM_BYTES: usize = 64 << 10;
 
 type EngineResult<T> = stillpoint_engine::error::Result<T>;
 
@@ -89,6 +96,8 @@ pub struct DiskRequestRecord {
 #[napi]
 pub struct NativeDisks {
     requests: Requests,
+    /// For the bytes of large writes.
+    buffers: Arc<Buffers>,
 }
 
 /// A batch's request, with bytes of its own.
@@ -107,7 +116,7 @@ impl NativeDisks {
     /// The callback cannot be kept.
     #[napi(constructor)]
     pub fn new(callback: Function<'_, (), ()>) -> Result<Self> {
-        Ok(Self { requests: Requests::new(&callback)? })
+        Ok(Self { requests: Requests::new(&callback)?, buffers: Arc::default() })
     }
 
     /// What is done since the last call.
@@ -142,11 +151,20 @@ impl NativeDisks {
     /// Writes; the bytes are copied before this returns.
     #[napi]
     pub fn write(&self, engine: &NativeEngine, request: f64, disk_id: String, offset: f64, bytes: &[u8], fua: bool) {
-        let bytes = bytes.to_vec();
         let cost = Cost { operations: 1, bytes: u64_from(bytes.len()) };
+        let write = move |engine: &Engine, disk_id: &str, bytes: &[u8]| {
+            let (disk_id, offset) = (uid(disk_id, "diskId")?, unsigned(offset, "offset")?);
+            Ok(Answer::Logged(engine.write_disk(&disk_id, offset, bytes, fua)?.0))
+        };
+        if bytes.len() < REUSED_FROM_BYTES {
+            let bytes = bytes.to_vec();
+            return self.add(engine, request, disk_id.clone(), cost, move |engine| write(engine, &disk_id, &bytes));
+        }
+        let (bytes, buffers) = (self.buffers.copy_of(bytes), Arc::clone(&self.buffers));
         self.add(engine, request, disk_id.clone(), cost, move |engine| {
-            let (disk_id, offset) = (uid(&disk_id, "diskId")?, unsigned(offset, "offset")?);
-            Ok(Answer::Logged(engine.write_disk(&disk_id, offset, &bytes, fua)?.0))
+            let answer = write(engine, &disk_id, &bytes);
+            buffers.give(bytes);
+            answer
         });
     }
 
@@ -215,7 +233,7 @@ impl NativeDisks {
         request: f64,
         disk_id: String,
         cost: Cost,
-        work: impl FnOnce(&stillpoint_engine::engine::Engine) -> EngineResult<Answer> + Send + 'static,
+        work: impl FnOnce(&Engine) -> EngineResult<Answer> + Send + 'static,
     ) {
         let (opened, call) = engine.enter();
         let engine = opened.as_ref().ok().cloned();

@@ -3,12 +3,12 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a client's idle buffers may take together.
+/// What the idle buffers of one owner may take together.
 const SPARE_BYTES_MAX: usize = 8 << 20;
 
-/// The buffers of one client.
+/// The buffers of one owner: a client, or a queue of requests.
 #[derive(Default)]
-pub(super) struct Buffers {
+pub struct Buffers {
     spare: Mutex<Spare>,
 }
 
@@ -18,9 +18,9 @@ struct Spare {
     bytes: usize,
 }
 
-/// Bytes of one request. A new one holds anything that this client sent or was sent before.
+/// Bytes of one request. A new one holds anything that was in the owner's earlier ones.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub struct Buffer {
     bytes: Vec<u8>,
     length: usize,
 }
@@ -31,7 +31,8 @@ impl Buffers {
     }
 
     /// A buffer of this length.
-    pub(super) fn take(&self, length: usize) -> Buffer {
+    #[must_use]
+    pub fn take(&self, length: usize) -> Buffer {
         if length == 0 {
             return Buffer::default();
         }
@@ -43,8 +44,16 @@ impl Buffers {
         Buffer { bytes: bytes.unwrap_or_else(|| vec![0; length]), length }
     }
 
+    /// A buffer with these bytes.
+    #[must_use]
+    pub fn copy_of(&self, bytes: &[u8]) -> Buffer {
+        let mut buffer = self.take(bytes.len());
+        buffer.copy_from_slice(bytes);
+        buffer
+    }
+
     /// Takes a buffer back.
-    pub(super) fn give(&self, buffer: Buffer) {
+    pub fn give(&self, buffer: Buffer) {
         let mut spare = self.spare();
         if !buffer.bytes.is_empty() && spare.bytes + buffer.bytes.len() <= SPARE_BYTES_MAX {
             spare.bytes += buffer.bytes.len();

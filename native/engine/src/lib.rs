@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The floor.
+pub mod buffers;
 pub mod clock;
 pub mod control;
 pub mod error;

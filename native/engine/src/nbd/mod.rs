@@ -13,7 +13,6 @@
 //! arrive together.
 //! What it must not import: the engine's top.
 
-mod buffers;
 pub mod channel;
 pub mod export;
 mod listener;

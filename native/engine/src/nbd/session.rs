@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use super::buffers::{Buffer, Buffers};
 use super::channel::{Channel, Inbox, send_all};
 use super::negotiation::Terms;
 use super::protocol::{Errno, REQUEST_BYTES, REQUEST_EXTENDED_BYTES, command, flag};
@@ -26,6 +25,7 @@ use super::request::{Payload, Request};
 use super::sectors::{self, Clearing};
 use super::sequence::Sequence;
 use super::status::answerable;
+use crate::buffers::{Buffer, Buffers};
 use crate::error::{Code, Error, Result};
 use crate::limits::{NBD_CLIENT_BYTES_MAX, NBD_CLIENT_THREADS_MAX, NBD_EXTENTS_MAX, NBD_PAYLOAD_BYTES_MAX};
 use crate::units::{u64_from, usize_from};
