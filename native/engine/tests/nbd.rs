@@ -550,6 +550,7 @@ fn every_rule_of_the_document_names_tests_that_there_are() {
     let sources = [
         include_str!("nbd.rs"),
         include_str!("nbd_leaks.rs"),
+        include_str!("nbd_relay.rs"),
         include_str!("nbd_tls.rs"),
         include_str!("../src/nbd/listener.rs"),
         include_str!("../src/nbd/request.rs"),
