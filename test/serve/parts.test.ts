@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { commandClock } from '../../src/control/clock.js';
 import { serverOf } from '../../src/control/client.js';
+import type { CommandContext } from '../../src/control/context.js';
 import { library, type Library } from '../../src/control/library.js';
 import {
   createStore,
@@ -21,6 +22,22 @@ import { openLog, recordText } from '../../src/serve/log.js';
 import { watchdogMs } from '../../src/serve/notify.js';
 import { serve, type Ready, type ServeOptions } from '../../src/serve/serve.js';
 import { World } from '../store/world.js';
+
+/** What `serve` is given, with a store of the test's. */
+function contextOf(openAs: Library['openStore'], store: string, signal: AbortSignal): CommandContext {
+  return {
+    library: { ...library, openStore: openAs },
+    storePath: store,
+    held: null,
+    readOnly: false,
+    threads: 1,
+    clock: commandClock,
+    signal,
+    onProgress: () => undefined,
+    onReadOnlyLook: () => undefined,
+    onFindings: () => undefined,
+  };
+}
 
 describe('activatedSockets', () => {
   it('gives the descriptors by what their names say', () => {
@@ -99,18 +116,7 @@ describe('a server one of whose write logs fails', () => {
     const { id } = await store.virtualMachine('db');
     const ending = new AbortController();
     const written: string[] = [];
-    const context = {
-      library: { ...library, openStore: async () => store },
-      storePath: folder,
-      held: null,
-      readOnly: false,
-      threads: 1,
-      clock: commandClock,
-      signal: ending.signal,
-      onProgress: () => undefined,
-      onReadOnlyLook: () => undefined,
-      onFindings: () => undefined,
-    };
+    const context = contextOf(async () => store, folder, ending.signal);
     let url = '';
     const health = async (): Promise<unknown> => {
       const answer = await fetch(`${url}/healthz`);
@@ -210,31 +216,16 @@ describe('a server with NBD', () => {
       return store;
     };
     const options: ServeOptions = { nbd, http: null, logFormat: 'json', logLevel: 'error', stopTimeoutMs: 0 };
-    await serve(
-      {
-        library: { ...library, openStore: openAs },
-        storePath: storePath(),
-        held: null,
-        readOnly: false,
-        threads: 1,
-        clock: commandClock,
-        signal: ending.signal,
-        onProgress: () => undefined,
-        onReadOnlyLook: () => undefined,
-        onFindings: () => undefined,
+    await serve(contextOf(openAs, storePath(), ending.signal), options, {
+      version: '0',
+      environment,
+      writeLog: (line) => seen.push(line),
+      onReady: async (now) => {
+        ready.push(now);
+        if (onReady === undefined) ending.abort();
+        else void onReady();
       },
-      options,
-      {
-        version: '0',
-        environment,
-        writeLog: (line) => seen.push(line),
-        onReady: async (now) => {
-          ready.push(now);
-          if (onReady === undefined) ending.abort();
-          else void onReady();
-        },
-      },
-    );
+    });
     return ready;
   }
 

@@ -22,7 +22,7 @@ use crate::records::{ManifestDiskRecord, ScannedDiskRecord};
 use crate::requests::{Answer, CompletionRecord, Request, Requests, Work};
 
 /// From here on a write's bytes are copied into memory that was used before: getting new memory from the system, and giving it
-/// back, takes longer than the copy.
+/// back, takes about as long as the copy.
 const REUSED_FROM_BYTES: usize = 64 << 10;
 
 type EngineResult<T> = stillpoint_engine::error::Result<T>;
