@@ -10,12 +10,13 @@
  */
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
+import { unmount } from '../house/mounts.js';
 import { noteSkipped, requireTool } from '../house/tools.js';
 
 export type FileSystem = 'ext4' | 'xfs';
@@ -26,7 +27,6 @@ const tools = {
   nbdfuse: requireTool('nbdfuse'),
   losetup: requireTool('losetup'),
   mount: requireTool('mount'),
-  umount: requireTool('umount'),
   ext4: requireTool('mke2fs'),
   xfs: requireTool('mkfs.xfs'),
 };
@@ -58,7 +58,6 @@ export class CuttableFileSystem {
   #server: ChildProcess | null = null;
   #fuse: ChildProcess | null = null;
   #loop: string | null = null;
-  #mounted = false;
 
   /** `folder` is for the backing file and all that belongs to it. */
   constructor(folder: string, kind: FileSystem) {
@@ -106,15 +105,14 @@ export class CuttableFileSystem {
 
   /** Takes away what is mounted, with or without power. */
   async unmount(): Promise<void> {
-    if (this.#mounted) await retried(() => execute(tools.umount.path, [this.place]));
-    this.#mounted = false;
+    await unmount(this.place);
     if (this.#loop !== null) await execute(tools.losetup.path, ['--detach', this.#loop]);
     this.#loop = null;
     if (this.#server !== null) {
       this.#server.kill('SIGKILL');
       await ended(this.#server);
       // With its server gone nbdfuse may end by itself, which leaves the file a dead mount.
-      if (isMountPoint(this.#at('disk'))) await retried(() => execute(tools.umount.path, ['--lazy', this.#at('disk')]));
+      await unmount(this.#at('disk'), '--lazy');
       this.#fuse?.kill('SIGKILL');
       if (this.#fuse !== null) await ended(this.#fuse);
     }
@@ -129,7 +127,6 @@ export class CuttableFileSystem {
       ...(own.length > 0 ? ['-o', own.join(',')] : []),
       ...[what, this.place],
     ]);
-    this.#mounted = true;
   }
 
   get #backing(): string {
@@ -139,12 +136,6 @@ export class CuttableFileSystem {
   #at(name: string): string {
     return path.join(this.#folder, name);
   }
-}
-
-function isMountPoint(file: string): boolean {
-  return readFileSync('/proc/mounts', 'utf8')
-    .split('\n')
-    .some((line) => line.split(' ')[1] === file);
 }
 
 function ended(child: ChildProcess): Promise<void> {
@@ -157,18 +148,5 @@ async function until(isDone: () => boolean, what: string): Promise<void> {
   for (let waitedMs = 0; !isDone(); waitedMs += 5) {
     if (waitedMs > waitedMsMax) throw new Error(`waited ${waitedMsMax} ms, and not yet: ${what}`);
     await pause(5);
-  }
-}
-
-/** A file system is busy for a moment after the process that used it was killed. */
-async function retried(work: () => Promise<unknown>): Promise<void> {
-  for (let waitedMs = 0; ; waitedMs += 20) {
-    try {
-      await work();
-      return;
-    } catch (error) {
-      if (waitedMs > waitedMsMax) throw error;
-      await pause(20);
-    }
   }
 }

@@ -11,6 +11,7 @@ import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
+import { unmount } from '../house/mounts.js';
 import { requireTool } from '../house/tools.js';
 
 export type FileSystem = 'ext4' | 'xfs';
@@ -20,7 +21,6 @@ const tools = {
   nbdfuse: requireTool('nbdfuse'),
   losetup: requireTool('losetup'),
   mount: requireTool('mount'),
-  umount: requireTool('umount'),
   e2fsck: requireTool('e2fsck'),
   xfsRepair: requireTool('xfs_repair'),
 };
@@ -96,7 +96,7 @@ export class ExportedDisk {
     try {
       return await work(place);
     } finally {
-      await execute(tools.umount.path, [place]);
+      await unmount(place);
     }
   }
 
@@ -110,7 +110,8 @@ export class ExportedDisk {
   async close(): Promise<void> {
     if (this.#loop !== null) await execute(tools.losetup.path, ['--detach', this.#loop]);
     this.#loop = null;
-    await execute(tools.umount.path, [path.join(this.#folder, 'disk')]).catch(() => this.#fuse.kill('SIGKILL'));
+    const showedIt = await unmount(path.join(this.#folder, 'disk'));
+    if (!showedIt) this.#fuse.kill('SIGKILL');
     await this.#ended;
   }
 }

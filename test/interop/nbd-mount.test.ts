@@ -6,6 +6,7 @@ import { existsSync, statSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
+import { unmount } from '../house/mounts.js';
 import { requireTool } from '../house/tools.js';
 import { letters } from '../input/temporary.js';
 import { detachLoop, loopIsMissing } from './loop.js';
@@ -19,7 +20,6 @@ const tools = {
   mke2fs: requireTool('mke2fs'),
   e2fsck: requireTool('e2fsck'),
   mount: requireTool('mount'),
-  umount: requireTool('umount'),
 };
 const areMissing =
   Object.values(tools).some(({ isMissing }) => isMissing) || loopIsMissing() || !existsSync('/dev/fuse');
@@ -58,7 +58,7 @@ describe.skipIf(areMissing)('the file system of', () => {
     });
     undo.push(async () => {
       const closed = once(fuse, 'close');
-      await run(tools.umount, file);
+      await unmount(file);
       await closed;
     });
     await expect.poll(() => statSync(file).size, { timeout: 20_000, interval: 20 }).toBe(sizeBytes);
@@ -68,7 +68,7 @@ describe.skipIf(areMissing)('the file system of', () => {
       return Promise.resolve();
     });
     await run(tools.mount, '-o', readOnly ? 'ro,noload' : 'rw', device, stage.at('mounted'));
-    undo.push(() => run(tools.umount, stage.at('mounted')));
+    undo.push(() => unmount(stage.at('mounted')));
     return device;
   }
 
