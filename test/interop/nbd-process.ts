@@ -2,7 +2,7 @@
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
@@ -27,10 +27,11 @@ export class ServingProcess {
     return serving;
   }
 
-  /** Threads and open descriptors of the process. */
+  /** Threads and open descriptors of the process; without segments of logs, of which there are more the more was written. */
   holds(): { readonly threads: number; readonly descriptors: number } {
     const place = `/proc/${this.#child.pid ?? 0}`;
-    return { threads: readdirSync(`${place}/task`).length, descriptors: readdirSync(`${place}/fd`).length };
+    const open = readdirSync(`${place}/fd`).filter((descriptor) => !isSegment(`${place}/fd/${descriptor}`));
+    return { threads: readdirSync(`${place}/task`).length, descriptors: open.length };
   }
 
   /** Restores a point in place; `restored`, or the code of the error. */
@@ -58,5 +59,13 @@ export class ServingProcess {
     const next = await this.#lines.next();
     if (next.done === true) throw new Error('the serving process has ended');
     return next.value;
+  }
+}
+
+function isSegment(descriptor: string): boolean {
+  try {
+    return readlinkSync(descriptor).endsWith('.segment');
+  } catch {
+    return false; // closed by now
   }
 }
