@@ -339,6 +339,9 @@ mod laws {
         file.start_writeback(0, 8192).unwrap();
         file.start_writeback(8192, 0).unwrap();
         file.start_writeback(1 << 40, u64::MAX).unwrap();
+        file.write_back(0, 8192).unwrap();
+        file.write_back(8192, 0).unwrap();
+        file.write_back(1 << 40, u64::MAX).unwrap();
         assert_eq!(read_all(&*file), [3; 10_000]);
     }
 

@@ -84,6 +84,7 @@ fn a_block_device_has_its_size_zeros_and_one_exclusive_holder() {
     held.zero_range((2 << 20) + 5, 1000).unwrap();
     held.zero_range(SIZE - 512, 1 << 20).unwrap();
     held.start_writeback(0, SIZE).unwrap();
+    held.write_back(0, SIZE).unwrap();
     held.sync().unwrap();
     let bytes = read_all(&*held);
     for (at, &byte) in bytes.iter().enumerate() {

@@ -276,7 +276,7 @@ fn a_hold_keeps_its_records_until_it_is_dropped() {
 fn a_release_takes_nothing_that_is_not_durable() {
     let (_memory, log) = new_log();
     let lsns: Vec<Lsn> = (0..20).map(|byte| log_one(&log, &[byte; 4096])).collect();
-    // Rollovers have synced some of it, never the last two segments.
+    // Rollovers have synced some of it, never the last segment.
     let durable = log.durable();
     log.release(*lsns.last().unwrap()).unwrap();
     let first = log.superblock().segments[0].first.unwrap().lsn;
@@ -316,14 +316,14 @@ fn a_failed_sync_fences_the_log_and_no_later_flush_succeeds() {
 }
 
 #[test]
-fn at_most_two_segments_are_unsynced_at_any_time() {
+fn at_most_three_segments_are_unsynced_at_any_time() {
     let memory = MemoryIo::new();
     let fault = FaultIo::over_memory(&memory, FaultPlan::none());
     let log = create(Arc::new(fault)).unwrap();
     for byte in 0..100 {
         let lsn = log_one(&log, &[byte; 4096]);
         // Six records of 4 KiB to a segment of 32 KiB.
-        assert!(lsn.0 - log.durable().0 <= 12, "{lsn} is in the log, {} is durable", log.durable());
+        assert!(lsn.0 - log.durable().0 <= 18, "{lsn} is in the log, {} is durable", log.durable());
     }
 }
 

@@ -3,16 +3,20 @@
 
 mod log_world;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use log_world::{DISK, create, open_memory, read_back};
-use stillpoint_engine::io::fault::{Failure, Fault, FaultIo, FaultPlan, Lasting};
+use log_world::{
+    DIRECTORY, DISK, IDENTITY, SEGMENT_BYTES, create, disk, log_one, open_memory, parts, read_back, segment_files,
+};
+use stillpoint_engine::format::log_segment::FOOTER_BYTES;
+use stillpoint_engine::io::fault::{Call, Detail, Failure, Fault, FaultIo, FaultPlan, Lasting, Verb};
 use stillpoint_engine::io::memory::{CrashChoice, MemoryIo};
 use stillpoint_engine::random::Seeded;
-use stillpoint_engine::units::Lsn;
-use stillpoint_engine::write_log::{Record, WriteLog};
+use stillpoint_engine::units::{Lsn, u64_from};
+use stillpoint_engine::write_log::{LogParameters, LogParts, Record, WriteLog};
 
 const THREADS: u64 = 8;
 const WRITES: u64 = 150;
@@ -112,4 +116,84 @@ fn everybody_who_waits_is_told_when_the_log_is_fenced() {
         let (_, replay) = open_memory(&memory.crash(CrashChoice::ProcessKilled));
         assert!(replay.records.last().map_or(Lsn::ZERO, |record| record.lsn) >= acknowledged, "call {call}");
     }
+}
+
+#[test]
+fn somebody_else_than_the_writer_has_the_disk_begin_with_each_mib_once() {
+    let fault = FaultIo::over_memory(&MemoryIo::new(), FaultPlan::none());
+    let told = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&told);
+    let writeback_due: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let parts = LogParts { writeback_due: Some(writeback_due), ..parts(Arc::new(fault.clone()), 1) };
+    let parameters = LogParameters { segment_bytes: 16 << 20 };
+    let log = WriteLog::create(parts, PathBuf::from(DIRECTORY), IDENTITY, parameters, vec![disk()]).unwrap();
+    let begun = || -> Vec<(PathBuf, u64)> {
+        let calls = fault.calls().into_iter().filter(|call| call.verb == Verb::StartWriteback);
+        let each_mib = |call: Call| match call.detail {
+            Detail::Range { offset, length } => {
+                (offset..offset + length).step_by(1 << 20).map(move |offset| (call.path.to_path_buf(), offset))
+            }
+            other => panic!("{other:?}"),
+        };
+        calls.flat_map(each_mib).collect()
+    };
+    for _ in 0..3 {
+        let before = told.load(Ordering::Relaxed);
+        for _ in 0..13 {
+            log_one(&log, &[1; 256 << 10]);
+        }
+        let due = told.load(Ordering::Relaxed);
+        assert!(due >= before + 2);
+        while log.write_back().unwrap() {}
+        let places = begun();
+        assert!(u64_from(places.len()) + 1 >= due, "all that was told of; once it was a rollover");
+        assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), places.len(), "each once");
+    }
+    assert_eq!(log.durable(), Lsn(7), "the full segment, of 2 MiB, is synced behind that");
+}
+
+#[test]
+fn full_segments_get_their_summaries_also_where_each_write_is_flushed() {
+    for flushes in [false, true] {
+        let memory = MemoryIo::new();
+        let fault = FaultIo::over_memory(&memory, FaultPlan::none());
+        let log = create(Arc::new(fault.clone())).unwrap();
+        for byte in 0..200 {
+            let lsn = log_one(&log, &[byte; 4096]);
+            if flushes {
+                log.flush(lsn).unwrap();
+            }
+            log.prepare_when_due().unwrap();
+            while log.write_back().unwrap() {}
+        }
+        let footer = SEGMENT_BYTES - u64_from(FOOTER_BYTES);
+        let is_footer = |call: &Call| {
+            call.verb == Verb::WriteAt && matches!(call.detail, Detail::Range { offset, .. } if offset == footer)
+        };
+        let footers = fault.calls().iter().filter(|call| is_footer(call)).count();
+        let others = 2; // the active one, and the next
+        assert!(footers + others >= segment_files(&memory).len() && footers > 20, "{footers}");
+    }
+}
+
+#[test]
+fn any_number_of_threads_may_write_back() {
+    let log = create(Arc::new(MemoryIo::new())).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    log.write_back().unwrap();
+                }
+            });
+        }
+        for byte in 0..400 {
+            log_one(&log, &[byte as u8; 16 << 10]);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(log.try_flush().unwrap() == Lsn(400));
 }

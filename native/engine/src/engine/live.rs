@@ -29,6 +29,7 @@ mod requests;
 mod turns;
 mod upkeep;
 mod window;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -49,7 +50,7 @@ use cuts::{Bases, Cuts, TakenCut};
 use exports::ExportedPoints;
 use limiting::Limiter;
 use log::LiveLog;
-use upkeep::Upkeep;
+use worker::Worker;
 
 pub use capturing::{CopiedDisk, CopyRequest, CutRequest};
 pub use closed::UnavailableLog;
@@ -134,7 +135,8 @@ pub(super) struct Live {
     unknown: Mutex<BTreeSet<Uid>>,
     /// The highest generation that was ever named of each disk.
     generations: Mutex<BTreeMap<Uid, u64>>,
-    upkeep: Arc<Upkeep>,
+    upkeep: Arc<Worker>,
+    writeback: Arc<Worker>,
     unclean: Mutex<Vec<UncleanLog>>,
     findings: Mutex<Vec<Finding>>,
 }
@@ -217,6 +219,7 @@ impl Engine {
 impl Drop for Live {
     fn drop(&mut self) {
         self.upkeep.end();
+        self.writeback.end();
         self.cuts.clear(); // cuts and the bases that stand on them keep each other
         self.all_logs().iter().for_each(|log| log.window().forget_named()); // and so do windows
     }

@@ -143,6 +143,11 @@ pub trait IoFile: Send + Sync {
     /// Asks that what was written in the range starts its way to the disk, without waiting. A hint: never durable.
     fn start_writeback(&self, offset: u64, length: u64) -> Result<()>;
 
+    /// Writes what was written in the range to the disk and waits for that, as far as the file can. Never durable by it: a
+    /// disk may have a cache. After an error as after one of [`IoFile::sync`], and a sync through the same file does not tell it
+    /// again: whoever else syncs has the file open for itself.
+    fn write_back(&self, offset: u64, length: u64) -> Result<()>;
+
     /// Sets the length of a regular file; what is added reads as zero and is a hole.
     fn set_length(&self, length: u64) -> Result<()>;
 

@@ -80,6 +80,7 @@ fn make(
         active: Some(Filling::new(Arc::clone(&segment))),
         prepared: None,
         full: Vec::new(),
+        is_awaited: false,
     };
     Ok(WriteLog::assemble(parts, directory, identity, parameters, sequencer, slots, [segment], Lsn::ZERO))
 }
@@ -134,6 +135,8 @@ impl WriteLog {
             segments: Segments::new(segments),
             sequencer: Mutex::new(sequencer),
             preparing: Mutex::new(()),
+            finishing: Mutex::new(()),
+            writing_back: super::writing_back::WritingBack::default(),
             slots: Mutex::new(slots),
             holds: super::holds::Holds::default(),
             cut_held_ns: std::sync::atomic::AtomicU64::new(0),

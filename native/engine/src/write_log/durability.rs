@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::WriteLog;
+use super::segment::Segment;
 use crate::error::Result;
 use crate::units::Lsn;
 
@@ -86,6 +87,7 @@ impl WriteLog {
     /// As [`WriteLog::flush`].
     pub fn settle(&self) -> Result<()> {
         self.try_flush()?;
+        self.finish_full(|_| true)?;
         self.change_superblock(|_| ())
     }
 
@@ -121,13 +123,14 @@ impl WriteLog {
             Reach::Watermark => watermark,
             Reach::FullSegments(last) => watermark.min(last),
         };
-        let is_meant = |segment: &super::segment::Segment| match reach {
+        let is_meant = |segment: &Segment| match reach {
             Reach::Watermark => segment.is_dirty(),
-            Reach::FullSegments(_) => segment.last.get().is_some() && segment.is_dirty(),
+            Reach::FullSegments(last) => segment.last.get().is_some_and(|end| *end <= last) && segment.is_dirty(),
         };
         for segment in self.segments.pick(is_meant) {
             self.fencing(segment.sync())?;
         }
+        self.fence.check()?; // another who met a failed page may have been told in a sync's place
         self.durability.durable.fetch_max(reached.0, Ordering::AcqRel);
         Ok(())
     }

@@ -11,8 +11,8 @@
 //! that holds everything acknowledged, after a power cut everything up to the last acknowledged flush; nothing is served
 //! that a power cut could still take back.
 //! What it costs: under the sequencer's lock the checksum of one header and no I/O; a record one positional write without
-//! any lock; a flush one sync for all who wait. A full segment costs its successor's allocation and five syncs, in the
-//! background when somebody calls [`WriteLog::prepare`] in time.
+//! any lock; a flush one sync for all who wait. A full segment costs one sync, and its successor's
+//! allocation and four, in the background when somebody calls [`WriteLog::prepare_when_due`] and [`WriteLog::write_back`] in time.
 //! What it must not import: chunks, maps, disks. It knows disks by id only.
 
 use std::path::{Path, PathBuf};
@@ -49,6 +49,7 @@ mod times;
 mod walk;
 mod watermark;
 mod window;
+mod writing_back;
 
 pub use crate::format::log_body::{CutBody, Membership, ResetDisk, ResetList};
 pub use crate::format::log_record::RecordKind;
@@ -64,6 +65,7 @@ use segments::Segments;
 use sequencer::Sequencer;
 use superblock_slots::SuperblockSlots;
 use watermark::Watermark;
+use writing_back::WritingBack;
 
 /// What a log needs of the world.
 #[derive(Clone)]
@@ -74,7 +76,13 @@ pub struct LogParts {
     pub clock: Arc<dyn Clock>,
     /// Where salts come from.
     pub random: Arc<dyn Random>,
+    /// Called in the middle of a write when it is time for [`WriteLog::write_back`], and after a
+    /// rollover.
+    pub writeback_due: Option<WritebackDue>,
 }
+
+/// Tells somebody else than the writer, whose request would last as long as the disk is busy.
+pub type WritebackDue = Arc<dyn Fn() + Send + Sync>;
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +132,12 @@ pub struct WriteLog {
     segments: Segments,
     /// One preparation at a time; held while files are made. Comes before the slots' lock.
     preparing: Mutex<()>,
+    /// Held while full segments get their summaries. Comes after `preparing`, before every other lock.
+    finishing: Mutex<()>,
     /// Held while the superblock is written. Comes before the sequencer's lock.
     slots: Mutex<SuperblockSlots>,
+    /// Held while a part is written back. Comes before `finishing`.
+    writing_back: WritingBack,
     holds: Holds,
     /// How long the last cut kept everybody else from getting an LSN, nanoseconds.
     cut_held_ns: AtomicU64,
@@ -219,9 +231,11 @@ impl WriteLog {
         self.fence.check().err()
     }
 
-    /// Ends all writing because of what is to become of the log: from here on nobody makes a file in its directory.
+    /// Ends all writing because of what is to become of the log: from here on nobody makes a file in its directory,
+    /// or writes a summary.
     pub fn end(&self, why: &str) {
         let _preparing = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let _slots = self.slots();
         self.fence_with(&Error::new(Code::LogFenced, why));
     }

@@ -29,7 +29,7 @@ use crate::io::{Io, OpenMode};
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MIN};
 use crate::units::{Lsn, u64_from};
 
-/// How far above every LSN that was seen new ones begin. More than what can have been given and lost: at most two segments
+/// How far above every LSN that was seen new ones begin. More than what can have been given and lost: at most three segments
 /// are unsynced at any time, and they hold fewer records.
 const LSN_GAP: u64 = 1 << 32;
 
@@ -87,6 +87,7 @@ impl Opening {
             active: None,
             prepared: None,
             full: Vec::new(),
+            is_awaited: false,
         };
         let superblock = slots.current.clone();
         let places: Vec<Place> = walk.records.iter().map(place_of).collect();
@@ -122,6 +123,7 @@ impl Opening {
             active: filled.pop(),
             prepared: None,
             full: Vec::new(),
+            is_awaited: false,
         };
         let dropped = dropped(&superblock, &walk);
         let Self { parts, directory, identity, parameters } = self;

@@ -1,8 +1,9 @@
 //! The next segment is made ready before the active one is full.
 //!
-//! Order: the full segments get their summaries and are synced (so at most two segments are unsynced at any time), the new
-//! file is allocated, its header synced, its name synced, both slots list it; only then may a record be put there. So every
-//! record that was ever acknowledged lies in a segment that is listed and allocated (I-21).
+//! Order: the new file is allocated, its header synced, its name synced, both slots list it; only then may a record be put
+//! there. So every record that was ever acknowledged lies in a segment that is listed and allocated (I-21). Full segments get
+//! their summaries and are synced while writers go on, once they are written back; where there are [`FULL_UNSYNCED_MAX`] of them,
+//! before it. So at most so many and the active one are unsynced at any time.
 
 use std::sync::{Arc, PoisonError};
 
@@ -15,6 +16,13 @@ use crate::format::superblock::{ListedLogSegment, Superblock};
 use crate::format::{checksum, log_segment::FOOTER_BYTES};
 use crate::limits::SEGMENT_BYTES_FIRST;
 use crate::units::u64_from;
+
+/// So many full segments may be unsynced when the next one is made ready.
+const FULL_UNSYNCED_MAX: usize = 2;
+
+/// A segment is so many times as long as the one before it; the second where a writer had to wait for one.
+const GROWTH: u64 = 2;
+const GROWTH_AWAITED: u64 = 8;
 
 impl WriteLog {
     /// Makes the next segment ready unless one is. Called in the background after a rollover; `sequence` waits for it
@@ -44,7 +52,9 @@ impl WriteLog {
         if self.sequencer().prepared.is_some() {
             return Ok(());
         }
-        self.finish_full()?;
+        if self.segments.pick(|segment| segment.is_full() && segment.is_dirty()).len() >= FULL_UNSYNCED_MAX {
+            self.finish_full(|_| true)?;
+        }
         let bytes = segment_bytes()?;
         let mut slots = self.slots();
         self.fence.check()?; // who had them before may have failed: then none of them is to be touched
@@ -82,13 +92,15 @@ impl WriteLog {
             let half_full = |filling: &Filling| filling.position > filling.segment.segment_bytes / 2;
             sequencer.prepared.is_none() && sequencer.active.as_ref().is_none_or(half_full)
         };
-        if is_due || !self.sequencer().full.is_empty() { self.prepare() } else { Ok(()) }
+        if is_due { self.prepare() } else { Ok(()) }
     }
 
-    /// Twice the active one, up to what was asked for.
+    /// Longer than the active one, up to what was asked for.
     fn next_segment_bytes(&self) -> u64 {
-        let active = self.sequencer().active.as_ref().map_or(0, |filling| filling.segment.segment_bytes);
-        self.parameters.segment_bytes.min((2 * active).max(SEGMENT_BYTES_FIRST))
+        let mut sequencer = self.sequencer();
+        let growth = if std::mem::take(&mut sequencer.is_awaited) { GROWTH_AWAITED } else { GROWTH };
+        let active = sequencer.active.as_ref().map_or(0, |filling| filling.segment.segment_bytes);
+        self.parameters.segment_bytes.min((growth * active).max(SEGMENT_BYTES_FIRST))
     }
 
     /// A number that no file has or had in this incarnation: also not one that was given up.
@@ -107,19 +119,6 @@ impl WriteLog {
             self.fence_with(&left); // its number could not be used again
         }
         error
-    }
-
-    /// Summaries of the segments that are full, then their sync.
-    fn finish_full(&self) -> Result<()> {
-        let full = std::mem::take(&mut self.sequencer().full);
-        for filling in &full {
-            self.fencing(write_summary(filling))?;
-        }
-        let last = self.segments.pick(|segment| segment.last.get().is_some() && segment.is_dirty());
-        match last.last().and_then(|segment| segment.last.get().copied()) {
-            Some(last) => self.sync_full(last),
-            None => Ok(()),
-        }
     }
 
     /// The superblock with what is known better by now.
@@ -169,5 +168,6 @@ pub(super) fn write_summary(filling: &Filling) -> Result<()> {
         last: filling.last,
     };
     segment.write(&summary, position)?;
-    segment.write(&footer.encode(&segment.salt), segment.segment_bytes - u64_from(FOOTER_BYTES))
+    segment.write(&footer.encode(&segment.salt), segment.segment_bytes - u64_from(FOOTER_BYTES))?;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Segments that nobody needs any more go: first from both slots, then from the directory.
 
 use super::WriteLog;
+use super::sequencer::Filling;
 use crate::error::Result;
 use crate::format::log_segment::file_name;
 use crate::units::Lsn;
@@ -26,6 +27,9 @@ impl WriteLog {
                 || next.segments.iter().any(|segment| segment.incarnation == listed.incarnation.counter)
         });
         self.fencing(slots.write(next))?; // shorter than before: there is room
+        // What is listed there is open, and takes its space until it is closed.
+        let is_kept = |filling: &Filling| released.iter().all(|segment| segment.number != filling.segment.number);
+        self.sequencer().full.retain(is_kept);
         let mut bytes = 0;
         for segment in released {
             self.segments.remove(segment.number);

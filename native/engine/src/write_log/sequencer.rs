@@ -33,6 +33,8 @@ pub(super) struct Sequencer {
     pub(super) prepared: Option<Filling>,
     /// Full, and without their summary yet.
     pub(super) full: Vec<Filling>,
+    /// A writer had to wait for a segment.
+    pub(super) is_awaited: bool,
 }
 
 /// A segment that is filled, with what its summary will say.
@@ -109,6 +111,7 @@ impl WriteLog {
             self.fence.check()?;
             let (lsn, predecessor) = (sequencer.next, sequencer.predecessor);
             let time_ms = sequencer.time_ms.max(now_ms);
+            let full_count = sequencer.full.len();
             if let Some(active) = sequencer.with_room(record.kind, record_bytes) {
                 let Record { kind, disk_id, offset, length, payload, mut header } = record;
                 let (payload_bytes, durable) = (payload.len() as u32, self.durability.value());
@@ -126,8 +129,14 @@ impl WriteLog {
                     let held_ns = u64::try_from(self.parts.clock.now_ns() - began_ns).unwrap_or(0);
                     self.cut_held_ns.store(held_ns, Ordering::Relaxed);
                 }
+                let has_rolled = sequencer.full.len() > full_count;
+                drop(sequencer);
+                if has_rolled && let Some(tell) = &self.parts.writeback_due {
+                    tell();
+                }
                 return Ok((ticket, value));
             }
+            sequencer.is_awaited = true;
             drop(sequencer);
             self.prepare()?;
         }

@@ -89,7 +89,10 @@ impl WriteLog {
         assert_eq!(payload.len(), ticket.place.payload_bytes as usize, "the payload is the record's");
         debug_assert!(super::reading::payload_holds(&ticket.header, payload), "the payload is unchanged");
         let position = u64::from(ticket.place.position);
-        self.fencing(write_together(&ticket.segment, &ticket.header, payload, position))?;
+        let is_due = self.fencing(write_together(&ticket.segment, &ticket.header, payload, position))?;
+        if is_due && let Some(tell) = &self.parts.writeback_due {
+            tell();
+        }
         ticket.appended.store(true, Ordering::Release);
         Ok(ticket.place)
     }
@@ -102,14 +105,14 @@ impl WriteLog {
     }
 }
 
-/// Writes header and payload one behind the other.
-pub(super) fn write_together(segment: &Segment, header: &[u8], payload: &[u8], position: u64) -> Result<()> {
+/// Writes header and payload one behind the other; returns as [`Segment::write`].
+pub(super) fn write_together(segment: &Segment, header: &[u8], payload: &[u8], position: u64) -> Result<bool> {
     if payload.is_empty() {
         return segment.write(header, position);
     }
     if payload.len() > COPIED_BYTES_MAX {
-        segment.write(payload, position + u64_from(header.len()))?;
-        return segment.write(header, position);
+        let is_due = segment.write(payload, position + u64_from(header.len()))?;
+        return Ok(segment.write(header, position)? || is_due);
     }
     TOGETHER.with_borrow_mut(|together| {
         together.clear();

@@ -181,7 +181,7 @@ impl World {
 
     fn log_parts(&self) -> LogParts {
         let random: Arc<Mutex<Seeded>> = Arc::clone(&self.random);
-        LogParts { io: Arc::new(self.io.clone()), clock: Arc::clone(&self.clock) as _, random }
+        LogParts { io: Arc::new(self.io.clone()), clock: Arc::clone(&self.clock) as _, random, writeback_due: None }
     }
 
     pub(crate) fn log_directory(&self) -> PathBuf {

@@ -29,7 +29,7 @@ pub(crate) const SEGMENT_BYTES: u64 = 32 << 10;
 
 pub(crate) fn parts(io: Arc<dyn Io>, seed: u64) -> LogParts {
     let clock = Arc::new(ManualClock::new(1_000_000_000_000_000_000));
-    LogParts { io, clock, random: Arc::new(Mutex::new(Seeded::new(seed))) }
+    LogParts { io, clock, random: Arc::new(Mutex::new(Seeded::new(seed))), writeback_due: None }
 }
 
 pub(crate) fn parameters() -> LogParameters {
@@ -187,13 +187,14 @@ impl Writer {
 
     /// Takes a step.
     pub(crate) fn step(&mut self) -> Result<()> {
-        let outcome = match self.random.below(20) {
+        let outcome = match self.random.below(21) {
             0..8 => self.sequence(),
             8..13 => self.append(),
             13..16 => self.complete(),
             16 => self.log.try_flush().map(|durable| self.model.flushed = self.model.flushed.max(durable)),
             17 => self.log.prepare(),
             18 => self.release(),
+            19 => self.log.write_back().map(drop),
             _ => self.hold(),
         };
         self.model.acknowledged = self.model.acknowledged.max(self.log.watermark());

@@ -138,6 +138,10 @@ impl IoFile for HookFile {
         self.meet().start_writeback(offset, length)
     }
 
+    fn write_back(&self, offset: u64, length: u64) -> Result<()> {
+        self.meet().write_back(offset, length)
+    }
+
     fn set_length(&self, length: u64) -> Result<()> {
         self.meet().set_length(length)
     }

@@ -504,7 +504,11 @@ impl Engine {
 
     pub(super) fn log_parts(&self) -> LogParts {
         let super::super::Parts { io, clock, random } = self.parts.clone();
-        LogParts { io, clock, random }
+        let writeback = Arc::clone(&self.live().writeback);
+        let writeback_due = move || {
+            writeback.wake();
+        };
+        LogParts { io, clock, random, writeback_due: Some(Arc::new(writeback_due)) }
     }
 
     pub(super) fn group_parts(&self, log: Arc<WriteLog>) -> GroupParts {

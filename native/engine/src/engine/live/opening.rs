@@ -131,6 +131,7 @@ impl Engine {
             unknown: Mutex::default(),
             generations: Mutex::default(),
             upkeep: Arc::default(),
+            writeback: Arc::default(),
             unclean: Mutex::default(),
             findings: Mutex::default(),
         }

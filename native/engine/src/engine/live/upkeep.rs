@@ -1,6 +1,6 @@
 //! What the logs need when nobody asks: segments ready, layers that no point needs folded, writers kept inside the limits.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Engine;
@@ -36,102 +36,46 @@ const REST: Duration = Duration::from_millis(20);
 /// After a failure it sleeps longer: a full disk stays full for a while.
 const REST_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// The thread that looks after the logs.
-#[derive(Default)]
-pub(super) struct Upkeep {
-    state: Mutex<UpkeepState>,
-    changed: Condvar,
-    control: Control, // of the step that runs
-}
-
-#[derive(Default)]
-struct UpkeepState {
-    is_running: bool,
-    is_wanted: bool,
-    is_ending: bool,
-}
-
-impl Upkeep {
-    /// Has the thread look at once; whether there is one.
-    fn wake(&self) -> bool {
-        let mut state = self.state();
-        state.is_wanted = true;
-        self.changed.notify_all();
-        state.is_running
-    }
-
-    /// Rests until it is woken; returns whether to go on.
-    fn rest(&self, rest: Duration) -> bool {
-        let mut state = self.state();
-        if !state.is_wanted && !state.is_ending {
-            (state, _) = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.is_wanted = false;
-        !state.is_ending
-    }
-
-    /// The thread ends; its step is cancelled.
-    pub(super) fn end(&self) {
-        self.state().is_ending = true;
-        self.control.cancel();
-        self.changed.notify_all();
-    }
-
-    /// Waits until the thread has ended.
-    fn wait(&self) {
-        let mut state = self.state();
-        while state.is_running {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn ended(&self) {
-        self.state().is_running = false;
-        self.changed.notify_all();
-    }
-
-    fn state(&self) -> MutexGuard<'_, UpkeepState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Engine {
-    /// Starts a thread that does the upkeep for as long as the engine is open.
+    /// Starts the threads that do the upkeep for as long as the engine is open: one for what takes its time, one that has the
+    /// disk begin with what was written.
     ///
     /// # Errors
     /// No thread could be started.
     pub fn start_upkeep(self: &Arc<Self>) -> Result<()> {
         let Some(live) = self.live.as_ref().filter(|_| !self.options.read_only) else { return Ok(()) };
-        let (upkeep, engine) = (Arc::clone(&live.upkeep), Arc::downgrade(self));
-        let work = move || {
-            let mut rest = REST;
-            while upkeep.rest(rest) {
-                let Some(engine) = engine.upgrade() else { break };
-                rest = match engine.upkeep(&upkeep.control) {
-                    Ok(true) => Duration::ZERO,
-                    Ok(false) => REST,
-                    Err(_) => REST_AFTER_FAILURE, // whoever writes or flushes is told what is wrong
-                };
+        live.writeback.start("stillpoint-writeback", Arc::downgrade(self), |engine, _| {
+            let mut rest = None;
+            for log in engine.live().all_logs() {
+                if let Ok(true) = engine.write_back(&log) {
+                    rest = Some(Duration::ZERO);
+                }
             }
-            upkeep.ended();
-        };
-        live.upkeep.state().is_running = true;
-        let started = std::thread::Builder::new().name("stillpoint-upkeep".into()).spawn(work);
-        match started {
-            Ok(_) => Ok(()),
-            Err(cause) => {
-                live.upkeep.state().is_running = false;
-                Err(Error::new(Code::Internal, format!("cannot start a thread: {cause}")))
-            }
-        }
+            rest
+        })?;
+        live.upkeep.start("stillpoint-upkeep", Arc::downgrade(self), |engine, control| {
+            Some(match engine.upkeep(control) {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => REST,
+                Err(_) => REST_AFTER_FAILURE, // whoever writes or flushes is told what is wrong
+            })
+        })
+    }
+
+    /// Keeps a log ready for what is written next, and writes a part of it back; returns whether there was one. Beside the rest
+    /// of the upkeep, which folds for seconds.
+    fn write_back(&self, log: &LiveLog) -> Result<bool> {
+        let _ = log.log().prepare_when_due(); // who writes is told what is wrong; where there is no space the upkeep makes some
+        log.log().write_back()
     }
 
     /// Ends the upkeep, and has the logs say what is durable, so that the next opening has nothing to read or to rewrite. The
     /// engine still answers after it; without it nothing is lost.
     pub fn close(&self) {
         let Some(live) = self.live.as_ref() else { return };
-        live.upkeep.end();
-        live.upkeep.wait();
+        let workers = [&live.upkeep, &live.writeback];
+        workers.iter().for_each(|worker| worker.end());
+        workers.iter().for_each(|worker| worker.wait());
         for log in live.all_logs() {
             let _ = log.log().settle(); // the next opening finds out by itself
         }
@@ -174,6 +118,9 @@ impl Engine {
         }
         let trimmed = self.trim_window(log)?;
         let gave_back = give_back(log)? || trimmed;
+        if !self.live().writeback.is_running() {
+            while self.write_back(log)? {}
+        }
         // On a full disk what is folded makes room for it, so that goes on.
         let prepared = self.relieved(|| log.log().prepare_when_due());
         let due = self.due(&prepared, relieves)?;

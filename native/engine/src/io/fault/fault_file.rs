@@ -97,6 +97,11 @@ impl IoFile for FaultFile {
         self.admit(Verb::StartWriteback, Detail::Range { offset, length })?.start_writeback(offset, length)
     }
 
+    fn write_back(&self, offset: u64, length: u64) -> Result<()> {
+        let range = Detail::Range { offset, length };
+        self.admit(Verb::WriteBack, range).inspect_err(|_| self.abandon_unsynced())?.write_back(offset, length)
+    }
+
     fn set_length(&self, length: u64) -> Result<()> {
         self.admit(Verb::SetLength, Detail::At(length))?.set_length(length)
     }

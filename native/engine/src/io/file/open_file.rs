@@ -135,6 +135,10 @@ impl IoFile for OpenFile {
         self.file.sync_data().map_err(|cause| Error::from_failed_sync(cause, "sync", &self.path))
     }
 
+    fn write_back(&self, offset: u64, length: u64) -> Result<()> {
+        writeback::finish(&self.file, offset, length).map_err(self.failed("write back"))
+    }
+
     fn start_writeback(&self, offset: u64, length: u64) -> Result<()> {
         writeback::start(&self.file, offset, length).map_err(self.failed("start writing back"))
     }

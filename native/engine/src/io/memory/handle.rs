@@ -73,6 +73,10 @@ impl IoFile for MemoryFile {
         Ok(())
     }
 
+    fn write_back(&self, _offset: u64, _length: u64) -> Result<()> {
+        Ok(())
+    }
+
     fn set_length(&self, length: u64) -> Result<()> {
         self.run_writing("set the length of", |state| state.set_length(self.inode, length))
     }
