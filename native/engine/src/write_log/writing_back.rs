@@ -18,7 +18,7 @@ impl WriteLog {
     /// before it; returns whether there was one. Nothing is durable by it but full segments, once they are written back.
     ///
     /// # Errors
-    /// What the file gives, which fences the log. A fenced log is left alone.
+    /// What the file gives, which fences the log unless it could not be opened. A fenced log is left alone.
     pub fn write_back(&self) -> Result<bool> {
         let mut open = self.writing_back.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.finish_full(|segment| segment.is_written_back() || !segment.is_dirty())?;
@@ -31,7 +31,7 @@ impl WriteLog {
             Some((_, file)) => file,
             None => match self.parts.io.open(&self.directory.join(file_name(segment.number)), OpenMode::Read) {
                 Err(error) if error.is_not_found() => return Ok(false), // it was released
-                opened => self.fencing(opened)?,
+                opened => opened?,                                      // nothing was done to the log by that
             },
         };
         let did_something = self.fencing(segment.write_back(&*file))?;
