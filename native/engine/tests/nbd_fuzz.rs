@@ -239,12 +239,15 @@ fn clients_that_say_anything_and_leave_end_every_thread_of_theirs() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let tls = STATES[random.below(4) as usize];
         thread::scope(|scope| {
-            let served = scope.spawn(|| serve(&theirs, shelf.as_ref(), tls));
+            let served = scope.spawn(|| {
+                let ended = serve(&theirs, shelf.as_ref(), tls);
+                theirs.shutdown(Shutdown::Both).unwrap_or(()); // or the client would wait for somebody to read on
+                ended
+            });
             let reader = scope.spawn(|| io::copy(&mut &ours, &mut io::sink()));
             let _ = (&ours).write_all(&said); // the server may have hung up
             ours.shutdown(Shutdown::Write).unwrap_or(());
             let _ = served.join().expect("no panic");
-            theirs.shutdown(Shutdown::Both).unwrap_or(());
             let _ = reader.join().unwrap();
         });
     }
