@@ -29,7 +29,7 @@ const DISK_THREADS_MAX: usize = 12;
 /// request, 30 to 50 us, while to be woken takes 10 to 20.
 const LOOKS: u32 = 2_000;
 
-/// After so many times in a row in which looking found nothing, it is left out twice as often as before.
+/// Each time looking finds nothing it is left out twice as often in a row, up to this.
 const LOOKS_LEFT_OUT_MAX: u32 = 64;
 
 /// Tells JavaScript that something is done.

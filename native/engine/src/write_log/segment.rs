@@ -38,6 +38,7 @@ pub(super) struct Segment {
     synced: AtomicU64,
     /// As much of `written` was written back, or is: a multiple of [`WRITEBACK_BYTES`].
     written_back: AtomicU64,
+    /// Held by who writes much.
     turn: Mutex<()>,
 }
 

@@ -131,8 +131,8 @@ impl WriteLog {
                 }
                 let has_rolled = sequencer.full.len() > full_count;
                 drop(sequencer);
-                if has_rolled && let Some(tell) = &self.parts.writeback_due {
-                    tell();
+                if has_rolled {
+                    self.tell_writeback_due();
                 }
                 return Ok((ticket, value));
             }

@@ -90,8 +90,8 @@ impl WriteLog {
         debug_assert!(super::reading::payload_holds(&ticket.header, payload), "the payload is unchanged");
         let position = u64::from(ticket.place.position);
         let is_due = self.fencing(write_together(&ticket.segment, &ticket.header, payload, position))?;
-        if is_due && let Some(tell) = &self.parts.writeback_due {
-            tell();
+        if is_due {
+            self.tell_writeback_due();
         }
         ticket.appended.store(true, Ordering::Release);
         Ok(ticket.place)

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::WriteLog;
+use super::preparing::write_summary;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::format::log_segment::file_name;
@@ -39,6 +40,13 @@ impl WriteLog {
         Ok(did_something)
     }
 
+    /// It is time for [`WriteLog::write_back`].
+    pub(super) fn tell_writeback_due(&self) {
+        if let Some(tell) = &self.parts.writeback_due {
+            tell();
+        }
+    }
+
     /// Gives full segments their summaries, the oldest first for as long as they are `meant`, then syncs them.
     pub(super) fn finish_full(&self, meant: impl Fn(&Segment) -> bool) -> Result<()> {
         let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +59,7 @@ impl WriteLog {
             sequencer.full.drain(..count).collect()
         };
         for filling in &full {
-            self.fencing(super::preparing::write_summary(filling))?;
+            self.fencing(write_summary(filling))?;
         }
         // Also those that a late append made dirty once more.
         let unsynced = self.segments.pick(|segment| segment.is_full() && segment.is_dirty());
