@@ -96,6 +96,7 @@ export const engineRows: readonly ImportRow[] = [
   { unit: 'format', may: [], why: 'bytes to values and back, proven; reads no file' },
   { unit: 'buffers', may: [], why: 'memory that is used again' },
   { unit: 'throttle', may: [], why: 'rates, pure' },
+  { unit: 'busy_poll', may: [], why: 'whether to look for work before sleeping' },
   { unit: 'chunk_store', may: ['io', 'format'], why: 'packs and the index; knows no disks' },
   { unit: 'block_map', may: ['io', 'format', 'chunk_store'], why: 'trees of chunk ids; nodes live in packs' },
   { unit: 'diff', may: ['io', 'format', 'block_map', 'chunk_store'], why: 'two maps, and chunks to refine' },
@@ -132,7 +133,7 @@ export const engineRows: readonly ImportRow[] = [
   },
   {
     unit: 'nbd',
-    may: ['io', 'buffers', 'disk', 'block_map', 'chunk_store', 'throttle'],
+    may: ['io', 'buffers', 'busy_poll', 'disk', 'block_map', 'chunk_store', 'throttle'],
     why: 'a disk or point as a block device',
   },
   {
@@ -167,7 +168,15 @@ export const engineRows: readonly ImportRow[] = [
 ];
 
 /** Modules of the engine that the binding may name: its top, the foundation, what files it is given, and the probe of the benches. */
-export const bindingMay: readonly string[] = ['engine', 'buffers', 'io', 'nbd', 'probe', ...engineFoundation];
+export const bindingMay: readonly string[] = [
+  'engine',
+  'buffers',
+  'busy_poll',
+  'io',
+  'nbd',
+  'probe',
+  ...engineFoundation,
+];
 
 /** A table as the lines of `docs/architecture.md`. */
 export function documented(rows: readonly ImportRow[], withPackages: boolean): string[] {

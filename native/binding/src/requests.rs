@@ -12,6 +12,7 @@ use napi::Status;
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
+use stillpoint_engine::busy_poll::BusyPoll;
 use stillpoint_engine::engine::{Cost, Engine, Turn, Turns};
 use stillpoint_engine::limits::LIMIT_LOOK_NS;
 use stillpoint_engine::units::Uid;
@@ -25,12 +26,9 @@ const THREADS_MAX: usize = 16;
 /// Of those, one disk has at most these: the others always find a thread.
 const DISK_THREADS_MAX: usize = 12;
 
-/// How often a thread without work looks for some before it sleeps: about as long as JavaScript takes from an answer to its next
+/// How often a thread without work polls for some before it sleeps: about as long as JavaScript takes from an answer to its next
 /// request, 30 to 50 us, while to be woken takes 10 to 20.
-const LOOKS: u32 = 2_000;
-
-/// Each time looking finds nothing it is left out twice as often in a row, up to this.
-const LOOKS_LEFT_OUT_MAX: u32 = 64;
+const POLLS: u32 = 2_000;
 
 /// Tells JavaScript that something is done.
 pub(crate) type Notify = ThreadsafeFunction<(), (), (), Status, false, true>;
@@ -83,7 +81,9 @@ struct Queue {
     waiting: Turns<String, Request>,
     idle_threads: usize,
     threads: usize,
-    looking: Looking,
+    busy_poll: BusyPoll,
+    /// A thread polls, and sees a request without being woken.
+    is_polled: bool,
     /// A thread waits until a request may begin that its disk's rates hold up.
     is_timed: bool,
     /// Rates do not count any more.
@@ -91,35 +91,9 @@ struct Queue {
     is_closed: bool,
 }
 
-/// Whether a thread without work looks for some instead of sleeping: one at a time, and the less often the less that finds.
-#[derive(Default)]
-struct Looking {
-    is_on: bool,
-    left_out: u32,
-    left_out_next: u32,
-}
-
-impl Looking {
-    /// Whether to look now. Then [`Looking::ended`] is to be called.
-    fn begins(&mut self) -> bool {
-        if self.is_on || self.left_out > 0 {
-            self.left_out = self.left_out.saturating_sub(1);
-            return false;
-        }
-        self.is_on = true;
-        true
-    }
-
-    fn ended(&mut self, has_found: bool) {
-        self.is_on = false;
-        self.left_out_next = if has_found { 0 } else { (2 * self.left_out_next + 1).min(LOOKS_LEFT_OUT_MAX) };
-        self.left_out = self.left_out_next;
-    }
-}
-
 struct Shared {
     queue: Mutex<Queue>,
-    /// How many requests came: looked at without the lock.
+    /// How many requests came: polled without the lock.
     came: AtomicU64,
     comes: Condvar,
     done: Mutex<Vec<CompletionRecord>>,
@@ -140,7 +114,8 @@ impl Requests {
             waiting,
             idle_threads: 0,
             threads: 0,
-            looking: Looking::default(),
+            busy_poll: BusyPoll::default(),
+            is_polled: false,
             is_timed: false,
             is_unlimited: false,
             is_closed: false,
@@ -165,7 +140,7 @@ impl Requests {
             }
         }
         queue.waiting.push(disk_id, request);
-        let is_seen = queue.looking.is_on && queue.waiting.waiting_count() == 1; // by the one who looks
+        let is_seen = queue.is_polled && queue.waiting.waiting_count() == 1;
         drop(queue);
         self.shared.came.fetch_add(1, Ordering::Release);
         if !is_seen {
@@ -237,17 +212,16 @@ impl Shared {
                     self.comes.notify_all(); // others may have waited for a disk's turn
                     return;
                 }
-                Turn::Nothing if queue.looking.begins() => {
+                Turn::Nothing if let Some(polling) = queue.busy_poll.begin() => {
+                    queue.is_polled = true;
                     queue.idle_threads += 1;
                     let before = self.came.load(Ordering::Acquire);
                     drop(queue);
-                    let has_found = (0..LOOKS).any(|_| {
-                        std::hint::spin_loop();
-                        self.came.load(Ordering::Acquire) != before
-                    });
+                    let has_found = polling.polls(POLLS, || self.came.load(Ordering::Acquire) != before);
                     queue = self.queue();
-                    queue.looking.ended(has_found);
+                    queue.busy_poll.end(polling, has_found);
                     queue.idle_threads -= 1;
+                    queue.is_polled = false;
                 }
                 Turn::Later(_) | Turn::Nothing => {
                     queue.idle_threads += 1;

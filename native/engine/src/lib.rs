@@ -14,6 +14,7 @@
 
 // The floor.
 pub mod buffers;
+pub mod busy_poll;
 pub mod clock;
 pub mod control;
 pub mod error;

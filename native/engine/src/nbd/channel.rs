@@ -12,6 +12,11 @@ pub trait Channel: Send + Sync {
     /// What the system gives.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Whether receiving would not wait; also where that is not known.
+    fn is_readable(&self) -> bool {
+        true
+    }
+
     /// Sends some of the parts, in order; how many bytes were taken.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use super::sectors::{self, Clearing};
 use super::sequence::Sequence;
 use super::status::answerable;
 use crate::buffers::{Buffer, Buffers};
+use crate::busy_poll::BusyPoll;
 use crate::error::{Code, Error, Result};
 use crate::limits::{NBD_CLIENT_BYTES_MAX, NBD_CLIENT_THREADS_MAX, NBD_EXTENTS_MAX, NBD_PAYLOAD_BYTES_MAX};
 use crate::units::{u64_from, usize_from};
@@ -35,6 +36,10 @@ const AT_ONCE_BYTES_MAX: u64 = 128 << 10;
 
 /// Replies are sent once so many bytes of them were collected.
 const COLLECTED_BYTES_MAX: usize = 256 << 10;
+
+/// How often whoever receives polls for the next request before it sleeps: for some 40 us, about as long as a client takes from
+/// a reply to its next request.
+const POLLS: u32 = 100;
 
 /// A request for another thread.
 struct Task {
@@ -130,11 +135,16 @@ impl Session<'_> {
     fn receive<'scope>(&'scope self, inbox: &mut Inbox, scope: &'scope Scope<'scope, '_>) -> io::Result<Goodbye> {
         let mut replies = Vec::with_capacity(COLLECTED_BYTES_MAX);
         let mut sequence = Sequence::default();
+        let mut busy_poll = BusyPoll::default();
         let is_extended = self.terms.replies.is_extended;
         let header_bytes = if is_extended { REQUEST_EXTENDED_BYTES } else { REQUEST_BYTES };
         loop {
-            if inbox.waiting() < header_bytes || replies.len() >= COLLECTED_BYTES_MAX {
+            let has_next = inbox.waiting() >= header_bytes;
+            if !has_next || replies.len() >= COLLECTED_BYTES_MAX {
                 self.send(&mut replies)?;
+            }
+            if !has_next {
+                busy_poll.poll(POLLS, || self.channel.is_readable());
             }
             let Some(request) = self.next(inbox)? else {
                 return self.send(&mut replies).map(|()| Goodbye::Missing);

@@ -84,6 +84,11 @@ impl Channel for Socket {
         Ok(received)
     }
 
+    fn is_readable(&self) -> bool {
+        let mut waiting = [PollFd::new(&self.socket, PollFlags::IN)];
+        poll(&mut waiting, Some(&Timespec::default())) != Ok(0)
+    }
+
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         self.send_with(parts, SendFlags::empty())
     }

@@ -8,7 +8,7 @@
 //! anybody on the way can cut a connection off.
 //! What it costs: records of 16 KiB; received bytes are copied three times besides being decrypted, sent ones once.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rustls::ServerConnection;
@@ -172,6 +172,17 @@ impl Channel for TlsChannel {
         }
     }
 
+    fn is_readable(&self) -> bool {
+        let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        if !incoming.is_empty() || incoming.failure.is_some() || self.socket.is_readable() {
+            return true;
+        }
+        let mut connection = self.connection();
+        let is_empty =
+            matches!(connection.reader().fill_buf(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        !is_empty
+    }
+
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = self.connection();
@@ -272,6 +283,23 @@ mod tests {
         let mut buffer = [0; 4096];
         assert_eq!(channel.receive(&mut buffer).unwrap(), 2800);
         assert_eq!(buffer[2799], 99);
+    }
+
+    #[test]
+    fn what_was_received_and_not_taken_is_known_to_be_there() {
+        let (channel, mut client) = pair(LONG);
+        let mut bytes = [0; 10];
+        while channel.is_readable() {
+            assert_eq!(channel.receive(&mut [0; 10]).unwrap(), 0, "what the handshake left over");
+        }
+        client.write_all(&[1; 30]).unwrap();
+        for _ in 0..3 {
+            assert!(channel.is_readable());
+            assert_eq!(channel.receive(&mut bytes).unwrap(), 10);
+        }
+        assert!(!channel.is_readable());
+        drop(client);
+        assert!(channel.is_readable(), "its end");
     }
 
     #[test]
