@@ -377,6 +377,29 @@ fn copies_keep_to_a_rate_until_space_is_short() {
     assert!(seconds(&store, before) < 0.001, "less is free than a pressed copy waits for");
 }
 
+#[test]
+fn a_copy_that_waits_for_another_one_is_stopped_at_once() {
+    let mut store = store();
+    store.copy_bytes_per_second = Some(1);
+    let engine = store.open();
+    for number in 1..=2 {
+        fill(&engine, number);
+        cut(&engine, machine(), point(number)).unwrap();
+    }
+    let (first, second) = (no_control(), no_control());
+    std::thread::scope(|scope| {
+        let folding = scope.spawn(|| engine.fold(&point(1), &[disk()], &first));
+        while first.done_bytes() == 0 {
+            std::thread::yield_now();
+        }
+        second.cancel();
+        assert_eq!(code(engine.fold(&point(2), &[disk()], &second)), Code::Cancelled);
+        assert!(!folding.is_finished());
+        first.cancel();
+        assert_eq!(code(folding.join().unwrap()), Code::Cancelled);
+    });
+}
+
 // The rows of the table.
 
 #[test]

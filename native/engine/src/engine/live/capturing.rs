@@ -162,7 +162,7 @@ impl Engine {
             return Ok((self.fold_moment(cut, control)?, None));
         }
         self.settle_origins(&cut.log, cut.lsn, control)?;
-        let alone = cut.log.folding();
+        let alone = cut.log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
         Ok((self.fold_cut(cut, control)?, Some(alone)))
     }
 
@@ -212,7 +212,7 @@ impl Engine {
         }
         let fold = || {
             self.settle_origins(&cut.log, cut.lsn, control)?;
-            let _alone = cut.log.folding();
+            let _alone = cut.log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
             self.fold_cut(&cut, control)
         };
         if cut.folded().is_none() && self.live().exported.has(point_id) {

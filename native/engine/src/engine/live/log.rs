@@ -5,13 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use super::window::Window;
+use crate::clock::Clock;
 use crate::collect::{Lease, Leases, Purpose};
+use crate::control::Control;
 use crate::disk::Group;
 use crate::error::{Code, Result};
 use crate::format::node::Root;
 use crate::format::superblock::{BaseContent, Superblock};
 use crate::units::{Lsn, Uid};
 use crate::write_log::{Membership, WriteLog};
+
+/// How long somebody who waits to fold does not look whether the call was cancelled.
+const FOLDING_LOOK_NS: u64 = 1_000_000;
 
 /// A log and its disks.
 pub(super) struct LiveLog {
@@ -140,6 +145,22 @@ impl LiveLog {
     /// Becomes the only one who folds.
     pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
         self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`LiveLog::folding`], for a call that may be cancelled while somebody else folds, which takes as long as it takes.
+    ///
+    /// # Errors
+    /// `CANCELLED`.
+    pub(super) fn folding_unless_cancelled(&self, clock: &dyn Clock, control: &Control) -> Result<MutexGuard<'_, ()>> {
+        loop {
+            match self.folding.try_lock() {
+                Ok(alone) => return Ok(alone),
+                Err(TryLockError::Poisoned(alone)) => return Ok(alone.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            control.check()?;
+            clock.wait_ns(FOLDING_LOOK_NS);
+        }
     }
 
     /// Whether somebody folds.
