@@ -2,10 +2,10 @@
  * Who notices a cut, and how soon has its caller an answer?
  *
  * Unit: a machine of 8 disks, written to by 16 writers of 4 KiB; windows of seconds with a capture every 100 ms, each point deleted
- * when the next is answered, alternate with windows without: all that two cores can do; then captures beside 3,200 writes a second,
- * which is the load that QEMU's figures were taken at (DESIGN section 9), and of the idle machine. Expected: a cut is one pointer
- * exchanged under the sequencer's lock, a few microseconds for 8 disks; an answer is one sync of what the log has since the last
- * one, and four small ones of the catalog.
+ * when the next is answered, alternate with windows without: all that two cores can do; then, once the layers that this left are
+ * folded, captures beside 3,200 writes a second, which is the load that QEMU's figures were taken at (DESIGN section 9), and of the
+ * idle machine. Expected: a cut is one pointer exchanged under the sequencer's lock, a few microseconds for 8 disks; an answer is
+ * one sync of what the log has since the last one, and four small ones of the catalog.
  */
 
 import { performance } from 'node:perf_hooks';
@@ -15,7 +15,7 @@ import type { Store } from 'stillpoint';
 
 import { openMeasured } from './probe.js';
 import { leastOf, type Figure } from '../figure.js';
-import { blocks, KiB, liveStore, MiB, placesOn, quantile, requests } from './load.js';
+import { blocks, KiB, liveStore, MiB, placesOn, quantile, requests, settled } from './load.js';
 import type { LiveContext, LiveSuite } from './size.js';
 
 const figure = leastOf('cut');
@@ -60,6 +60,7 @@ async function run({ size, directory, say }: LiveContext): Promise<Figure[]> {
       `cut: ${hasCuts ? 'with' : 'without'}: ${Math.round(taken.perSecond)} writes a second, p99.9 ${quantile(taken.latencies, 0.999).toFixed(2)} ms`,
     );
   }
+  await settled(store);
   const steady: Captures = { answersMs: [], heldUs: [] };
   const isSteadyOver = (): boolean => steady.answersMs.length >= size.captures;
   const steadyCuts = cutEvery(store, isSteadyOver, lastCutHeldNs, steady);
