@@ -12,7 +12,7 @@ use napi::Status;
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-use stillpoint_engine::busy_poll::BusyPoll;
+use stillpoint_engine::busy_poll::{BusyPoll, Polling};
 use stillpoint_engine::engine::{Cost, Engine, Turn, Turns};
 use stillpoint_engine::limits::LIMIT_LOOK_NS;
 use stillpoint_engine::units::Uid;
@@ -212,24 +212,34 @@ impl Shared {
                     self.comes.notify_all(); // others may have waited for a disk's turn
                     return;
                 }
-                Turn::Nothing if let Some(polling) = queue.busy_poll.begin() => {
-                    queue.is_polled = true;
-                    queue.idle_threads += 1;
-                    let before = self.came.load(Ordering::Acquire);
-                    drop(queue);
-                    let has_found = polling.polls(POLLS, || self.came.load(Ordering::Acquire) != before);
-                    queue = self.queue();
-                    queue.busy_poll.end(polling, has_found);
-                    queue.idle_threads -= 1;
-                    queue.is_polled = false;
-                }
-                Turn::Later(_) | Turn::Nothing => {
-                    queue.idle_threads += 1;
-                    queue = self.comes.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                    queue.idle_threads -= 1;
-                }
+                Turn::Nothing => match queue.busy_poll.begin() {
+                    Some(polling) => queue = self.poll(queue, polling),
+                    None => queue = self.sleep(queue),
+                },
+                Turn::Later(_) => queue = self.sleep(queue),
             }
         }
+    }
+
+    /// Waits for a request awake, for a moment.
+    fn poll<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, polling: Polling) -> MutexGuard<'a, Queue> {
+        queue.is_polled = true;
+        queue.idle_threads += 1;
+        let before = self.came.load(Ordering::Acquire);
+        drop(queue);
+        let has_found = polling.polls(POLLS, || self.came.load(Ordering::Acquire) != before);
+        queue = self.queue();
+        queue.busy_poll.end(polling, has_found);
+        queue.idle_threads -= 1;
+        queue.is_polled = false;
+        queue
+    }
+
+    fn sleep<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.idle_threads += 1;
+        queue = self.comes.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.idle_threads -= 1;
+        queue
     }
 
     fn run(&self, request: Request) {

@@ -30,7 +30,7 @@ impl BusyPoll {
             self.skips -= 1;
             return None;
         }
-        (!IS_POLLING.swap(true, Ordering::Relaxed)).then_some(Polling(()))
+        (!IS_POLLING.swap(true, Ordering::Relaxed)).then(|| Polling(()))
     }
 
     /// Notes whether something was found.
@@ -103,6 +103,7 @@ mod tests {
         let (mut one, mut other) = (BusyPoll::default(), BusyPoll::default());
         let polling = std::iter::repeat_with(|| one.begin()).find_map(|polling| polling).expect("endless");
         assert!(other.begin().is_none());
+        assert!(other.begin().is_none(), "that it was refused gives nobody the right");
         assert!(!polling.polls(3, || false));
         one.end(polling, false);
         assert!(polls(&mut other, true), "it was not its fault");

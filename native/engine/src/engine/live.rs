@@ -19,6 +19,7 @@ mod closed;
 mod cuts;
 mod disks;
 mod exports;
+mod fold_lock;
 mod folding;
 mod limiting;
 mod log;

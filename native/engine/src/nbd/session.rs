@@ -143,7 +143,8 @@ impl Session<'_> {
             if !has_next || replies.len() >= COLLECTED_BYTES_MAX {
                 self.send(&mut replies)?;
             }
-            if !has_next {
+            // A client that waits for another thread's answer has nothing to say before it.
+            if !has_next && self.state().under_way == 0 {
                 busy_poll.poll(POLLS, || self.channel.is_readable());
             }
             let Some(request) = self.next(inbox)? else {

@@ -1,10 +1,11 @@
 //! Cuts and their copies, as the coordinator asks for them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::super::Engine;
 use super::cuts::{CutDisk, FoldedCut, PendingCut, TakenCut};
+use super::fold_lock::Folding;
 use super::folding::stood_on;
 use super::log::LiveLog;
 use super::upkeep::give_back;
@@ -157,12 +158,12 @@ impl Engine {
     }
 
     /// Maps of all disks of a cut, made or found; with the log's folding lock unless the cut is a moment, whose layer is its own.
-    fn folded<'a>(&self, cut: &'a TakenCut, control: &Control) -> Result<(Arc<FoldedCut>, Option<MutexGuard<'a, ()>>)> {
+    fn folded<'a>(&self, cut: &'a TakenCut, control: &Control) -> Result<(Arc<FoldedCut>, Option<Folding<'a>>)> {
         if cut.is_moment {
             return Ok((self.fold_moment(cut, control)?, None));
         }
         self.settle_origins(&cut.log, cut.lsn, control)?;
-        let alone = cut.log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
+        let alone = cut.log.folding_unless_cancelled(control)?;
         Ok((self.fold_cut(cut, control)?, Some(alone)))
     }
 
@@ -212,7 +213,7 @@ impl Engine {
         }
         let fold = || {
             self.settle_origins(&cut.log, cut.lsn, control)?;
-            let _alone = cut.log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
+            let _alone = cut.log.folding_unless_cancelled(control)?;
             self.fold_cut(&cut, control)
         };
         if cut.folded().is_none() && self.live().exported.has(point_id) {

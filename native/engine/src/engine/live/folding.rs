@@ -254,7 +254,7 @@ impl Engine {
             return self.resolve_published(*point_id); // what kept it from that before may be over
         };
         self.settle_origins(&origin.log, origin.lsn, control)?;
-        let _alone = origin.log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
+        let _alone = origin.log.folding_unless_cancelled(control)?;
         let folded = self.fold_cut(&origin, control)?;
         self.resolve_cut(&origin, &folded)
     }

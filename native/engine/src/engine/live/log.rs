@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+use super::fold_lock::{FoldLock, Folding};
 use super::window::Window;
-use crate::clock::Clock;
 use crate::collect::{Lease, Leases, Purpose};
 use crate::control::Control;
 use crate::disk::Group;
@@ -15,9 +15,6 @@ use crate::format::superblock::{BaseContent, Superblock};
 use crate::units::{Lsn, Uid};
 use crate::write_log::{Membership, WriteLog};
 
-/// How long somebody who waits to fold does not look whether the call was cancelled.
-const FOLDING_LOOK_NS: u64 = 1_000_000;
-
 /// A log and its disks.
 pub(super) struct LiveLog {
     pub(super) log_id: Uid,
@@ -25,7 +22,7 @@ pub(super) struct LiveLog {
     pub(super) machine_id: Option<Uid>,
     pub(super) group: Arc<Group>,
     /// Held by whoever folds a layer, moves a base or takes a disk away.
-    folding: Mutex<()>,
+    folding: FoldLock,
     /// Read by cuts, until theirs is known; written by moves, until the disk has moved: so no point sees half a move, and no
     /// move folds away what a point needs. Comes before `folding`.
     moving: RwLock<()>,
@@ -57,7 +54,7 @@ impl LiveLog {
             log_id,
             machine_id,
             group,
-            folding: Mutex::default(),
+            folding: FoldLock::default(),
             moving: RwLock::default(),
             window: Mutex::new(window),
             base: AtomicU64::new(base.0),
@@ -143,29 +140,21 @@ impl LiveLog {
     }
 
     /// Becomes the only one who folds.
-    pub(super) fn folding(&self) -> MutexGuard<'_, ()> {
-        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn folding(&self) -> Folding<'_> {
+        self.folding.take()
     }
 
-    /// As [`LiveLog::folding`], for a call that may be cancelled while somebody else folds, which takes as long as it takes.
+    /// As [`LiveLog::folding`], for a call that may be cancelled meanwhile.
     ///
     /// # Errors
     /// `CANCELLED`.
-    pub(super) fn folding_unless_cancelled(&self, clock: &dyn Clock, control: &Control) -> Result<MutexGuard<'_, ()>> {
-        loop {
-            match self.folding.try_lock() {
-                Ok(alone) => return Ok(alone),
-                Err(TryLockError::Poisoned(alone)) => return Ok(alone.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            control.check()?;
-            clock.wait_ns(FOLDING_LOOK_NS);
-        }
+    pub(super) fn folding_unless_cancelled(&self, control: &Control) -> Result<Folding<'_>> {
+        self.folding.take_unless_cancelled(control)
     }
 
     /// Whether somebody folds.
     pub(super) fn is_folding(&self) -> bool {
-        matches!(self.folding.try_lock(), Err(TryLockError::WouldBlock))
+        self.folding.is_held()
     }
 
     /// Changes the superblock, durably. What it names before and after is pinned all the while; when it is not known which of

@@ -135,7 +135,7 @@ impl Engine {
             return prepared.map(|()| gave_back);
         };
         self.settle_origins(log, sealed.cut, control)?;
-        let _alone = log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
+        let _alone = log.folding_unless_cancelled(control)?;
         let is_oldest = log.group.oldest_sealed().is_some_and(|now| Arc::ptr_eq(&now, &oldest));
         if is_oldest {
             self.relieved(|| self.fold_away(log, &oldest, control))?;
@@ -248,7 +248,7 @@ impl Engine {
             self.cut_internally(log)?;
         }
         self.settle_origins(log, Lsn(u64::MAX), control)?;
-        let _alone = log.folding_unless_cancelled(self.parts.clock.as_ref(), control)?;
+        let _alone = log.folding_unless_cancelled(control)?;
         while let Some(oldest) =
             log.group.oldest_sealed().filter(|oldest| oldest.sealed().is_some_and(|sealed| !sealed.has_point()))
         {
