@@ -201,6 +201,10 @@ pub const NBD_EXTENTS_MAX: usize = 8192;
 /// other is carried out. Its next request waits on the wire.
 pub const NBD_CLIENT_BYTES_MAX: u64 = 2 * NBD_PAYLOAD_BYTES_MAX + (1 << 20);
 
+/// What the kernel may keep of replies that a client on this machine has not read, as far as it allows (`net.core.wmem_max`): a whole
+/// MiB is sent without waiting, where a socket takes 208 KiB by itself. Of a client on the network the kernel finds that out.
+pub const NBD_SEND_BYTES: usize = 1 << 20;
+
 /// Threads that carry out requests of one NBD client besides the one that reads them: as many as QEMU's driver has in flight.
 pub const NBD_CLIENT_THREADS_MAX: usize = 16;
 

@@ -15,6 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nbd_world::{Client, shelf};
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_send_buffer_size};
+use stillpoint_engine::limits::NBD_SEND_BYTES;
 use stillpoint_engine::nbd::protocol::{Errno, command, option, reply};
 use stillpoint_engine::nbd::{Encryption, Listener, PlainClients, READY, Server, TlsRelay};
 use tls_world::{connected, parts, socket_path, started};
@@ -202,12 +204,20 @@ fn who_takes_nothing_for_too_long_is_given_up_behind_a_relay_too() {
     wait_until_gone(&server); // though nothing was read
 }
 
+/// What a client's socket holds here.
+fn socket_bytes() -> u64 {
+    let (socket, _other) = UnixStream::pair().unwrap();
+    set_socket_send_buffer_size(&socket, NBD_SEND_BYTES).unwrap();
+    socket_send_buffer_size(&socket).unwrap() as u64
+}
+
 #[test]
 fn an_end_that_a_client_does_not_take_ends_with_the_time_for_it() {
     let server = relaying(Manner::Works, Duration::from_secs(1), LONG);
     let mut client = turned(&server);
     client.choose("disk", true, false, &[]);
-    client.request(command::READ, 0, 0, 300 << 10, &[]); // more than the client's socket holds, less than all on the way
+    // More than the client's socket holds, less than that and the one to the relay.
+    client.request(command::READ, 0, 0, socket_bytes() / 4 * 5, &[]);
     let before = now();
     client.request(command::DISC, 0, 0, 0, &[]);
     wait_until_gone(&server);

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+use rustix::net::sockopt::{Timeout, set_socket_send_buffer_size, set_socket_timeout, socket_domain};
+use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 use super::channel::Channel;
+use crate::limits::NBD_SEND_BYTES;
 
 /// A connected socket.
 pub(super) struct Socket {
@@ -25,6 +26,9 @@ impl Socket {
     /// What the system gives.
     pub(super) fn new(socket: OwnedFd, send_timeout: Duration) -> io::Result<Self> {
         set_socket_timeout(&socket, Timeout::Send, Some(send_timeout))?;
+        if socket_domain(&socket)? == AddressFamily::UNIX {
+            set_socket_send_buffer_size(&socket, NBD_SEND_BYTES)?;
+        }
         Ok(Self { socket, send_timeout })
     }
 
