@@ -192,11 +192,12 @@ class BoundEngine implements Engine {
   }
 
   async withReserve<T>(work: () => Promise<T>): Promise<T> {
-    const loan = unwrap(await this.#native.borrowReserve());
+    // Mostly there is space enough, and neither needs a thread.
+    const loan = this.#native.borrowReserveAtOnce() ?? unwrap(await this.#native.borrowReserve());
     try {
       return await work();
     } finally {
-      unwrap(await loan.end());
+      if (!loan.endAtOnce()) unwrap(await loan.end());
     }
   }
 

@@ -88,6 +88,18 @@ pub struct NativeLoan {
 
 #[napi]
 impl NativeLoan {
+    /// Gives it back, where that takes no time; whether it did.
+    #[napi]
+    #[must_use]
+    pub fn end_at_once(&self) -> bool {
+        let mut loan = self.loan.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = loan.as_ref().is_none_or(Loan::ends_at_once);
+        if ends {
+            *loan = None;
+        }
+        ends
+    }
+
     /// Gives it back; nothing happens the second time.
     ///
     /// # Errors
@@ -262,6 +274,14 @@ impl NativeEngine {
             let options = CollectOptions { dry_run, bytes_per_second: (rate > 0).then_some(rate) };
             Ok(CollectRecord::of(&engine.collect_with(options, &control)?))
         })
+    }
+
+    /// Borrows the reserve of space, where that takes no time; null where it does.
+    #[napi]
+    #[must_use]
+    pub fn borrow_reserve_at_once(&self) -> Option<NativeLoan> {
+        let loan = self.opened().ok()?.borrow_reserve_unless_short()?;
+        Some(NativeLoan { loan: Mutex::new(Some(loan)) })
     }
 
     /// Borrows the reserve of space.

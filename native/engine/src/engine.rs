@@ -502,6 +502,12 @@ impl Engine {
         self.reserve.borrow()
     }
 
+    /// As [`Engine::borrow_reserve`], where that takes no time.
+    #[must_use]
+    pub fn borrow_reserve_unless_short(&self) -> Option<Loan> {
+        self.reserve.borrow_unless_short()
+    }
+
     /// As [`Engine::borrow_reserve`], for who ran out of space however much there seemed to be.
     fn borrow_reserve_at_once(&self) -> Loan {
         self.reserve.borrow_at_once()

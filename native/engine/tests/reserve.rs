@@ -85,6 +85,27 @@ fn a_full_store_is_removed_from_and_collected_and_has_its_reserve_again() {
 }
 
 #[test]
+fn it_is_lent_without_a_wait_only_where_nothing_is_given_up_for_it() {
+    let memory = store(RESERVED);
+    let engine = opened(&memory, RESERVED);
+    let loan = engine.borrow_reserve_unless_short().expect("there is space");
+    assert!(loan.ends_at_once());
+    drop(loan);
+    fill(&memory);
+    assert!(engine.borrow_reserve_unless_short().is_none());
+    assert_eq!(reserved(&memory), RESERVE_BYTES, "it is as it was");
+
+    let given_up = engine.borrow_reserve();
+    assert_eq!(reserved(&memory), 0);
+    let beside = engine.borrow_reserve_unless_short().expect("it is given up already");
+    assert!(!given_up.ends_at_once() && !beside.ends_at_once());
+    drop(given_up);
+    assert_eq!(reserved(&memory), 0, "another has it");
+    drop(beside);
+    assert_eq!(reserved(&memory), RESERVE_BYTES);
+}
+
+#[test]
 fn without_any_reserve_what_is_wholly_dead_goes_first() {
     let memory = store(WITHOUT);
     assert_eq!(reserved(&memory), 0, "with 0 there is none");

@@ -132,6 +132,8 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   collect(dryRun: boolean, bytesPerSecond: number, operation: NativeOperation): Promise<CollectRecord | Failure>
+  /** Borrows the reserve of space, where that takes no time; null where it does. */
+  borrowReserveAtOnce(): NativeLoan | null
   /**
    * Borrows the reserve of space.
    *
@@ -288,6 +290,8 @@ export declare class NativeEngine {
 
 /** The borrowed reserve. */
 export declare class NativeLoan {
+  /** Gives it back, where that takes no time; whether it did. */
+  endAtOnce(): boolean
   /**
    * Gives it back; nothing happens the second time.
    *

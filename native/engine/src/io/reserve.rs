@@ -31,6 +31,14 @@ pub struct Loan {
     reserve: Arc<Reserve>,
 }
 
+impl Loan {
+    /// Whether ending it takes no time: nothing was given up that would have to be taken again.
+    #[must_use]
+    pub fn ends_at_once(&self) -> bool {
+        self.reserve.state.try_lock().is_ok_and(|state| !state.given_up)
+    }
+}
+
 impl Drop for Loan {
     fn drop(&mut self) {
         self.reserve.end_loan();
@@ -73,6 +81,19 @@ impl Reserve {
         }
         drop(state);
         Loan { reserve: Arc::clone(self) }
+    }
+
+    /// Lends the reserve where nothing has to be given up for it, which takes no time; `None` where something has to, or others
+    /// are about to.
+    #[must_use]
+    pub fn borrow_unless_short(self: &Arc<Self>) -> Option<Loan> {
+        let mut state = self.state.try_lock().ok()?;
+        if !state.given_up && self.is_short() {
+            return None;
+        }
+        state.borrowers += 1;
+        drop(state);
+        Some(Loan { reserve: Arc::clone(self) })
     }
 
     /// Lends the reserve and gives it up however much space there seems to be: something ran out of it.
