@@ -265,7 +265,7 @@ export class ManagedDisks {
     machine: MachineRecord,
     disks: readonly { readonly id: DiskId; readonly from: DiskReference; readonly sectorBytes: number }[],
   ): Promise<{ readonly lsn: string }> {
-    const { engine, turns } = this.#parts;
+    const { copies, engine, turns } = this.#parts;
     return this.#claimed(
       disks.map(({ id }) => id),
       () =>
@@ -276,10 +276,8 @@ export class ManagedDisks {
             const message = `the disk ${disk.name} has sectors of ${disk.sectorBytes} bytes, the point's has ${sectorBytes}`;
             throw new StillpointError('ARGUMENT_INVALID', message, { disk: disk.name, sectorBytes });
           }
-          const done = await engine.resetDisks(
-            machine.id,
-            disks.map(({ id, from }) => ({ diskId: id, from })),
-          );
+          const from = disks.map(({ id, from }) => ({ diskId: id, from }));
+          const done = await copies.whenCopied(() => engine.resetDisks(machine.id, from));
           for (const { id } of disks) await this.#follow(id);
           return done;
         }),
@@ -344,13 +342,15 @@ export class ManagedDisks {
   }
 
   async #make(diskId: DiskId, { name, role, sectorBytes, content }: NewDisk, control: Control): Promise<void> {
-    const { engine } = this.#parts;
+    const { copies, engine } = this.#parts;
     if (content.kind === 'image') {
       await engine.importDisk({ diskId, name, role, path: content.path, sectorBytes }, control);
       return;
     }
     const from = content.kind === 'point' ? content.from : null;
-    await engine.createDisk({ diskId, name, role, sizeBytes: content.sizeBytes, sectorBytes, from });
+    const made = { diskId, name, role, sizeBytes: content.sizeBytes, sectorBytes, from };
+    // A moment may stand on points, and those on older ones, that wait for their copies.
+    await copies.whenCopied(() => engine.createDisk(made));
     if (content.kind === 'filled') await content.fill(diskId, control);
   }
 

@@ -470,6 +470,32 @@ describe('restoring', () => {
     });
     expect((await store.disks()).map(({ name }) => name)).not.toContain('x');
   });
+
+  it('a moment that stands on points whose copies run waits for them', async () => {
+    const { world, store } = await World.makeManaged();
+    const lsn = await (await store.disk('db-os')).write(0, new Uint8Array(512).fill(5));
+    const refusedAt = async (step: 'disk-create-before' | 'reset-before', restore: () => Promise<unknown>) => {
+      const gate = held();
+      let refusals = 0;
+      world.onEngineStep = (now) => {
+        if (now === 'copy-before') return gate.promise;
+        if (now !== step || refusals > 0) return undefined;
+        refusals += 1;
+        setImmediate(() => gate.release());
+        throw new StillpointError('STORE_BUSY', 'an older restore point of the machine waits for its copy');
+      };
+      await store.capture('db');
+      await restore();
+      world.onEngineStep = () => undefined;
+      return refusals;
+    };
+
+    expect(
+      await refusedAt('disk-create-before', () => store.restoreToDisk('db', { disk: 'os', name: 'x', at: { lsn } })),
+    ).toBe(1);
+    expect(await refusedAt('reset-before', () => store.restoreInPlace('db', { at: { lsn } }))).toBe(1);
+    expect((await (await store.disk('x')).read(0, 512))[0]).toBe(5);
+  });
 });
 
 describe('disks of machines', () => {
