@@ -128,7 +128,12 @@ fn writes_beside_resets_that_make_the_disk_smaller_are_the_same_live_and_after_a
                         let (offset, bytes) = (random.below(120) * 512, [round as u8; 2048]);
                         match group.write(&uid(1), offset, &bytes, false) {
                             Ok(_) => {}
-                            Err(error) => assert_eq!(error.code(), Code::ArgumentInvalid),
+                            Err(error) => {
+                                // Also where the disk is large again by the time that the reason is told.
+                                assert_eq!(error.code(), Code::ArgumentInvalid, "{error:?}");
+                                let size = ("sizeBytes", 4096u64.into());
+                                assert!(error.context().contains(&size), "{error:?}");
+                            }
                         }
                     }
                 });

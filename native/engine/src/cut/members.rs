@@ -66,6 +66,18 @@ impl Member {
         !self.has_left() && range.end <= self.size()
     }
 
+    /// What [`Member::takes`] says, with the reason where it is no. Asked under the sequencer's lock, so that the reason is the
+    /// one that holds at the record's LSN: a moment later the disk may be large enough again.
+    ///
+    /// # Errors
+    /// As [`Member::range`].
+    pub fn admit(&self, range: &Range<u64>) -> Result<()> {
+        if self.takes(range) {
+            return Ok(());
+        }
+        self.range(range.start, range.end - range.start).map(|_| ())
+    }
+
     /// The range that a call names, checked: whole sectors, inside the disk.
     ///
     /// # Errors

@@ -77,16 +77,6 @@ impl Submission {
     pub(super) fn effectless(ticket: Ticket, layer: Arc<Layer>) -> Self {
         Self::one(ticket, layer, Effect::None)
     }
-
-    fn refuse_when(mut self, is_refused: bool, error: impl FnOnce() -> Error) -> Self {
-        if is_refused {
-            self.refused = Some(error());
-            for part in &mut self.parts {
-                part.effect = Effect::None;
-            }
-        }
-        self
-    }
 }
 
 impl Group {
@@ -162,15 +152,19 @@ impl Group {
         // A short last chunk becomes longer, and the map higher.
         self.touch(disk_id, &(before.saturating_sub(1)..before), Touch::Writes)?;
         self.touch(disk_id, &(before..size), Touch::Empties)?;
-        let (ticket, (layer, grows)) = self.parts.log.sequence(Record::grow(*disk_id, size), |_| {
-            let grows = !disk.has_left() && size >= disk.size();
-            if grows {
+        let (ticket, (layer, refused)) = self.parts.log.sequence(Record::grow(*disk_id, size), |_| {
+            let refused = match (disk.has_left(), size < disk.size()) {
+                (true, _) => Some(not_found(disk_id)),
+                (false, true) => Some(cannot_grow(&disk, size)),
+                (false, false) => None,
+            };
+            if refused.is_none() {
                 disk.set_size(size);
             }
-            (self.active(), grows)
+            (self.active(), refused)
         })?;
-        let effect = Effect::Grows { disk_id: *disk_id, size };
-        Ok(Submission::one(ticket, layer, effect).refuse_when(!grows, || cannot_grow(&disk, size)))
+        let effect = if refused.is_none() { Effect::Grows { disk_id: *disk_id, size } } else { Effect::None };
+        Ok(Submission { refused, ..Submission::one(ticket, layer, effect) })
     }
 
     /// Begins to give disks another content, all at once: one record.
@@ -372,27 +366,25 @@ impl Group {
         record: Record<'_>,
         (range, data, shown): (Range<u64>, Range<usize>, Shown),
     ) -> Result<()> {
-        let (ticket, (layer, takes)) = self.parts.log.sequence(record, |_| (self.active(), disk.takes(&range)))?;
+        let (ticket, (layer, admitted)) = self.parts.log.sequence(record, |_| (self.active(), disk.admit(&range)))?;
         submission.lsn = ticket.lsn();
         let touch = if let Shown::Data = shown { Touch::Writes } else { Touch::Empties };
-        let effect = if takes {
-            if !Arc::ptr_eq(&layer, charged) {
-                // A cut came between the charge and the LSN: it counts in the new layer too. It can't be refused any more; that
-                // is one request of each writer at most.
-                layer.touch(&disk.disk_id, &range, touch, |bytes| {
-                    self.parts.gate.charge_anyway(bytes);
-                    Ok(())
-                })?;
-            }
-            Effect::Shows { disk_id: disk.disk_id, range: range.clone(), shown }
-        } else {
-            submission.refused = Some(match disk.has_left() {
-                true => not_found(&disk.disk_id),
-                false => {
-                    disk.range(range.start, range.end - range.start).err().unwrap_or_else(|| not_found(&disk.disk_id))
+        let effect = match admitted {
+            Ok(()) => {
+                if !Arc::ptr_eq(&layer, charged) {
+                    // A cut came between the charge and the LSN: it counts in the new layer too. It can't be refused any more;
+                    // that is one request of each writer at most.
+                    layer.touch(&disk.disk_id, &range, touch, |bytes| {
+                        self.parts.gate.charge_anyway(bytes);
+                        Ok(())
+                    })?;
                 }
-            });
-            Effect::None
+                Effect::Shows { disk_id: disk.disk_id, range, shown }
+            }
+            Err(error) => {
+                submission.refused = Some(error);
+                Effect::None
+            }
         };
         submission.parts.push(Part { lsn: submission.lsn, ticket: Some(ticket), layer, data, effect });
         Ok(())

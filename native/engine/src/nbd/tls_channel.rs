@@ -177,7 +177,9 @@ impl Channel for TlsChannel {
         if !incoming.is_empty() || incoming.failure.is_some() || self.socket.is_readable() {
             return true;
         }
-        let mut connection = self.connection();
+        let Ok(mut connection) = self.connection.try_lock() else {
+            return false; // a reply is being encrypted: who polls waits for nobody
+        };
         let is_empty =
             matches!(connection.reader().fill_buf(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         !is_empty
