@@ -610,12 +610,12 @@ fn who_reads_at_random_or_has_much_under_way_is_not_read_ahead_of() {
     for number in 0..200u64 {
         client.call(command::READ, 0, number * 37 % 1000 * 4096, 4096, &[]);
     }
-    let mut sent = Vec::new();
-    for number in 0..32u64 {
-        sent.push(client.request(command::READ, 0, number << 12, 1 << 12, &[]));
-    }
-    for cookie in sent {
-        assert_eq!(client.answer(1 << 12).0, cookie);
+    // All at once: sent one by one, each could be answered before the next one comes.
+    let requests: Vec<u8> =
+        (0..32u64).flat_map(|number| client.encoded(command::READ, 0, number << 12, 1 << 12, &[])).collect();
+    client.say(&requests);
+    for number in 0..32 {
+        assert_eq!(client.answer(1 << 12).0, 201 + number);
     }
     // The last of what came together is alone, and reads on from there.
     let ahead = disk.ahead.lock().unwrap().clone();

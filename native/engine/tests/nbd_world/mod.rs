@@ -330,6 +330,13 @@ impl<S: Read + Write> Client<S> {
 
     /// Sends a request; the cookie that its answer will have.
     pub(crate) fn request(&mut self, command: u16, flags: u16, offset: u64, length: u64, payload: &[u8]) -> u64 {
+        let bytes = self.encoded(command, flags, offset, length, payload);
+        self.say(&bytes);
+        self.cookie
+    }
+
+    /// The next request, with the next cookie, to be sent by the caller.
+    pub(crate) fn encoded(&mut self, command: u16, flags: u16, offset: u64, length: u64, payload: &[u8]) -> Vec<u8> {
         self.cookie += 1;
         let extended = self.is_extended;
         let magic = if extended { protocol::MAGIC_REQUEST_EXTENDED } else { protocol::MAGIC_REQUEST };
@@ -345,8 +352,7 @@ impl<S: Read + Write> Client<S> {
             bytes.extend((length as u32).to_be_bytes())
         }
         bytes.extend(payload);
-        self.say(&bytes);
-        self.cookie
+        bytes
     }
 
     /// The next whole reply. `read_length` is what a simple reply without an error carries.
