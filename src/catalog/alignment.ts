@@ -11,11 +11,13 @@ import { toDiskId, toMachineId, toPointId, type DiskId, type MachineId } from '.
 import { decodeCutDetail } from './detail.js';
 import { isName, freeName } from './names.js';
 import type {
+  CatalogRecord,
   Change,
   CollectionRecord,
   DiskRecord,
   MachineRecord,
   ManagedDiskRecord,
+  PointFailure,
   PointRecord,
   SequenceRecord,
 } from './record.js';
@@ -147,15 +149,22 @@ function placeOf(
 }
 
 /**
- * The records of points that a rebuilt catalog takes from the logs: cut, and crash-consistent, as nothing else is known
- * of them. Hidden points are none.
+ * The records of points that a catalog takes from the logs: crash-consistent, as nothing else is known of them. Hidden
+ * points are none. They are `cut`, or failed where that is said.
  */
-export function pointsFromCuts(view: CatalogView, cuts: readonly PendingCut[]): readonly Change[] {
+export function pointsFromCuts(
+  view: CatalogView,
+  cuts: readonly PendingCut[],
+  failureOf: (cut: PendingCut) => PointFailure | null = () => null,
+): readonly { readonly put: CatalogRecord }[] {
   const collections = new Map<string, CollectionRecord>();
   const taken = new Set<string>();
   const last = new Map<MachineId, number>();
-  const points = cuts.flatMap((cut): PointRecord[] => {
+  // The youngest of a name has it: the others were deleted, or never answered.
+  const youngestFirst = [...cuts].sort((left, right) => sequenceOf(right) - sequenceOf(left));
+  const points = youngestFirst.flatMap((cut): PointRecord[] => {
     const detail = decodeCutDetail(cut.detail);
+    const failure = failureOf(cut);
     const machine = view.machine(toMachineId(cut.machineId));
     if (detail === null || machine === undefined || !isName(cut.name) || !isName(cut.collection)) return [];
     const known = view.collection(detail.collectionId) ?? view.collectionNamed(machine.id, cut.collection);
@@ -184,8 +193,8 @@ export function pointsFromCuts(view: CatalogView, cuts: readonly PendingCut[]): 
         name,
         sequence: detail.sequence,
         createdMs: detail.createdMs,
-        state: 'cut',
-        failure: null,
+        state: failure === null ? 'cut' : 'failed',
+        failure,
         consistency: { requested: detail.requested, reached: 'crashConsistent', writers: [] },
         configuration: machine.configuration,
         disks: cut.disks.map(({ diskId, sizeBytes, sectorBytes }) => {
@@ -204,14 +213,17 @@ export function pointsFromCuts(view: CatalogView, cuts: readonly PendingCut[]): 
           };
         }),
         captured: null,
-        lsn: cut.lsn,
+        lsn: failure === null ? cut.lsn : null,
       },
     ];
   });
-  const sequences = [...last].map(([machineId, value]): SequenceRecord => ({
-    type: 'sequence',
-    machineId,
-    last: value,
-  }));
-  return [...collections.values(), ...sequences, ...points].map((record): Change => ({ put: record }));
+  const sequences = [...last].map(([machineId, value]): SequenceRecord => {
+    return { type: 'sequence', machineId, last: value };
+  });
+  return [...collections.values(), ...sequences, ...points].map((record) => ({ put: record }));
+}
+
+/** The number of a cut's point; 0 where the cut does not tell. */
+export function sequenceOf({ detail }: PendingCut): number {
+  return decodeCutDetail(detail)?.sequence ?? 0;
 }

@@ -31,6 +31,19 @@ export interface Decision<T> {
   readonly result: T;
 }
 
+/** How a transaction's changes are written. */
+export interface TransactOptions<T> {
+  /**
+   * Called once nothing but the files can fail the changes, before the first of them is written: for what may go on beside
+   * that. When `transact` rejects after this call, its caller undoes what it began.
+   */
+  readonly beside?: (result: T) => void;
+  /**
+   * Nobody is told of these changes before those of a later transaction are durable too: their seal may be left to that one's.
+   */
+  readonly isInterim?: boolean;
+}
+
 /** Something that is wrong with a file of the catalog. */
 export interface CatalogProblem {
   /** Relative to the store. */
@@ -48,7 +61,7 @@ export interface Catalog {
    * Errors: what `decide` throws; `NO_SPACE`, `IO_FAILED`, `PERMISSION_DENIED`; `STORE_FENCED` after a failure that
    * left the files unknown; `STORE_READ_ONLY`.
    */
-  transact<T>(decide: (view: CatalogView) => Decision<T>): Promise<T>;
+  transact<T>(decide: (view: CatalogView) => Decision<T>, options?: TransactOptions<T>): Promise<T>;
   /** Reads all files of the catalog again and tells what differs from what they must hold. */
   check(): Promise<readonly CatalogProblem[]>;
   /** Waits for running transactions and closes the files. */
@@ -84,7 +97,10 @@ class UnchangedError extends Error {
 export class DurableCatalog implements Catalog {
   readonly #parts: CatalogParts;
   #log: RecordLog;
+  /** Of the newest batch. */
   #seal: Seal;
+  /** Of the newest batch whose seal is in a slot: that one, or the one before it. */
+  #slotSeal: Seal;
   #tail: Promise<unknown> = Promise.resolve();
   #fencedBy: unknown = null;
 
@@ -92,20 +108,23 @@ export class DurableCatalog implements Catalog {
     this.#parts = parts;
     this.#log = parts.log;
     this.#seal = parts.seal;
+    this.#slotSeal = parts.seal;
   }
 
   get view(): CatalogView {
     return this.#parts.table;
   }
 
-  transact<T>(decide: (view: CatalogView) => Decision<T>): Promise<T> {
+  transact<T>(decide: (view: CatalogView) => Decision<T>, options: TransactOptions<T> = {}): Promise<T> {
     return this.#alone(async () => {
       if (this.#fencedBy !== null) {
         const message = 'a write of the catalog failed earlier, so nothing more is written through this store handle';
         throw new StillpointError('STORE_FENCED', message, {}, this.#fencedBy);
       }
       const { changes, result } = decide(this.#parts.table);
-      if (changes.length > 0) await this.#commit(deepFreeze(changes));
+      const begin = (): void => options.beside?.(result);
+      if (changes.length > 0) await this.#commit(deepFreeze(changes), begin, options.isInterim ?? false);
+      else begin();
       return result;
     });
   }
@@ -132,12 +151,13 @@ export class DurableCatalog implements Catalog {
     return done;
   }
 
-  async #commit(changes: readonly Change[]): Promise<void> {
+  async #commit(changes: readonly Change[], begin: () => void, isInterim: boolean): Promise<void> {
     const { table, sums, checksum, storeId, slots } = this.#parts;
     const puts = changes.flatMap((change) => ('put' in change ? [encodeRecord(checksum, change.put)] : []));
     const keys = changes.map((change) => ('put' in change ? keyOf(change.put) : change.remove));
     const dump = this.#dumpAfter(changes);
 
+    begin();
     if (dump !== null) await this.#replaceDump(encodeDump(checksum, storeId, dump));
     const seal = nextSeal(
       this.#seal,
@@ -151,7 +171,11 @@ export class DurableCatalog implements Catalog {
     ];
     try {
       await this.#writeBatch(batch, seal);
-      await slots.write(seal);
+      // Opening knows a database that is two batches ahead of the slots, and no more.
+      if (!isInterim || this.#slotSeal !== this.#seal) {
+        await slots.write(seal);
+        this.#slotSeal = seal;
+      }
     } catch (error) {
       if (!(error instanceof UnchangedError)) {
         this.#fencedBy = error;
@@ -258,8 +282,11 @@ export class DurableCatalog implements Catalog {
     const found = await readSlots(files, checksum, storeId);
     const problems = slotProblems(found).map(({ file, problem }) => ({ file, message: `the slot is ${problem}` }));
     const { newest } = found;
-    if (newest?.sequence === this.#seal.sequence && isSameContent(newest, this.#seal)) return problems;
-    return [...problems, { file: 'catalog.slot-a', message: 'neither slot has the newest seal' }];
+    if (newest?.sequence === this.#slotSeal.sequence && isSameContent(newest, this.#slotSeal)) return problems;
+    return [
+      ...problems,
+      { file: 'catalog.slot-a', message: 'neither slot has the newest seal that was written to one' },
+    ];
   }
 
   async #dumpProblems(): Promise<CatalogProblem[]> {

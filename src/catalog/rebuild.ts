@@ -86,7 +86,7 @@ export function rebuiltRecords(
     ...collections.values(),
     ...points.values(),
     ...holds,
-    ...lastSequences(points.values()),
+    ...sequences(points.values(), new Set(published.map(({ id }) => id))),
   ];
 }
 
@@ -131,8 +131,15 @@ function machineFrom(names: Names, detail: ManifestDetail, disks: Map<DiskId, Di
   return { type: 'machine', ...machine, name, configuration, kind, state: 'ready', diskIds, createdMs };
 }
 
-function lastSequences(points: Iterable<PointRecord>): SequenceRecord[] {
+/** The cuts of a machine's log are known up to its newest manifest, as its points are copied in their order. */
+function sequences(points: Iterable<PointRecord>, published: ReadonlySet<PointId>): SequenceRecord[] {
   const last = new Map<MachineId, number>();
-  for (const { machineId, sequence } of points) last.set(machineId, Math.max(last.get(machineId) ?? 0, sequence));
-  return [...last].map(([machineId, sequence]) => ({ type: 'sequence', machineId, last: sequence }));
+  const reserved = new Map<MachineId, number>();
+  for (const { id, machineId, sequence } of points) {
+    last.set(machineId, Math.max(last.get(machineId) ?? 0, sequence));
+    if (published.has(id)) reserved.set(machineId, Math.max(reserved.get(machineId) ?? 0, sequence));
+  }
+  return [...last].map(([machineId, value]) => {
+    return { type: 'sequence', machineId, last: value, reserved: reserved.get(machineId) ?? 0 };
+  });
 }

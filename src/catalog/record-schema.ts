@@ -139,7 +139,7 @@ export const payloadChecks: PayloadChecks = {
       lsn,
     }),
   ),
-  sequence: checkOf(v.strictObject({ machineId, last: count })),
+  sequence: checkOf(v.strictObject({ machineId, last: count, reserved: v.exactOptional(count) })),
   hold: checkOf(v.strictObject({ pointId, reason: v.string(), createdMs: time })),
 };
 

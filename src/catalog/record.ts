@@ -196,6 +196,12 @@ export interface SequenceRecord {
   readonly type: 'sequence';
   readonly machineId: MachineId;
   readonly last: number;
+  /**
+   * Up to which sequence it is known which points there are. A cut above it that has no record is one that the catalog has
+   * lost. It is one above `last` where the next capture may cut before its point has a record, and below `last` where the
+   * catalog was rebuilt without the machine's log. Left out it is `last`.
+   */
+  readonly reserved?: number;
 }
 
 /** Any record. */

@@ -19,6 +19,7 @@ import {
   type MachineRecord,
   type PointRecord,
   type RecordKey,
+  type SequenceRecord,
 } from './record.js';
 
 /** What readers may ask. */
@@ -47,6 +48,8 @@ export interface CatalogView {
   hold(pointId: PointId): HoldRecord | undefined;
   /** The sequence that the machine's newest point got; 0 when it has had none. */
   lastSequence(machineId: MachineId): number;
+  /** Up to which sequence it is known which points the machine has. */
+  reservedSequence(machineId: MachineId): number;
   /** Every record. */
   records(): Iterable<CatalogRecord>;
   /** `VM/COLLECTION/POINT` of a point. */
@@ -61,7 +64,7 @@ export class CatalogTable implements CatalogView {
   readonly #collections = new Map<CollectionId, CollectionRecord>();
   readonly #points = new Map<PointId, PointRecord>();
   readonly #holds = new Map<PointId, HoldRecord>();
-  readonly #lastSequences = new Map<MachineId, number>();
+  readonly #sequences = new Map<MachineId, SequenceRecord>();
   readonly #pointsByMachine = new Map<MachineId, Map<PointId, PointRecord>>();
   /** `kind/parent/folded name` to key: one map, because a name means something only within its parent. */
   readonly #names = new Map<string, RecordKey>();
@@ -176,7 +179,12 @@ export class CatalogTable implements CatalogView {
   }
 
   lastSequence(machineId: MachineId): number {
-    return this.#lastSequences.get(machineId) ?? 0;
+    return this.#sequences.get(machineId)?.last ?? 0;
+  }
+
+  reservedSequence(machineId: MachineId): number {
+    const sequence = this.#sequences.get(machineId);
+    return sequence === undefined ? 0 : (sequence.reserved ?? sequence.last);
   }
 
   referenceOf(point: PointRecord): string {
@@ -218,7 +226,7 @@ export class CatalogTable implements CatalogView {
         break;
       }
       case 'sequence':
-        this.#lastSequences.set(record.machineId, record.last);
+        this.#sequences.set(record.machineId, record);
         break;
       case 'hold':
         this.#holds.set(record.pointId, record);
@@ -245,7 +253,7 @@ export class CatalogTable implements CatalogView {
         this.#points.delete(record.id);
         break;
       case 'sequence':
-        this.#lastSequences.delete(record.machineId);
+        this.#sequences.delete(record.machineId);
         break;
       case 'hold':
         this.#holds.delete(record.pointId);

@@ -1,7 +1,8 @@
 /**
  * Step 1 of every capture: what was asked for is checked, and the point's record is made; and what undoes it.
  *
- * One batch of the catalog: the point `creating`, its collection where that is new, and the machine's sequence.
+ * One batch of the catalog: the point `creating`, its collection where that is new, and the machine's
+ * sequence, with the one that is reserved for the next capture.
  */
 
 import type { Catalog } from '../catalog/catalog.js';
@@ -14,6 +15,7 @@ import {
   type MachineRecord,
   type PointDisk,
   type PointRecord,
+  type SequenceRecord,
 } from '../catalog/record.js';
 import { findMachine } from '../catalog/reference.js';
 import type { CatalogView } from '../catalog/view.js';
@@ -51,6 +53,8 @@ export interface Begun {
   readonly machine: MachineRecord;
   readonly collection: CollectionRecord;
   readonly point: PointRecord;
+  /** Whether an earlier batch has reserved the point's sequence: then it may be cut before this one is durable. */
+  readonly isReserved: boolean;
   /** The disks to capture. */
   readonly disks: readonly DiskRecord[];
 }
@@ -94,12 +98,21 @@ export function beginCapture(
     captured: null,
     lsn: null,
   };
+  const isReserved = point.sequence <= view.reservedSequence(machine.id);
   const changes: Change[] = [
     ...(found === undefined ? [{ put: collection }] : []),
-    { put: { type: 'sequence', machineId: machine.id, last: point.sequence } },
+    { put: sequenceRecord(machine.id, point.sequence) },
     { put: point },
   ];
-  return { changes, result: { machine, collection, point, disks: disks.filter((disk) => !excluded.has(disk)) } };
+  return {
+    changes,
+    result: { machine, collection, point, isReserved, disks: disks.filter((disk) => !excluded.has(disk)) },
+  };
+}
+
+/** The record of a number that was given, which reserves the next one. */
+export function sequenceRecord(machineId: MachineId, last: number): SequenceRecord {
+  return { type: 'sequence', machineId, last, reserved: last + 1 };
 }
 
 function excludedDisks(

@@ -21,7 +21,7 @@
  * where it is: it stops the collector, so its chunks stay too until somebody brings it back or puts it away.
  *
  * Unknown is what a log holds that could not be opened: what depends on it is decided when it is opened after all. A cut
- * above every sequence number that a sound catalog ever gave is of a time that the catalog has lost; it was rebuilt while the
+ * above every sequence number that a sound catalog ever gave or reserved is of a time that the catalog has lost; it was rebuilt while the
  * log was closed, so the cut is taken as if it were rebuilt now.
  *
  * What becomes of the cut follows from what becomes of the point (`cutAfter`): a point with a manifest has no use for it,

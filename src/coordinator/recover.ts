@@ -8,17 +8,17 @@
 
 import type { Engine, Finding, PendingCut } from '../native/engine.js';
 import { toMachineId, toPointId, type PointId, type StoreId } from '../store/units.js';
-import { alignedDisks, pointsFromCuts } from '../catalog/alignment.js';
+import { alignedDisks, pointsFromCuts, sequenceOf } from '../catalog/alignment.js';
 import type { Catalog } from '../catalog/catalog.js';
 import { readOnlyCatalog } from '../catalog/catalog.js';
-import { decodeCutDetail, pointOf } from '../catalog/detail.js';
+import { pointOf } from '../catalog/detail.js';
 import type { DumpFound } from '../catalog/dump.js';
 import { dumpName } from '../catalog/dump.js';
 import type { CatalogFiles } from '../catalog/files.js';
 import { catalogFinding, fileFinding, lossCode, manifestFile, manifestFinding } from '../catalog/finding.js';
 import { openCatalog, readDumpOf, type CatalogStorage, type LostCatalog } from '../catalog/open.js';
 import { rebuiltRecords } from '../catalog/rebuild.js';
-import { keyOf, type CatalogRecord, type Change, type PointRecord } from '../catalog/record.js';
+import { keyOf, type CatalogRecord, type Change, type PointFailure, type PointRecord } from '../catalog/record.js';
 import { CatalogTable, type CatalogView } from '../catalog/view.js';
 import { dropCutOf } from './delete-point.js';
 import { cutAfter, onOpen, type CatalogOrigin, type CutEvidence, type OnOpenAction } from './on-open.js';
@@ -206,10 +206,17 @@ async function settle(
     else if (cut.pinned) drops.push(point.id);
     else afterwards.push(() => engine.dropCut(point.id));
   }
-  const unseen = pending.filter((cut) => isUnseen(view, cut));
-  changes.push(...pointsFromCuts(view, unseen));
+  const { lost, unanswered } = withoutRecord(view, pending);
+  const made = pointsFromCuts(view, [...lost, ...unanswered], (cut) => (unanswered.has(cut) ? interrupted : null));
+  changes.push(...made, ...knownSequences(engine, view, scope, made));
+  for (const { put } of made) {
+    if (put.type !== 'point' || put.failure === null) continue;
+    const cut = cuts.get(put.id);
+    const machine = view.machine(put.machineId)?.name ?? put.machineId;
+    findings.push(interruptedFinding(`${machine}/${cut?.collection ?? put.collectionId}/${put.name}`, put));
+  }
   for (const [id, cut] of cuts) {
-    if (view.point(id) !== undefined || unseen.includes(cut)) continue;
+    if (view.point(id) !== undefined || lost.has(cut)) continue;
     if (cut.pinned) drops.push(id);
     else afterwards.push(() => engine.dropCut(id));
   }
@@ -227,11 +234,51 @@ async function settle(
   return { findings, unfinished: { deletions, drops, releases } };
 }
 
-/** Whether a cut is of a time that the catalog has lost: when it gives a number to a point, it keeps that it did. */
-function isUnseen(view: CatalogView, { pointId, machineId, detail }: PendingCut): boolean {
-  if (view.point(toPointId(pointId)) !== undefined) return false;
-  const sequence = decodeCutDetail(detail)?.sequence ?? 0;
-  return sequence > view.lastSequence(toMachineId(machineId));
+/**
+ * The cuts whose points have no record and should have one: those that the catalog has lost, and those of captures that
+ * were interrupted before their record was durable, of which nobody was told. Any other was deleted, or its capture failed.
+ */
+function withoutRecord(
+  view: CatalogView,
+  pending: readonly PendingCut[],
+): { lost: ReadonlySet<PendingCut>; unanswered: ReadonlySet<PendingCut> } {
+  const lost = new Set<PendingCut>();
+  const unanswered = new Set<PendingCut>();
+  for (const cut of pending) {
+    const machineId = toMachineId(cut.machineId);
+    if (view.point(toPointId(cut.pointId)) !== undefined) continue;
+    if (sequenceOf(cut) > view.reservedSequence(machineId)) lost.add(cut);
+    else if (sequenceOf(cut) > view.lastSequence(machineId)) unanswered.add(cut);
+  }
+  return { lost, unanswered };
+}
+
+/** Notes of the machines whose logs are open that all their cuts are known from now on, but for those in `made`. */
+function knownSequences(
+  engine: Engine,
+  view: CatalogView,
+  scope: Scope,
+  made: readonly { readonly put: CatalogRecord }[],
+): readonly Change[] {
+  const noted = new Set(made.flatMap(({ put }) => (put.type === 'sequence' ? [put.machineId] : [])));
+  const open = new Set(engine.liveDisks().flatMap(({ machineId }) => (machineId === null ? [] : [machineId])));
+  return [...open].flatMap((id) => {
+    const machineId = toMachineId(id);
+    const last = view.lastSequence(machineId);
+    if (!scope(id) || noted.has(machineId) || view.reservedSequence(machineId) >= last) return [];
+    return [{ put: { type: 'sequence', machineId, last } }];
+  });
+}
+
+/** Why a point is failed whose capture was not answered. */
+const interrupted: PointFailure = {
+  code: 'WORK_INTERRUPTED',
+  message: 'the capture was interrupted before it was answered',
+};
+
+function interruptedFinding(reference: string, point: PointRecord): Finding {
+  const message = `the capture of ${reference} was interrupted before it was answered; the point is failed`;
+  return manifestFinding('WORK_INTERRUPTED', point, message, false);
 }
 
 interface Settled {
@@ -268,14 +315,11 @@ async function settlePoint(
     }
     case 'mark-copied':
       return markCopied(reference, point, region);
-    case 'mark-interrupted': {
-      const failure = { code: 'WORK_INTERRUPTED', message: 'the capture was interrupted before it was answered' };
-      const message = `the capture of ${reference} was interrupted before it was answered; the point is failed`;
+    case 'mark-interrupted':
       return {
-        change: { put: moved(point, 'failed', failure) },
-        finding: manifestFinding('WORK_INTERRUPTED', point, message, false),
+        change: { put: moved(point, 'failed', interrupted) },
+        finding: interruptedFinding(reference, point),
       };
-    }
     case 'mark-lost':
       return markFailed(point, 'RESTORE_POINT_LOST', `the manifest of ${reference} is gone`);
     case 'mark-damaged':

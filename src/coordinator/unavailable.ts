@@ -5,6 +5,7 @@
  * Damage is no such case: trying again does not help, so what a damaged log had is lost, and reported as that.
  */
 
+import type { MachineRecord } from '../catalog/record.js';
 import type { CatalogView } from '../catalog/view.js';
 import type { Engine, UnavailableLog } from '../native/engine.js';
 import { StillpointError } from '../store/errors.js';
@@ -67,4 +68,12 @@ export function unavailableError(engine: Engine, view: CatalogView, machineId: M
 export function checkAvailable(engine: Engine, view: CatalogView, machineId: MachineId): void {
   const error = unavailableError(engine, view, machineId);
   if (error !== null) throw error;
+}
+
+/** Proves that a log has disks of a machine. Errors: `DISK_NOT_FOUND`: the machine's log is lost. */
+export function checkHasLog(engine: Engine, { id, name }: MachineRecord): void {
+  if (engine.liveDisks().some(({ machineId }) => machineId === id)) return;
+  throw new StillpointError('DISK_NOT_FOUND', `no write log has a disk of ${name}; its live data cannot be read`, {
+    machine: name,
+  });
 }

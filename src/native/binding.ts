@@ -310,9 +310,10 @@ class BoundEngine implements Engine {
   }
 
   async cut({ machineId, pointId, collection, name, detail }: CutRequest): Promise<Cut> {
-    const { lsn, timeMs, disks } = unwrap(await this.#native.cut(machineId, pointId, collection, name, detail));
+    const made = this.#native.cut(machineId, pointId, collection, name, detail);
+    const { lsn, timeMs, disks } = unwrap(await made.cut);
     const durable = async (): Promise<void> => {
-      unwrap(await this.#native.makeCutDurable(pointId));
+      unwrap(await made.durable);
     };
     return { lsn, timeMs, disks, durable };
   }

@@ -303,7 +303,10 @@ export interface Cut {
   /** Time of the cut's record; for a moment in the window, of the last record that it holds. */
   readonly timeMs: number;
   readonly disks: readonly ManifestDisk[];
-  /** Resolves once the log is durable past the cut. Rejects with `LOG_FENCED` when it cannot become so. */
+  /**
+   * Resolves once the log is durable past the cut, which may go on since the cut was made. Rejects with `LOG_FENCED` when
+   * it cannot become so.
+   */
   durable(): Promise<void>;
 }
 

@@ -168,7 +168,7 @@ export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngineFac
       damaged.set(pointId, pointIn(points, pointId));
       points.delete(pointId);
     },
-    cutIds: (storePath) => [...storeAt(storePath).logs.logs.values()].flatMap((log) => [...log.current.cuts.keys()]),
+    cutIds: (storePath) => [...storeAt(storePath).logs.logs.values()].flatMap((log) => [...log.cuts.keys()]),
     addCut: (storePath, pointId, machineId, standingDiskId) => {
       const { logs } = storeAt(storePath);
       logs.addCut({ pointId, machineId, collection: 'default', name: '', detail: '' }, standingDiskId ?? null);

@@ -137,8 +137,8 @@ export abstract class MemoryLive implements LiveEngine {
   }
 
   pendingCuts(): readonly PendingCut[] {
-    return [...this.#logs.logs.values()].flatMap(({ current }) =>
-      [...current.cuts.values()].map((cut) => {
+    return [...this.#logs.logs.values()].flatMap(({ cuts }) =>
+      [...cuts.values()].map((cut) => {
         const { pointId, machineId, collection, name, detail } = cut.request;
         const { lsn, timeMs, disks } = cutOf(cut);
         const pinned = this.#logs.isPinned(pointId);
@@ -150,7 +150,7 @@ export abstract class MemoryLive implements LiveEngine {
   livePressure(): LivePressure {
     if (this.#logs.pressure !== null) return this.#logs.pressure;
     const logs = [...this.#logs.logs.values()];
-    const layers = Math.max(0, ...logs.map(({ current }) => current.cuts.size));
+    const layers = Math.max(0, ...logs.map(({ cuts }) => cuts.size));
     return { debtBytes: 0, availableBytes: Number.MAX_SAFE_INTEGER, logBytes: 0, layers };
   }
 
@@ -193,8 +193,8 @@ export abstract class MemoryLive implements LiveEngine {
     return this.liveWrite(async () => {
       await this.liveStep('log-delete-before');
       this.#logs.checkOpen(machineId);
-      const current = this.#logs.logs.get(machineId)?.current;
-      if (current !== undefined && current.disks.size + current.cuts.size > 0) {
+      const log = this.#logs.logs.get(machineId);
+      if (log !== undefined && log.current.disks.size + log.cuts.size > 0) {
         throw new StillpointError('INTERNAL', `the log of ${machineId} has disks or cuts`, { machineId });
       }
       this.#logs.logs.delete(machineId);
@@ -326,8 +326,8 @@ export abstract class MemoryLive implements LiveEngine {
       await this.liveStep('cut-before');
       const log = this.#logs.ofMachine(request.machineId);
       this.#logs.checkWritable(log);
-      if (log.current.cuts.size >= layersMax) {
-        const message = `${log.current.cuts.size} points of the machine wait for their copies`;
+      if (log.cuts.size >= layersMax) {
+        const message = `${log.cuts.size} points of the machine wait for their copies`;
         throw new StillpointError('LAYERS_FULL', message, { machineId: request.machineId, layers: layersMax });
       }
       const timeMs = Math.max(this.nowMs(), log.current.timeMs);
@@ -374,7 +374,7 @@ export abstract class MemoryLive implements LiveEngine {
   releaseCut(pointId: string): Promise<void> {
     return this.liveWrite(async () => {
       await this.liveStep('release-before');
-      this.#removeCut(pointId);
+      this.#logs.cut(pointId)?.log.release(this.nowMs(), pointId);
       await this.liveStep('release-after');
     });
   }
@@ -385,7 +385,7 @@ export abstract class MemoryLive implements LiveEngine {
       const found = this.#logs.cut(pointId);
       if (found !== undefined && this.#logs.isPinned(pointId)) await this.#fold(found.cut, control);
       this.#logs.resolve(pointId);
-      this.#removeCut(pointId);
+      if (found?.log.moments.delete(pointId) !== true) found?.log.drop(pointId);
       await this.liveStep('drop-after');
     });
   }
@@ -463,12 +463,6 @@ export abstract class MemoryLive implements LiveEngine {
     const log = new MemoryLog(null);
     log.commit(this.nowMs(), { disks: new Map([[state.disk.diskId, state]]) });
     this.#logs.logs.set(state.disk.diskId, log);
-  }
-
-  #removeCut(pointId: string): void {
-    const found = this.#logs.cut(pointId);
-    if (found?.log.moments.delete(pointId) === true) return;
-    found?.log.commit(this.nowMs(), { cuts: withoutEntry(found.log.current.cuts, pointId) });
   }
 
   async #fold(cut: CutState, control: Control): Promise<void> {

@@ -42,6 +42,7 @@ const lsnGap = 1n << 32n;
 /** The log of a machine or of a detached disk. */
 export class MemoryLog {
   readonly machineId: string | null;
+  readonly #dropped = new Set<string>();
   current: LogState = { lsn: 0n, timeMs: 0, disks: new Map(), cuts: new Map() };
   durable: LogState = this.current;
   history: LogState[] = [];
@@ -64,6 +65,26 @@ export class MemoryLog {
     return this.current.lsn;
   }
 
+  /** The cuts that are not dropped. */
+  get cuts(): ReadonlyMap<string, CutState> {
+    return new Map([...this.current.cuts].filter(([pointId]) => !this.#dropped.has(pointId)));
+  }
+
+  /** Forgets a cut until the log is opened again: its record stays in the log until that of a younger one is released. */
+  drop(pointId: string): void {
+    this.#dropped.add(pointId);
+  }
+
+  /** Lets go of a cut, durably, and of those below it that were dropped. */
+  release(timeMs: number, pointId: string): void {
+    const released = this.current.cuts.get(pointId);
+    if (released === undefined) return;
+    const kept = [...this.current.cuts].filter(([id, { lsn }]) => {
+      return id !== pointId && !(this.#dropped.has(id) && lsn < released.lsn);
+    });
+    this.commit(timeMs, { cuts: new Map(kept) });
+  }
+
   /** Changes what the superblock says, durably. */
   commit(timeMs: number, change: Partial<Pick<LogState, 'disks' | 'cuts'>>): void {
     this.append(timeMs, change);
@@ -75,11 +96,17 @@ export class MemoryLog {
     return this.history.findLast(isIncluded);
   }
 
+  /** Forgets what only the process knows that has the log open. */
+  forget(): void {
+    this.moments.clear();
+    this.#dropped.clear();
+  }
+
   /** What the next process finds. */
   stop(logId: string, isPowerCut: boolean): UncleanLog | null {
     const lost = isPowerCut ? this.current.lsn - this.durable.lsn : 0n;
     const kept = isPowerCut ? this.durable : this.current;
-    this.moments.clear();
+    this.forget();
     this.history = this.history.filter(({ lsn }) => lsn <= kept.lsn);
     this.current = { ...kept, lsn: this.current.lsn + lsnGap };
     this.durable = this.current;
@@ -128,6 +155,7 @@ export class MemoryLogs {
       if (this.failing.has(logId)) continue;
       const log = this.logs.get(logId);
       if (log !== undefined) log.durable = log.current;
+      log?.forget();
       this.fenced.delete(logId);
     }
     this.#closeFailing();
@@ -162,7 +190,7 @@ export class MemoryLogs {
     this.reopen();
     for (const log of this.logs.values()) {
       log.durable = log.current;
-      log.moments.clear();
+      log.forget();
     }
   }
 
@@ -187,7 +215,7 @@ export class MemoryLogs {
   /** The cut of a point, or the moment, with its log. */
   cut(pointId: string): { readonly log: MemoryLog; readonly cut: CutState } | undefined {
     for (const log of this.logs.values()) {
-      const cut = log.current.cuts.get(pointId) ?? log.moments.get(pointId);
+      const cut = log.cuts.get(pointId) ?? log.moments.get(pointId);
       if (cut !== undefined) return { log, cut };
     }
     return undefined;

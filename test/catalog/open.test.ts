@@ -59,9 +59,10 @@ describe('a catalog is sound', () => {
     expect(await catalog.check()).toEqual([]);
   });
 
-  it('when its database is one batch ahead of the slots', async () => {
+  it.each([1, 2])('when its database is %s batches ahead of the slots', async (count) => {
     const before = storage.snapshot();
     const { catalog } = await openSound();
+    if (count === 2) await put(catalog, machine(1)); // as it is
     await put(catalog, ...wholeMachine(3));
     const records = new Map(storage.records);
     before();
@@ -117,11 +118,12 @@ describe('a catalog is damaged', () => {
     expect((await openLost()).reason).toContain('batch 4');
   });
 
-  it('when its database is two batches ahead of the slots', async () => {
+  it('when its database is three batches ahead of the slots', async () => {
     const before = storage.snapshot();
     const { catalog } = await openSound();
     await put(catalog, ...wholeMachine(3));
     await put(catalog, ...wholeMachine(4));
+    await put(catalog, ...wholeMachine(5));
     const records = new Map(storage.records);
     before();
     for (const [key, value] of records) storage.records.set(key, value);
@@ -305,5 +307,24 @@ describe('an open catalog', () => {
     expect(storage.fileNames()).toEqual(['catalog.dump', 'catalog.slot-a', 'catalog.slot-b']);
     await put(catalog, ...wholeMachine(2));
     expect(catalog.view.machines()).toHaveLength(2);
+  });
+});
+
+describe('a batch that nobody is told of by itself', () => {
+  it('leaves its seal to the next one, but not twice in a row', async () => {
+    const steps: string[] = [];
+    storage = storage.copy((step) => steps.push(step));
+    const { catalog } = await openSound();
+    const slotsOf = async (isInterim: boolean): Promise<number> => {
+      steps.length = 0;
+      const changes = [{ put: machine(1, { configuration: steps.length }) }];
+      await catalog.transact(() => ({ changes, result: null }), { isInterim });
+      expect(await catalog.check()).toEqual([]);
+      return steps.filter((step) => step.startsWith('sync catalog.slot')).length;
+    };
+
+    expect([await slotsOf(true), await slotsOf(true), await slotsOf(true), await slotsOf(false)]).toEqual([0, 1, 0, 1]);
+
+    expect([await slotsOf(true), await slotsOf(false), await slotsOf(false)]).toEqual([0, 1, 1]);
   });
 });

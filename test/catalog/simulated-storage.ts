@@ -34,6 +34,8 @@ export class SimulatedStorage implements CatalogStorage {
   #durableNames = new Map<string, Inode>();
   #records = new Map<string, Uint8Array>();
   #unsyncedBatch: Batch | null = null;
+  /** Called before each batch: what it waits for, the batch waits for, and what it throws, the batch fails with. */
+  onBatch: () => void | Promise<void> = () => undefined;
   /** Thrown by the next opening of the database. */
   openFailure: Error | null = null;
 
@@ -177,6 +179,7 @@ export class SimulatedStorage implements CatalogStorage {
     return {
       readAll: () => log.readAll(),
       write: async (batch) => {
+        await this.onBatch();
         this.#step('batch begins');
         this.#unsyncedBatch = batch;
         this.#step('batch is written');

@@ -390,4 +390,17 @@ describe('a disk that no log has', () => {
     await last.close();
     expect((await world.open()).findings).toEqual([]);
   });
+
+  it('cannot be captured, where its machine has no other, and takes no number', async () => {
+    const { world, store } = await World.makeManaged();
+    const { id } = await store.virtualMachine('db');
+    const disks = [(await store.disk('db-os')).id, (await store.disk('db-data')).id];
+    await store.close();
+    for (const disk of disks) world.engine.loseDisk(storePath, disk);
+    const again = await world.open();
+
+    await expect(again.capture('db')).rejects.toMatchObject({ code: 'DISK_NOT_FOUND' });
+
+    expect([...world.storage.records.keys()]).not.toContain(`sequence/${id}`);
+  });
 });

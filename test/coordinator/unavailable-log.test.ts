@@ -10,16 +10,30 @@ import { listing, storePath, World } from '../store/world.js';
 const codes = (store: Store): string[] => store.findings.map(({ code }) => code);
 const unavailable = expect.objectContaining({ code: 'LOG_UNAVAILABLE' });
 
-/** A world whose machine `db` has a copied point `old` and a point `new` that is cut, with its log closed. */
-async function closedLog(): Promise<{ world: World; store: Store; id: string }> {
+const full = new StillpointError('NO_SPACE', 'the disk is full');
+
+function failCopies(world: World): void {
+  world.onEngineStep = (step) => {
+    if (step === 'copy-before') throw full;
+  };
+}
+
+/** Closes the store and loses its catalog; the machine's id. */
+async function loseCatalog(world: World, store: Store): Promise<string> {
+  const { id } = await store.virtualMachine('db');
+  await store.close();
+  world.storage.records.clear();
+  return id;
+}
+
+/** A world whose machine `db` has a copied point `old` and a point `new`, and more, that are cut, with its log closed. */
+async function closedLog(more: readonly string[] = []): Promise<{ world: World; store: Store; id: string }> {
   const { world, store } = await World.makeManaged();
   const { id } = await store.virtualMachine('db');
   await store.createDisk({ name: 'spare', sizeBytes: 512 });
   await (await store.capture('db', { name: 'old' })).copied();
-  world.onEngineStep = (step) => {
-    if (step === 'copy-before') throw new StillpointError('NO_SPACE', 'the disk is full');
-  };
-  await store.capture('db', { name: 'new' });
+  failCopies(world);
+  for (const name of ['new', ...more]) await store.capture('db', { name });
   world.engine.failLog(storePath, id, 'IO_FAILED');
   await store.close();
   world.onEngineStep = () => undefined;
@@ -110,8 +124,7 @@ describe('a store with a log that could not be opened', () => {
 
   it('takes its cuts for points where the catalog was rebuilt meanwhile', async () => {
     const { world, store, id } = await closedLog();
-    await store.close();
-    world.storage.records.clear();
+    await loseCatalog(world, store);
     const rebuilt = await world.open();
     expect(codes(rebuilt)).toEqual(['CATALOG_DAMAGED', 'LOG_UNAVAILABLE']);
     expect(await listing(rebuilt)).toEqual(['db/default/old copied']);
@@ -119,5 +132,56 @@ describe('a store with a log that could not be opened', () => {
     await rebuilt.close();
     const again = await world.open();
     await expect.poll(() => listing(again)).toEqual(['db/default/old copied', 'db/default/new copied']);
+  });
+
+  it.each([1, 2, 3])('takes all of them, also after %s captures that were refused meanwhile', async (count) => {
+    const { world, store } = await closedLog(['second', 'third']);
+    const id = await loseCatalog(world, store);
+    const rebuilt = await world.open();
+    for (let number = 0; number < count; number += 1) {
+      await expect(rebuilt.capture('db')).rejects.toEqual(unavailable);
+    }
+    world.engine.failLog(storePath, id, null);
+
+    await rebuilt.reopenLogs();
+
+    const expected = ['old', 'new', 'second', 'third'].map((name) => `db/default/${name} copied`);
+    await expect.poll(() => listing(rebuilt)).toEqual(expected);
+    expect((await rebuilt.capture('db')).sequence).toBe(5);
+    await rebuilt.deletePoint('db/second');
+    await rebuilt.close();
+    const again = await world.open();
+    expect(codes(again)).toEqual([]);
+    expect((await listing(again)).filter((point) => point.includes('second'))).toEqual([]);
+  });
+
+  it('takes those below a failed point that the dump has', async () => {
+    const { world, store } = await World.makeManaged();
+    const { id } = await store.virtualMachine('db');
+    await (await store.capture('db', { name: 'old' })).copied();
+    failCopies(world);
+    await store.capture('db', { name: 'new' });
+    world.onEngineStep = (step) => {
+      if (step === 'copy-before') throw full;
+      if (step === 'durable-after') world.end();
+    };
+    await expect(store.capture('db', { name: 'interrupted' })).rejects.toThrow();
+    failCopies(world);
+    const second = await world.restart('everything');
+    world.engine.failLog(storePath, id, 'IO_FAILED');
+    await loseCatalog(world, second);
+    world.onEngineStep = () => undefined;
+    const rebuilt = await world.open();
+    expect(await listing(rebuilt)).toEqual(['db/default/old copied', 'db/default/interrupted failed']);
+    world.engine.failLog(storePath, id, null);
+
+    await rebuilt.reopenLogs();
+
+    const points = ['old copied', 'new copied', 'interrupted failed'].map((point) => `db/default/${point}`);
+    await expect.poll(() => listing(rebuilt)).toEqual(points);
+    await rebuilt.deletePoint('db/new');
+    await rebuilt.close();
+    const again = await world.open();
+    expect(await listing(again)).toEqual(['db/default/old copied', 'db/default/interrupted failed']);
   });
 });

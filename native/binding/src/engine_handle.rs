@@ -23,7 +23,7 @@ use crate::records::{
     CollectRecord, FindingRecord, InfoRecord, ManifestRecord, RestoredRecord, ScanDiskRecord, UsageRecord, VerifyRecord,
 };
 use crate::scan_handle::NativeScan;
-use crate::task::{Outcome, Running, RunningCall, start};
+use crate::task::{Outcome, Running, RunningCall, start, start_both};
 
 /// An open store. Calls after `close` settle with `STORE_CLOSED`.
 #[napi]
@@ -349,6 +349,29 @@ impl NativeEngine {
             drop(call);
             result
         })
+    }
+
+    /// Two calls, one after the other on one thread. The second is not made when the first fails.
+    pub(crate) fn call_both<'env, A, B>(
+        &self,
+        env: &'env Env,
+        first: impl FnOnce(&Arc<Engine>) -> stillpoint_engine::error::Result<A> + Send + 'static,
+        second: impl FnOnce(&Arc<Engine>) -> stillpoint_engine::error::Result<B> + Send + 'static,
+    ) -> Result<(Object<'env>, Object<'env>)>
+    where
+        A: napi::bindgen_prelude::ToNapiValue + Send + 'static,
+        B: napi::bindgen_prelude::ToNapiValue + Send + 'static,
+    {
+        let (first_engine, second_engine, call) = (self.opened(), self.opened(), self.running.enter());
+        start_both(
+            env,
+            move || first(&first_engine?).map_err(|error| Failure::boxed(&error)),
+            move || {
+                let result = second(&second_engine?).map_err(|error| Failure::boxed(&error));
+                drop(call);
+                result
+            },
+        )
     }
 }
 

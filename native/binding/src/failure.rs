@@ -7,6 +7,7 @@ use napi_derive::napi;
 use stillpoint_engine::error::{Error, Value};
 
 /// What a call resolves with instead of its value when it failed.
+#[derive(Clone)]
 #[napi(object)]
 pub struct Failure {
     /// Stable code.

@@ -401,11 +401,11 @@ impl NativeEngine {
         })
     }
 
-    /// Cuts.
+    /// Cuts, and then makes the log durable past the cut, without a turn of the event loop in between.
     ///
     /// # Errors
     /// No thread could be started.
-    #[napi(ts_return_type = "Promise<PendingCutRecord | Failure>")]
+    #[napi(ts_return_type = "{ cut: Promise<PendingCutRecord | Failure>, durable: Promise<undefined | Failure> }")]
     pub fn cut<'env>(
         &self,
         env: &'env Env,
@@ -415,10 +415,21 @@ impl NativeEngine {
         name: String,
         detail: String,
     ) -> Result<Object<'env>> {
-        self.call(env, move |engine| {
-            let request = cut_request(&machine_id, &point_id, collection, name, detail)?;
-            Ok(PendingCutRecord::of(&engine.cut(request)?))
-        })
+        let (cut, durable) = self.call_both(
+            env,
+            {
+                let point_id = point_id.clone();
+                move |engine| {
+                    let request = cut_request(&machine_id, &point_id, collection, name, detail)?;
+                    Ok(PendingCutRecord::of(&engine.cut(request)?))
+                }
+            },
+            move |engine| engine.make_cut_durable(&uid(&point_id, "pointId")?),
+        )?;
+        let mut both = Object::new(env)?;
+        both.set("cut", cut)?;
+        both.set("durable", durable)?;
+        Ok(both)
     }
 
     /// Makes a machine's disks, as they were at a moment, a hidden point: after an LSN, else after a time.
@@ -468,15 +479,6 @@ impl NativeEngine {
             };
             engine.limit_disk(&uid(&disk_id, "diskId")?, limits)
         })
-    }
-
-    /// Makes the log durable past a cut.
-    ///
-    /// # Errors
-    /// No thread could be started.
-    #[napi(ts_return_type = "Promise<undefined | Failure>")]
-    pub fn make_cut_durable<'env>(&self, env: &'env Env, point_id: String) -> Result<Object<'env>> {
-        self.call(env, move |engine| engine.make_cut_durable(&uid(&point_id, "pointId")?))
     }
 
     /// Copies a cut and publishes its manifest.

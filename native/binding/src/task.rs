@@ -52,15 +52,40 @@ pub(crate) fn start<'env, T>(env: &'env Env, work: impl FnOnce() -> Outcome<T> +
 where
     T: ToNapiValue + Send + 'static,
 {
+    let (settle, promise) = promise(env)?;
+    spawn(move || settle(caught(work)))?;
+    Ok(promise)
+}
+
+/// Runs `first` and after it `second` on one thread, and returns the promises of both outcomes. What `first` fails with, the
+/// second promise has too.
+pub(crate) fn start_both<'env, A, B>(
+    env: &'env Env,
+    first: impl FnOnce() -> Outcome<A> + Send + 'static,
+    second: impl FnOnce() -> Outcome<B> + Send + 'static,
+) -> Result<(Object<'env>, Object<'env>)>
+where
+    A: ToNapiValue + Send + 'static,
+    B: ToNapiValue + Send + 'static,
+{
+    let ((settle_first, first_promise), (settle_second, second_promise)) = (promise(env)?, promise(env)?);
+    spawn(move || {
+        let outcome = caught(first);
+        let failure = outcome.as_ref().err().cloned();
+        settle_first(outcome);
+        settle_second(failure.map_or_else(|| caught(second), Err));
+    })?;
+    Ok((first_promise, second_promise))
+}
+
+/// A promise, and what settles it, from any thread.
+fn promise<'env, T>(env: &'env Env) -> Result<(impl FnOnce(Outcome<T>) + Send + 'static, Object<'env>)>
+where
+    T: ToNapiValue + Send + 'static,
+{
     type Resolver<T> = Box<dyn FnOnce(Env) -> Result<Either<T, Failure>> + Send>;
     let (deferred, promise) = env.create_deferred::<Either<T, Failure>, Resolver<T>>()?;
-    let settle = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            Err(Box::new(Failure::panicked(
-                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message"),
-            )))
-        });
+    let settle = move |outcome: Outcome<T>| {
         deferred.resolve(Box::new(move |_| {
             Ok(match outcome {
                 Ok(value) => Either::A(value),
@@ -68,9 +93,21 @@ where
             })
         }));
     };
+    Ok((settle, promise))
+}
+
+/// What `work` gives; a panic is a failure.
+fn caught<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(Box::new(Failure::panicked(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message"))))
+    })
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
     std::thread::Builder::new()
         .name("stillpoint".into())
-        .spawn(settle)
+        .spawn(work)
         .map_err(|error| napi::Error::from_reason(format!("cannot start a thread: {error}")))?;
-    Ok(promise)
+    Ok(())
 }

@@ -224,12 +224,12 @@ export declare class NativeEngine {
    */
   growDisk(diskId: string, sizeBytes: number): Promise<undefined | Failure>
   /**
-   * Cuts.
+   * Cuts, and then makes the log durable past the cut, without a turn of the event loop in between.
    *
    * # Errors
    * No thread could be started.
    */
-  cut(machineId: string, pointId: string, collection: string, name: string, detail: string): Promise<PendingCutRecord | Failure>
+  cut(machineId: string, pointId: string, collection: string, name: string, detail: string): { cut: Promise<PendingCutRecord | Failure>, durable: Promise<undefined | Failure> }
   /**
    * Makes a machine's disks, as they were at a moment, a hidden point: after an LSN, else after a time.
    *
@@ -244,13 +244,6 @@ export declare class NativeEngine {
    * No thread could be started.
    */
   limitDisk(diskId: string, operationsPerSecond?: number | undefined | null, bytesPerSecond?: number | undefined | null): Promise<undefined | Failure>
-  /**
-   * Makes the log durable past a cut.
-   *
-   * # Errors
-   * No thread could be started.
-   */
-  makeCutDurable(pointId: string): Promise<undefined | Failure>
   /**
    * Copies a cut and publishes its manifest.
    *
