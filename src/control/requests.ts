@@ -79,7 +79,7 @@ const schemas: Schemas = {
     granularity: orNull(count),
   }),
   'restore.disk': v.strictObject({ ...restoring, disk: orNull(text), to: path, format }),
-  'restore.disks': v.strictObject({ ...restoring, disks: orNull(texts), toDirectory: path }),
+  'restore.disks': v.strictObject({ ...restoring, disks: orNull(texts), toDirectory: path, format }),
   'restore.toDisk': v.strictObject({ ...source, disk: orNull(text), name: text }),
   'restore.inPlace': v.strictObject({ ...source, disks: orNull(texts) }),
   'restore.toMachine': v.strictObject({ ...source, name: text }),

@@ -7,8 +7,8 @@ import path from 'node:path';
 import { systemError } from '../catalog/system-error.js';
 import type { NewDisk } from '../coordinator/managed-disks.js';
 import type { SourceDisk } from '../coordinator/sources.js';
-import { checkedImage, convertIn, convertOut, formatToImport, type ImageTarget } from '../images/convert.js';
-import type { ContainerFormat, ImageFormat } from '../images/formats.js';
+import { checkedImage, convertIn, convertOut, formatToImport } from '../images/convert.js';
+import type { ImageFormat } from '../images/formats.js';
 import type { Control, Engine, NbdExport, NbdExports, RestoreReport } from '../native/engine.js';
 import { StillpointError } from './errors.js';
 
@@ -57,16 +57,26 @@ export async function withContent<Disk extends Omit<NewDisk, 'name'>>(
   return { ...planned, content: { kind: 'filled', sizeBytes, fill } };
 }
 
-/** Writes a disk of a point to an image. Errors: those of `convertOut`. */
-export async function restoreToImage(
+/** A file or device that a disk is written to. */
+export interface FileTarget {
+  readonly targetPath: string;
+  readonly format: ImageFormat;
+  readonly overwrite: boolean;
+  readonly sync: boolean;
+}
+
+/** Writes a disk of a point to a file or device. Errors: those of the engine's restore, or of `convertOut`. */
+export async function restoreToFile(
   engine: Engine,
   { reference, sizeBytes }: SourceDisk,
-  target: ImageTarget & { readonly format: ContainerFormat },
+  { targetPath, format, overwrite, sync }: FileTarget,
   control: Control,
 ): Promise<RestoreReport> {
+  if (format === 'raw') return engine.restore({ ...reference, targetPath, overwrite, sync }, control);
+  const target = { path: targetPath, format, overwrite, sync };
   const bytesWritten = await servedAlone(engine, reference, (uri) => convertOut(uri, sizeBytes, target, control)).catch(
     (cause: unknown) => {
-      throw systemError(cause, target.path);
+      throw systemError(cause, targetPath);
     },
   );
   return { sizeBytes, bytesWritten };

@@ -351,7 +351,7 @@ export interface RestoreDisksPlan {
 
 /** Checks the options of `restoreDisks`. */
 export function restoreDisksPlan(point: string, options: RestoreDisksOptions): RestoreDisksPlan {
-  const given = members('options', options, ['directory', 'disks', 'overwrite', 'sync', 'at', ...longCall]);
+  const given = members('options', options, ['directory', 'disks', 'format', 'overwrite', 'sync', 'at', ...longCall]);
   const { disks } = given;
   const roles = disks === undefined ? null : list('disks', disks, text);
   if (roles?.length === 0) throw invalid('disks', disks, 'left out, or at least one role');
@@ -360,6 +360,7 @@ export function restoreDisksPlan(point: string, options: RestoreDisksOptions): R
     roles,
     target: {
       directory: absolutePath('directory', given['directory']),
+      format: oneOf('format', given['format'] ?? 'raw', imageFormats),
       overwrite: truth('overwrite', given['overwrite'], false),
       sync: truth('sync', given['sync'], true),
     },

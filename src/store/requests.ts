@@ -172,10 +172,12 @@ export interface RestoreOptions extends LongCallOptions, SourceOptions {
 
 /** Options of `restoreDisks`. */
 export interface RestoreDisksOptions extends LongCallOptions, SourceOptions {
-  /** Directory in which `ROLE.raw` is made for each disk. It is made if it does not exist. */
+  /** Directory in which `ROLE.FORMAT` is made for each disk. It is made if it does not exist. */
   readonly directory: string;
   /** Roles of the disks. Default: every disk that the point has. */
   readonly disks?: readonly string[] | undefined;
+  /** What to make, as of `restore`. Default `raw`. */
+  readonly format?: ImageFormat | undefined;
   /** Write over files that exist, in place. Default false: with any of them there, nothing is done. */
   readonly overwrite?: boolean | undefined;
   /** Make the result durable before resolving. Default true. */

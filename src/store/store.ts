@@ -18,7 +18,7 @@ import { StoreDiff } from './diff.js';
 import { OpenDisk, presentDisk } from './disk.js';
 import type { Disk, DiskInfo } from './disk-handle.js';
 import { isStillpointError, StillpointError } from './errors.js';
-import { restoreToImage, withContent } from './images.js';
+import { restoreToFile, withContent } from './images.js';
 import { NbdServers, type NbdOptions, type NbdServer } from './nbd.js';
 import { Events, type EventOptions, type StoreEvent } from './events.js';
 import type {
@@ -268,12 +268,7 @@ export class OpenStore implements Store {
       checkGoing(control.signal);
       return this.#coordinator.fromSource(source, async (found, engine) => {
         const disk = diskOf(this.#view, found, role);
-        const { targetPath: path, overwrite, sync } = target;
-        const restored =
-          format === 'raw'
-            ? await engine.restore({ ...disk.reference, ...target }, control)
-            : await restoreToImage(engine, disk, { path, format, overwrite, sync }, control);
-        return { ...restored, ...momentOf(found) };
+        return { ...(await restoreToFile(engine, disk, { ...target, format }, control)), ...momentOf(found) };
       });
     });
   }
@@ -282,15 +277,11 @@ export class OpenStore implements Store {
     return this.#calls.run(async () => {
       const { source, roles, target, control } = restoreDisksPlan(point, options);
       checkGoing(control.signal);
-      const { sync } = target;
+      const { format, sync } = target;
       return this.#coordinator.fromSource(source, async (found, engine) => {
         const wanted = roles?.map((role) => diskOf(this.#view, found, role)) ?? found.disks;
-        const disks = await restoreInto(
-          target,
-          [...new Set(wanted)],
-          disksAtOnce,
-          control,
-          ({ reference }, place, ofDisk) => engine.restore({ ...reference, ...place, sync }, ofDisk),
+        const disks = await restoreInto(target, [...new Set(wanted)], disksAtOnce, control, (disk, place, ofDisk) =>
+          restoreToFile(engine, disk, { ...place, format, sync }, ofDisk),
         );
         return { disks, ...momentOf(found) };
       });

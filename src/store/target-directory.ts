@@ -1,5 +1,5 @@
 /**
- * Restores several disks into one directory, each to `ROLE.raw`: all of them, or none of the new files stays.
+ * Restores several disks into one directory, each to `ROLE.FORMAT`: all of them, or none of the new files stays.
  *
  * Every target is looked at before the first is written, so that a long restore does not end at a file that was there
  * all the time. What decides is still the restore itself, which gives a name only where there is none. Files that were
@@ -10,6 +10,7 @@ import { lstat, mkdir, open, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 
 import { systemError } from '../catalog/system-error.js';
+import type { ImageFormat } from '../images/formats.js';
 import type { Control, RestoreReport } from '../native/engine.js';
 import { StillpointError } from './errors.js';
 
@@ -31,6 +32,8 @@ export interface RestoredDisk extends RestoreReport {
 export interface TargetDirectory {
   /** Absolute path; made, with what is missing above it, if it does not exist. */
   readonly directory: string;
+  /** What the files are; their names end with it. */
+  readonly format: ImageFormat;
   /** Write over files that are there. */
   readonly overwrite: boolean;
   /** Make the names of directories that are made durable. */
@@ -58,7 +61,7 @@ export async function restoreInto<Disk extends WantedDisk>(
   control: Control,
   restoreDisk: (disk: Disk, target: DiskTarget, control: Control) => Promise<RestoreReport>,
 ): Promise<readonly RestoredDisk[]> {
-  const places = disks.map((disk) => ({ disk, to: path.join(target.directory, `${disk.role}.raw`) }));
+  const places = disks.map((disk) => ({ disk, to: path.join(target.directory, `${disk.role}.${target.format}`) }));
   const existing = new Set<string>();
   for (const { to } of places) if (await isThere(to)) existing.add(to);
   const [first] = existing;

@@ -272,6 +272,12 @@ describe('restore', () => {
       workingDirectory: directory,
     });
     expect(json(one)).toMatchObject({ disks: [{ disk: 'data', to: join(directory, 'c/data.raw') }] });
+    const images = await user.type('restore web2/rp1 --to-directory d --format vhdx --json', {
+      workingDirectory: directory,
+    });
+    expect(json(images)).toMatchObject({
+      disks: [{ to: join(directory, 'd/os.vhdx') }, { to: join(directory, 'd/data.vhdx') }],
+    });
     expect(existsSync(join(directory, 'c/os.raw'))).toBe(false);
   });
 

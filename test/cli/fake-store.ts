@@ -346,7 +346,7 @@ export class FakeStore implements Store {
     if (isReal) await mkdir(directory, { recursive: true });
     const disks: RestoredDisk[] = [];
     for (const { role } of wanted) {
-      const to = join(directory, `${role}.raw`);
+      const to = join(directory, `${role}.${options.format ?? 'raw'}`);
       const { sizeBytes, bytesWritten } = await this.restore(reference, { ...rest, disk: role, to });
       disks.push({ disk: role, to, sizeBytes, bytesWritten });
     }

@@ -301,6 +301,47 @@ describe.skipIf(qemuImg.isMissing)('a conversion', () => {
     expect((await refusal(store.restore('vm/kept', nowhere))).code).toBe('TARGET_INVALID');
   });
 
+  it('makes one for each disk in a directory, all of them or none', async () => {
+    const images = { os: stage.at('many-os.raw'), data: stage.at('many-data.raw') };
+    await sparseImage(images.os, sizeBytes, 31);
+    await sparseImage(images.data, sizeBytes / 2, 32);
+    for (const image of Object.values(images)) await still(image);
+    await store.createVirtualMachine({
+      name: 'many',
+      disks: Object.entries(images).map(([role, path]) => ({ role, import: path })),
+    });
+    const { reference } = await store.capture('many', { name: 'rp1' });
+    const directory = stage.at('many');
+
+    const progress: number[] = [];
+    const { disks } = await store.restoreDisks(reference, {
+      directory,
+      format: 'qcow2',
+      onProgress: ({ doneBytes, totalBytes }) => progress.push(doneBytes / totalBytes),
+    });
+
+    expect(disks.map(({ disk, to }) => [disk, to])).toEqual([
+      ['os', stage.at('many/os.qcow2')],
+      ['data', stage.at('many/data.qcow2')],
+    ]);
+    for (const [role, raw] of Object.entries(images)) {
+      const image = stage.at(`many/${role}.qcow2`);
+      expect(await run(qemuImg, 'compare', '-f', 'raw', '-F', 'qcow2', raw, image)).toContain('identical');
+    }
+    expect(Math.max(...progress)).toBeLessThanOrEqual(1);
+
+    // The second cannot be made.
+    const other = stage.at('many-again');
+    await mkdir(stage.at('many-again/data.vhd'), { recursive: true });
+    await expect(store.restoreDisks(reference, { directory: other, format: 'vhd' })).rejects.toMatchObject({
+      code: 'TARGET_EXISTS',
+    });
+    await expect(
+      store.restoreDisks(reference, { directory: other, format: 'vhd', overwrite: true }),
+    ).rejects.toMatchObject({ code: 'TARGET_INVALID' });
+    expect(await readdir(other)).toEqual(['data.vhd']);
+  });
+
   it('restores a moment between points', async () => {
     const disk = await store.disk('os');
     const lsn = await disk.write(0, noise(6, MiB));

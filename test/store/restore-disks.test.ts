@@ -150,7 +150,7 @@ describe('disks restored into a directory', () => {
   it('stop those that run beside one that fails, and are not begun after it', async () => {
     const disks = ['a', 'b', 'c'].map((role) => ({ role, sizeBytes: 1 }));
     const begun: string[] = [];
-    const target = { directory: at('x'), overwrite: false, sync: false };
+    const target = { directory: at('x'), format: 'raw', overwrite: false, sync: false } as const;
     const restored = restoreInto(target, disks, 2, {}, async ({ role }, { targetPath }, { signal }) => {
       begun.push(role);
       if (role === 'b') throw new StillpointError('CHUNK_DAMAGED', 'a chunk is damaged');

@@ -51,10 +51,7 @@ function withDestination(command: Command): Command {
     )
     .addOption(completes(new Option('--to <path>', 'a new file for one disk'), 'file').conflicts('toDirectory'))
     .addOption(
-      completes(
-        new Option('--to-directory <dir>', 'make ROLE.raw for every disk, or for those of --disk'),
-        'directory',
-      ),
+      completes(new Option('--to-directory <dir>', 'make a file for every disk, or for those of --disk'), 'directory'),
     );
 }
 
@@ -118,7 +115,7 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
         parseMoment,
       ),
     )
-    .addOption(formatOption('what --to makes (default: raw)').conflicts(['toDirectory', 'toDisk', 'inPlace', 'toVm']))
+    .addOption(formatOption('what the files are (default: raw)').conflicts(['toDisk', 'inPlace', 'toVm']))
     .option('--overwrite', 'write over existing files or a block device, in place')
     .option('--no-sync', 'do not wait until the result is durable')
     .addHelpText(
@@ -130,11 +127,12 @@ export function restoreCommands(program: Command, invoke: Invoke): void {
       const live = liveTask(point, options, command);
       if (live !== null) return invoke(command, live);
       const destination = destinationOf(options, command, invoke.workingDirectory);
-      const settings = { point, at: options.at ?? null, overwrite: options.overwrite === true, sync: options.sync };
+      const { at = null, format = null, overwrite = false, sync } = options;
+      const settings = { point, at, format, overwrite, sync };
       return invoke(command, {
         run: (context) =>
           'to' in destination
-            ? call(context, 'restore.disk', { ...settings, ...destination, format: options.format ?? null })
+            ? call(context, 'restore.disk', { ...settings, ...destination })
             : call(context, 'restore.disks', { ...settings, ...destination }),
         render: renderRestored,
       });

@@ -76,7 +76,7 @@ export async function portableRestoreDisks(
     // A name that fits no point, or several, is for the reader to refuse.
     const disks = point === undefined ? [{ role: '', sizeBytes: 0 }] : wantedDisks(point, request.disks);
     const restored = await restoreInto(
-      { directory: request.toDirectory, overwrite: false, sync: true },
+      { directory: request.toDirectory, format: 'raw', overwrite: false, sync: true },
       disks,
       1, // it reads on this thread
       { signal: context.signal, onProgress: progressOf(context, `restore ${request.point}`) },

@@ -25,10 +25,12 @@ export interface RestoreDiskRequest extends RestoreSettings {
   readonly format: ImageFormat | null;
 }
 
-/** Disks to files `ROLE.raw` in a directory, which is made if it does not exist; `disks` null for all. */
+/** Disks to files `ROLE.FORMAT` in a directory, which is made if it does not exist; `disks` null for all. */
 export interface RestoreDisksRequest extends RestoreSettings {
   readonly disks: readonly string[] | null;
   readonly toDirectory: string;
+  /** Null: `raw`. */
+  readonly format: ImageFormat | null;
 }
 
 export interface RestoreResult {
@@ -80,6 +82,7 @@ export async function restoreDisks(context: CommandContext, request: RestoreDisk
       ...(request.at === null ? {} : { at: request.at }),
       directory: request.toDirectory,
       disks: request.disks ?? undefined,
+      format: request.format ?? undefined,
       overwrite: request.overwrite,
       sync: request.sync,
       signal: context.signal,
