@@ -29,19 +29,16 @@ import type { CatalogTable, CatalogView } from './view.js';
 export interface Decision<T> {
   readonly changes: readonly Change[];
   readonly result: T;
-}
-
-/** How a transaction's changes are written. */
-export interface TransactOptions<T> {
   /**
-   * Called once nothing but the files can fail the changes, before the first of them is written: for what may go on beside
-   * that. When `transact` rejects after this call, its caller undoes what it began.
-   */
-  readonly beside?: (result: T) => void;
-  /**
-   * Nobody is told of these changes before those of a later transaction are durable too: their seal may be left to that one's.
+   * Nobody is told of these changes before those of a later transaction are durable too, and the store is right without
+   * them: their seal may be left to that one's.
    */
   readonly isInterim?: boolean;
+  /**
+   * Called once nothing but the files can fail the changes, before the first of them is written: for what may go on beside
+   * that. When the transaction rejects after this call, its caller undoes what was begun.
+   */
+  readonly beside?: () => void;
 }
 
 /** Something that is wrong with a file of the catalog. */
@@ -61,7 +58,7 @@ export interface Catalog {
    * Errors: what `decide` throws; `NO_SPACE`, `IO_FAILED`, `PERMISSION_DENIED`; `STORE_FENCED` after a failure that
    * left the files unknown; `STORE_READ_ONLY`.
    */
-  transact<T>(decide: (view: CatalogView) => Decision<T>, options?: TransactOptions<T>): Promise<T>;
+  transact<T>(decide: (view: CatalogView) => Decision<T>): Promise<T>;
   /** Reads all files of the catalog again and tells what differs from what they must hold. */
   check(): Promise<readonly CatalogProblem[]>;
   /** Waits for running transactions and closes the files. */
@@ -115,17 +112,16 @@ export class DurableCatalog implements Catalog {
     return this.#parts.table;
   }
 
-  transact<T>(decide: (view: CatalogView) => Decision<T>, options: TransactOptions<T> = {}): Promise<T> {
+  transact<T>(decide: (view: CatalogView) => Decision<T>): Promise<T> {
     return this.#alone(async () => {
       if (this.#fencedBy !== null) {
         const message = 'a write of the catalog failed earlier, so nothing more is written through this store handle';
         throw new StillpointError('STORE_FENCED', message, {}, this.#fencedBy);
       }
-      const { changes, result } = decide(this.#parts.table);
-      const begin = (): void => options.beside?.(result);
-      if (changes.length > 0) await this.#commit(deepFreeze(changes), begin, options.isInterim ?? false);
-      else begin();
-      return result;
+      const decision = decide(this.#parts.table);
+      if (decision.changes.length > 0) await this.#commit(decision);
+      else decision.beside?.();
+      return decision.result;
     });
   }
 
@@ -151,13 +147,14 @@ export class DurableCatalog implements Catalog {
     return done;
   }
 
-  async #commit(changes: readonly Change[], begin: () => void, isInterim: boolean): Promise<void> {
+  async #commit({ changes: decided, isInterim, beside }: Decision<unknown>): Promise<void> {
+    const changes = deepFreeze(decided);
     const { table, sums, checksum, storeId, slots } = this.#parts;
     const puts = changes.flatMap((change) => ('put' in change ? [encodeRecord(checksum, change.put)] : []));
     const keys = changes.map((change) => ('put' in change ? keyOf(change.put) : change.remove));
     const dump = this.#dumpAfter(changes);
 
-    begin();
+    beside?.();
     if (dump !== null) await this.#replaceDump(encodeDump(checksum, storeId, dump));
     const seal = nextSeal(
       this.#seal,
@@ -172,7 +169,7 @@ export class DurableCatalog implements Catalog {
     try {
       await this.#writeBatch(batch, seal);
       // Opening knows a database that is two batches ahead of the slots, and no more.
-      if (!isInterim || this.#slotSeal !== this.#seal) {
+      if (isInterim !== true || this.#slotSeal !== this.#seal) {
         await slots.write(seal);
         this.#slotSeal = seal;
       }

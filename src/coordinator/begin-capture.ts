@@ -41,9 +41,23 @@ export interface CapturePlan {
   readonly frozen: boolean;
 }
 
-/** New ids and the time. */
+/** The numbers that this process gave to cuts whose records could not be written. */
+export class UsedNumbers {
+  readonly #highest = new Map<MachineId, number>();
+
+  noteUsed({ machineId, sequence }: PointRecord): void {
+    this.#highest.set(machineId, Math.max(this.highest(machineId), sequence));
+  }
+
+  highest(machineId: MachineId): number {
+    return this.#highest.get(machineId) ?? 0;
+  }
+}
+
+/** New ids and numbers, and the time. */
 export interface CaptureMakings {
   readonly nowMs: number;
+  readonly numbers: UsedNumbers;
   pointId(): PointId;
   collectionId(): CollectionId;
 }
@@ -88,7 +102,7 @@ export function beginCapture(
     machineId: machine.id,
     collectionId: collection.id,
     name: pointName(view, machine, collection, plan.name, nowMs),
-    sequence: view.lastSequence(machine.id) + 1,
+    sequence: Math.max(view.lastSequence(machine.id), makings.numbers.highest(machine.id)) + 1,
     createdMs: nowMs,
     state: 'creating',
     failure: null,

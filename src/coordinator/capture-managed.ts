@@ -73,27 +73,32 @@ async function begin(
 ): Promise<Begun> {
   const decide = (view: CatalogView): Decision<Begun> => {
     const decision = beginCapture(view, plan, makings);
-    const { machine, isReserved } = decision.result;
+    const { result: begun } = decision;
     // Before a number is given: it would tell that the catalog knows the cuts of a log that nobody has seen yet.
-    checkAvailable(engine, view, machine.id);
-    if (!isReserved) checkHasLog(engine, machine);
-    return decision;
-  };
-  const beside = (begun: Begun): void => {
-    if (begun.isReserved) void cutting.start(begun);
+    checkAvailable(engine, view, begun.machine.id);
+    if (!begun.isReserved) {
+      checkHasLog(engine, begun.machine);
+      return decision;
+    }
+    return { ...decision, isInterim: true, beside: () => void cutting.start(begun) };
   };
   try {
-    return await catalog.transact(decide, { isInterim: true, beside });
+    return await catalog.transact(decide);
   } catch (error) {
-    const cutPoint = await cutting.drop();
-    if (cutPoint !== null) await useUp(engine, catalog, cutPoint);
+    // The record says `creating`, if it is there after all: no need for the cut.
+    const point = await cutting.drop();
+    if (point !== null) {
+      makings.numbers.noteUsed(point);
+      await useUp(engine, catalog, point);
+    }
     throw error;
   }
 }
 
 /**
  * Notes that the number of a point was given to a cut, where the record could not be written that says so: the log shows that
- * cut to the next open, and no other may have its number. Where this cannot be written either, the next open does it.
+ * cut to the next open, and no other may have its number. Where this cannot be written either, this process knows it, and the next
+ * open finds the cut.
  */
 async function useUp(engine: Engine, catalog: Catalog, { machineId, sequence }: PointRecord): Promise<void> {
   const decide = (view: CatalogView): Decision<null> => {

@@ -23,7 +23,7 @@ import type { Clock } from '../store/clock.js';
 import { isStillpointError, StillpointError } from '../store/errors.js';
 import { newId, type Random } from '../store/random.js';
 import { toCollectionId, toDiskId, toMachineId, toPointId, type MachineId, type PointId } from '../store/units.js';
-import type { CapturePlan } from './begin-capture.js';
+import { UsedNumbers, type CaptureMakings, type CapturePlan } from './begin-capture.js';
 import { capture } from './capture.js';
 import { Background } from './background.js';
 import { captureManaged } from './capture-managed.js';
@@ -74,6 +74,7 @@ export class Coordinator {
   readonly #parts: CoordinatorParts;
   readonly #gate = new Gate();
   readonly #capturing = new Set<MachineId>();
+  readonly #numbers = new UsedNumbers();
   readonly #deleting = new Set<PointId>();
   /** Cuts that nobody knows and that are still there. */
   readonly #undropped = new Set<PointId>();
@@ -145,8 +146,9 @@ export class Coordinator {
     }
     if (control.signal?.aborted === true) throw cancelled(control.signal);
     return claimed(this.#capturing, machine.id, () => {
-      const makings = {
+      const makings: CaptureMakings = {
         nowMs: clock.nowMs(),
+        numbers: this.#numbers,
         pointId: () => toPointId(newId(random)),
         collectionId: () => toCollectionId(newId(random)),
       };

@@ -13,11 +13,12 @@ import { StillpointError } from '../store/errors.js';
 import type { Control, Engine } from '../native/engine.js';
 import type { PointId } from '../store/units.js';
 import { checkWay, moved } from './state.js';
+import { checkAvailable } from './unavailable.js';
 
 /**
  * Deletes a point that nobody else is deleting. `stopCopy` resolves once nothing publishes the point any more.
  *
- * Errors: `POINT_NOT_FOUND`, `POINT_HELD`.
+ * Errors: `POINT_NOT_FOUND`, `POINT_HELD`, `LOG_UNAVAILABLE`.
  */
 export async function deletePoint(
   engine: Engine,
@@ -38,6 +39,7 @@ export async function deletePoint(
         reason: hold.reason,
       });
     }
+    checkForgettable(engine, catalog, point);
     // It stays `deleting` when an earlier attempt failed on the way; this one goes on.
     if (point.state === 'deleting') return { changes: [], result: point };
     const next: PointRecord = moved(point, 'deleting');
@@ -54,6 +56,7 @@ export async function finishDelete(
   deleting: PointRecord,
   control?: Control,
 ): Promise<void> {
+  checkForgettable(engine, catalog, deleting);
   await engine.removePoint(deleting.id);
   await dropCutOf(engine, deleting.id, control);
   checkWay(deleting, 'none');
@@ -63,4 +66,12 @@ export async function finishDelete(
 /** Drops a point's cut, if a log has one: a log that is damaged keeps nobody from deleting what was copied out of it. */
 export async function dropCutOf(engine: Engine, id: PointId, control?: Control): Promise<void> {
   if (engine.pendingCuts().some(({ pointId }) => pointId === id)) await engine.dropCut(id, control);
+}
+
+/**
+ * Proves that a point's cut will be known without the point's record. It is not where the catalog was rebuilt without the
+ * machine's log: what that has then is taken for lost, but for what has a record. Errors: `LOG_UNAVAILABLE`.
+ */
+function checkForgettable(engine: Engine, { view }: Catalog, { machineId, sequence }: PointRecord): void {
+  if (sequence > view.reservedSequence(machineId)) checkAvailable(engine, view, machineId);
 }

@@ -210,10 +210,10 @@ async function settle(
   const made = pointsFromCuts(view, [...lost, ...unanswered], (cut) => (unanswered.has(cut) ? interrupted : null));
   changes.push(...made, ...knownSequences(engine, view, scope, made));
   for (const { put } of made) {
-    if (put.type !== 'point' || put.failure === null) continue;
-    const cut = cuts.get(put.id);
+    if (put.type !== 'point') continue;
     const machine = view.machine(put.machineId)?.name ?? put.machineId;
-    findings.push(interruptedFinding(`${machine}/${cut?.collection ?? put.collectionId}/${put.name}`, put));
+    const reference = `${machine}/${cuts.get(put.id)?.collection ?? put.collectionId}/${put.name}`;
+    findings.push(put.failure === null ? foundFinding(reference, put) : interruptedFinding(reference, put));
   }
   for (const [id, cut] of cuts) {
     if (view.point(id) !== undefined || lost.has(cut)) continue;
@@ -275,6 +275,11 @@ const interrupted: PointFailure = {
   code: 'WORK_INTERRUPTED',
   message: 'the capture was interrupted before it was answered',
 };
+
+function foundFinding(reference: string, { machineId }: PointRecord): Finding {
+  const message = `the catalog had lost ${reference}; the write log has it, so it is there again, crash-consistent`;
+  return fileFinding('CATALOG_DAMAGED', `live/${machineId}`, message);
+}
 
 function interruptedFinding(reference: string, point: PointRecord): Finding {
   const message = `the capture of ${reference} was interrupted before it was answered; the point is failed`;

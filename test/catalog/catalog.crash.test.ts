@@ -82,7 +82,7 @@ async function run(storage: SimulatedStorage): Promise<number> {
   try {
     const { catalog } = await openOrMake(storage);
     for (const [index, changes] of history.entries()) {
-      await catalog.transact(() => ({ changes, result: null }), { isInterim: interim.includes(index) });
+      await catalog.transact(() => ({ changes, result: null, isInterim: interim.includes(index) }));
       acknowledged += 1;
     }
     await catalog.close();

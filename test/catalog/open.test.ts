@@ -318,7 +318,7 @@ describe('a batch that nobody is told of by itself', () => {
     const slotsOf = async (isInterim: boolean): Promise<number> => {
       steps.length = 0;
       const changes = [{ put: machine(1, { configuration: steps.length }) }];
-      await catalog.transact(() => ({ changes, result: null }), { isInterim });
+      await catalog.transact(() => ({ changes, result: null, isInterim }));
       expect(await catalog.check()).toEqual([]);
       return steps.filter((step) => step.startsWith('sync catalog.slot')).length;
     };

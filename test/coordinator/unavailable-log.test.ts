@@ -40,6 +40,26 @@ async function closedLog(more: readonly string[] = []): Promise<{ world: World; 
   return { world, store: await world.open(), id };
 }
 
+/** A rebuilt catalog, the log closed: a copied point `old`, a failed one that the dump has, and in the log `new` between them. */
+async function interruptedAndLost(): Promise<{ world: World; rebuilt: Store; id: string }> {
+  const { world, store } = await World.makeManaged();
+  const { id } = await store.virtualMachine('db');
+  await (await store.capture('db', { name: 'old' })).copied();
+  failCopies(world);
+  await store.capture('db', { name: 'new' });
+  world.onEngineStep = (step) => {
+    if (step === 'copy-before') throw full;
+    if (step === 'durable-after') world.end();
+  };
+  await expect(store.capture('db', { name: 'interrupted' })).rejects.toThrow();
+  failCopies(world);
+  const second = await world.restart('everything');
+  world.engine.failLog(storePath, id, 'IO_FAILED');
+  await loseCatalog(world, second);
+  world.onEngineStep = () => undefined;
+  return { world, rebuilt: await world.open(), id };
+}
+
 describe('what is decided about a point of a log that could not be opened', () => {
   it.each([
     ['creating', 'keep'],
@@ -156,23 +176,7 @@ describe('a store with a log that could not be opened', () => {
   });
 
   it('takes those below a failed point that the dump has', async () => {
-    const { world, store } = await World.makeManaged();
-    const { id } = await store.virtualMachine('db');
-    await (await store.capture('db', { name: 'old' })).copied();
-    failCopies(world);
-    await store.capture('db', { name: 'new' });
-    world.onEngineStep = (step) => {
-      if (step === 'copy-before') throw full;
-      if (step === 'durable-after') world.end();
-    };
-    await expect(store.capture('db', { name: 'interrupted' })).rejects.toThrow();
-    failCopies(world);
-    const second = await world.restart('everything');
-    world.engine.failLog(storePath, id, 'IO_FAILED');
-    await loseCatalog(world, second);
-    world.onEngineStep = () => undefined;
-    const rebuilt = await world.open();
-    expect(await listing(rebuilt)).toEqual(['db/default/old copied', 'db/default/interrupted failed']);
+    const { world, rebuilt, id } = await interruptedAndLost();
     world.engine.failLog(storePath, id, null);
 
     await rebuilt.reopenLogs();
@@ -183,5 +187,20 @@ describe('a store with a log that could not be opened', () => {
     await rebuilt.close();
     const again = await world.open();
     expect(await listing(again)).toEqual(['db/default/old copied', 'db/default/interrupted failed']);
+  });
+
+  it('does not take for lost what is deleted: such a point can be deleted once the log is open', async () => {
+    const { world, rebuilt, id } = await interruptedAndLost();
+    await expect(rebuilt.deletePoint('db/interrupted')).rejects.toEqual(unavailable);
+    expect(await listing(rebuilt)).toEqual(['db/default/old copied', 'db/default/interrupted failed']);
+    world.engine.failLog(storePath, id, null);
+    await rebuilt.reopenLogs();
+
+    await rebuilt.deletePoint('db/interrupted');
+
+    await expect.poll(() => listing(rebuilt)).toEqual(['db/default/old copied', 'db/default/new copied']);
+    await rebuilt.close();
+    const again = await world.open();
+    expect(await listing(again)).toEqual(['db/default/old copied', 'db/default/new copied']);
   });
 });
