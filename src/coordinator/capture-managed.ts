@@ -37,7 +37,8 @@ import { checkAvailable, checkHasLog } from './unavailable.js';
 /**
  * Captures a managed machine. The caller has made sure that nobody else captures it or changes its disks meanwhile.
  *
- * Errors: those of a capture; `LAYERS_FULL`, `LOG_FENCED`, `LOG_DAMAGED`.
+ * Errors: those of a capture; `LAYERS_FULL`, `LOG_FENCED`, `LOG_DAMAGED`, `LOG_UNAVAILABLE`; `DISK_NOT_FOUND` where the machine's log
+ * is lost.
  */
 export async function captureManaged(
   engine: Engine,
