@@ -11,7 +11,7 @@ import type { Level } from 'level';
 
 import { StillpointError, type ErrorCode } from '../store/errors.js';
 import { DamagedError } from './damaged-error.js';
-import { damagedTables, removeDamagedTables, tablesInForce, type TableIdentity } from './level-tables.js';
+import { damagedTables, removeDamagedTables, tablesInForce, type ProvenTables } from './level-tables.js';
 import { systemError } from './system-error.js';
 
 /** One operation of a batch. */
@@ -114,7 +114,7 @@ export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> 
 }
 
 /** Proves the tables that an open database reads: reading a damaged one may end the process (`level-tables.ts`). */
-async function proveTables(directory: string, level: object, proven: Set<TableIdentity>): Promise<void> {
+async function proveTables(directory: string, level: object, proven: ProvenTables): Promise<void> {
   const damaged = await damagedTables(directory, proven);
   if (damaged.length === 0) return;
   const getProperty: unknown = Reflect.get(level, 'getProperty');
@@ -130,6 +130,30 @@ async function loadLevel(): Promise<typeof Level> {
   return (await import('level')).Level;
 }
 
+/** How many values are asked for at once. */
+const valuesAtOnce = 1000;
+
+/** The keys that are in the database, with their values. */
+async function readKeys(
+  level: Level<string, Uint8Array>,
+  keys: readonly string[],
+): Promise<(readonly [key: string, value: Uint8Array])[]> {
+  const found: (readonly [string, Uint8Array])[] = [];
+  try {
+    for (let at = 0; at < keys.length; at += valuesAtOnce) {
+      const asked = keys.slice(at, at + valuesAtOnce);
+      const values = await level.getMany(asked);
+      for (const [index, key] of asked.entries()) {
+        const value = values[index];
+        if (value !== undefined) found.push([key, value]);
+      }
+    }
+  } catch (error) {
+    throw sorted(error, 'cannot be read');
+  }
+  return found;
+}
+
 /** A LevelDB database in a directory. */
 export function levelPlace(directory: string): RecordLogPlace {
   return {
@@ -140,17 +164,25 @@ export function levelPlace(directory: string): RecordLogPlace {
     open: async () => {
       const Level = await loadLevel();
       // What was proven a moment ago is not read again by the first `readAll`; later ones look for rot and read all.
-      let proven = new Set<TableIdentity>();
+      let proven: ProvenTables = new Map();
+      // Its log is in tables once it is open; what is written from then on may not be.
+      const written = new Set<string>();
       const removed = await removeDamagedTables(directory, proven);
       const level = new Level<string, Uint8Array>(directory, levelOptions);
       try {
         const log = await openRecordLog(level);
         const readAll: RecordLog['readAll'] = async () => {
           await proveTables(directory, level, proven);
-          proven = new Set();
-          return log.readAll();
+          const keys = new Set([...proven.values(), [...written]].flat());
+          proven = new Map();
+          return readKeys(level, [...keys].sort());
         };
-        return { ...log, readAll };
+        const write: RecordLog['write'] = async (batch) => {
+          for (const { type, key } of batch) if (type === 'put') written.add(key);
+          await log.write(batch);
+          for (const { type, key } of batch) if (type === 'del') written.delete(key);
+        };
+        return { ...log, readAll, write };
       } catch (error) {
         if (!(error instanceof DamagedError) || removed.length === 0) throw error;
         throw new DamagedError(`the tables ${removed.join(', ')} fail their checksums; ${error.message}`, error);
