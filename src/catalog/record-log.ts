@@ -84,7 +84,7 @@ function sorted(error: unknown, what: string): StillpointError | DamagedError {
 /** Without compression: the tables are proven by `level-tables.ts`, which reads plain blocks. */
 const levelOptions = { keyEncoding: 'utf8', valueEncoding: 'view', compression: false } as const;
 
-/** A record log over a database that is not open yet. */
+/** A record log over a database that is not open yet. It reads through an iterator, which LevelDB in a directory does without. */
 export async function openRecordLog(database: ByteDatabase): Promise<RecordLog> {
   try {
     await database.open();
